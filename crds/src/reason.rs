@@ -1,0 +1,82 @@
+//! The closed set of condition reasons.
+
+use std::fmt;
+
+/// Why a condition has its status. `docs/reference/conditions.md` says what to do about each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Reason {
+    /// Everything declared is in place.
+    Succeeded,
+    /// Work is under way.
+    Progressing,
+    /// A backend failed in a way that usually passes; the next attempt is scheduled.
+    ProgressingWithRetry,
+    /// The object carries the `tenantry.dev/paused` annotation.
+    Paused,
+    /// The manifest breaks a rule that the CRD could not check.
+    InvalidSpec,
+    /// A named App does not exist.
+    AppNotFound,
+    /// The App exists, but not in the version that is asked for.
+    AppVersionNotFound,
+    /// An App that another one requires is missing, too old, or part of a cycle.
+    DependencyNotReady,
+    /// A document type, field or role that is referred to does not exist.
+    ReferenceNotFound,
+    /// The definition changed without a new `spec.version`.
+    VersionImmutable,
+    /// A change would lose data or cannot be made on existing tables.
+    DestructiveChangeBlocked,
+    /// An external object has the name we need and is not ours.
+    NameConflict,
+    /// Another tenant already serves one of the hosts.
+    HostConflict,
+    /// A backend does not answer.
+    BackendUnavailable,
+    /// A search task is still running.
+    TaskPending,
+    /// A search task failed.
+    TaskFailed,
+    /// The object waits for others that still use it.
+    DependentsExist,
+    /// Deletion is under way.
+    Deleting,
+    /// The pass failed in a way that is a fault of ours; the operator's log has the cause.
+    InternalError,
+    /// Nothing of this sort is declared.
+    NotRequired,
+}
+
+impl Reason {
+    /// The reason as it stands in a condition.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Succeeded => "Succeeded",
+            Self::Progressing => "Progressing",
+            Self::ProgressingWithRetry => "ProgressingWithRetry",
+            Self::Paused => "Paused",
+            Self::InvalidSpec => "InvalidSpec",
+            Self::AppNotFound => "AppNotFound",
+            Self::AppVersionNotFound => "AppVersionNotFound",
+            Self::DependencyNotReady => "DependencyNotReady",
+            Self::ReferenceNotFound => "ReferenceNotFound",
+            Self::VersionImmutable => "VersionImmutable",
+            Self::DestructiveChangeBlocked => "DestructiveChangeBlocked",
+            Self::NameConflict => "NameConflict",
+            Self::HostConflict => "HostConflict",
+            Self::BackendUnavailable => "BackendUnavailable",
+            Self::TaskPending => "TaskPending",
+            Self::TaskFailed => "TaskFailed",
+            Self::DependentsExist => "DependentsExist",
+            Self::Deleting => "Deleting",
+            Self::InternalError => "InternalError",
+            Self::NotRequired => "NotRequired",
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}

@@ -1,0 +1,26 @@
+//! `tenantry.dev/v1alpha1`.
+//!
+//! These are the manifests as people write them: plain text where a name stands, bounded by the CRD's schema and CEL
+//! rules. [`crate::definition`] turns them into validated values.
+
+mod app;
+mod doc_type;
+mod field;
+mod schema;
+mod search_index;
+mod tenant;
+
+pub use app::{
+    App, AppRequirement, AppSpec, AppStatus, Canary, MigrationSpec, MissedFire, QueueClass, QueueSpec,
+    RoleSpec, RolloutSpec, ScheduleSpec,
+};
+pub use doc_type::{Action, DocTypeSpec, NamingSpec, NamingStrategy, PermissionSpec};
+pub use field::{FieldSpec, FieldType, ItemFieldSpec};
+pub use schema::{Error as SchemaError, definitions, yaml};
+pub use search_index::{
+    Isolation, SearchEngine, SearchIndex, SearchIndexSpec, SearchIndexStatus, TenantSelector,
+};
+pub use tenant::{
+    AccessLevel, AccessSpec, DeletionPolicy, InstalledApp, PlacementSpec, QuotaSpec, SecretReference, Tenant,
+    TenantApp, TenantSpec, TenantState, TenantStatus,
+};
