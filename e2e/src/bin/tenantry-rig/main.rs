@@ -1,0 +1,2 @@
+//! `tenantry-rig`: the stack for people and scripts.
+fn main() {}

@@ -1,0 +1,3 @@
+//! The proving ground: the rig that runs the real stack without containers.
+
+pub mod rig;

@@ -1,0 +1,21 @@
+//! The rig: a real etcd, kube-apiserver, PostgreSQL, Redis and Meilisearch as child processes on free loopback
+//! ports, and our own programs beside them. No container runtime, no root needed.
+//!
+//! - [`toolchain`]: finds the binaries, or builds and installs them once into a per-user cache
+//! - [`process`]: child processes that cannot outlive the process that started them
+//! - [`stack`]: the five servers, started in parallel: [`Stack::start`] for a private one, [`Stack::shared`] for tests
+//! - [`endpoints`]: how to reach them, in memory and as an env file
+//! - [`program`]: `tenantry-operator` and `tenantry-controlplane` under test
+//! - [`wait`]: bounded polling, the only form of waiting
+
+pub mod endpoints;
+mod error;
+pub mod process;
+pub mod stack;
+pub mod toolchain;
+pub mod wait;
+
+pub use endpoints::Endpoints;
+pub use error::RigError;
+pub use stack::{Stack, StackOptions};
+pub use wait::eventually;
