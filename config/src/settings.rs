@@ -1,0 +1,271 @@
+//! What can be set. Every key has a default but those that name a backend or hold a secret.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use secrecy::SecretString;
+use serde::Deserialize;
+
+/// Settings of the operator.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Operator {
+    /// Postgres.
+    pub database: OperatorDatabase,
+    /// Redis.
+    pub redis: Redis,
+    /// Meilisearch; without it, tenants with search indexes wait.
+    #[serde(default)]
+    pub search: Option<Search>,
+    /// The Kubernetes API.
+    #[serde(default)]
+    pub kube: Kube,
+    /// Leader election.
+    #[serde(default)]
+    pub leader: Leader,
+    /// Reconciliation.
+    #[serde(default)]
+    pub reconcile: Reconcile,
+    /// Probes and metrics.
+    #[serde(default)]
+    pub metrics: Metrics,
+    /// Logs.
+    #[serde(default)]
+    pub log: Log,
+}
+
+/// Settings of the control plane, in both of its roles.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ControlPlane {
+    /// Postgres.
+    pub database: ControlPlaneDatabase,
+    /// Redis.
+    pub redis: Redis,
+    /// Meilisearch; without it, searches are answered with 503.
+    #[serde(default)]
+    pub search: Option<Search>,
+    /// The Kubernetes API, for the admin routes only.
+    #[serde(default)]
+    pub kube: Kube,
+    /// The public API.
+    #[serde(default)]
+    pub http: Http,
+    /// Tokens.
+    #[serde(default)]
+    pub auth: Auth,
+    /// The `work` role.
+    #[serde(default)]
+    pub worker: Worker,
+    /// Probes and metrics.
+    #[serde(default)]
+    pub metrics: Metrics,
+    /// Logs.
+    #[serde(default)]
+    pub log: Log,
+}
+
+/// The operator's Postgres.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct OperatorDatabase {
+    /// `postgres://tenantry_operator:PASSWORD@HOST:PORT/DATABASE`.
+    pub url: SecretString,
+    /// The key from which the provisioners' passwords derive.
+    pub provisioner_key: SecretString,
+    /// The key from which the traffic logins' passwords derive; the control plane has the same.
+    pub traffic_key: SecretString,
+}
+
+/// The control plane's Postgres.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ControlPlaneDatabase {
+    /// `postgres://HOST:PORT/DATABASE`; the logins are derived.
+    pub url: SecretString,
+    /// The key from which the traffic logins' passwords derive.
+    pub traffic_key: SecretString,
+    /// Connections to each shard of logins.
+    #[serde(default = "default::connections_per_shard")]
+    pub connections_per_shard: usize,
+}
+
+/// Redis.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Redis {
+    /// `redis://[USER:PASSWORD@]HOST:PORT[/DB]`.
+    pub url: SecretString,
+}
+
+/// Meilisearch.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Search {
+    /// `http://HOST:PORT`.
+    pub url: String,
+    /// The master key.
+    pub master_key: SecretString,
+}
+
+/// The Kubernetes API.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct Kube {
+    /// A kubeconfig file; the in-cluster account or the usual places unless given.
+    pub kubeconfig: Option<PathBuf>,
+}
+
+/// Leader election.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct Leader {
+    /// The namespace of the Lease.
+    pub namespace: String,
+    /// The name of the Lease.
+    pub lease: String,
+    /// Seconds after which a silent leader may be replaced.
+    pub duration_seconds: u64,
+    /// Seconds between renewals.
+    pub renew_seconds: u64,
+}
+
+impl Default for Leader {
+    fn default() -> Self {
+        Self {
+            namespace: "default".into(),
+            lease: "tenantry-operator".into(),
+            duration_seconds: 15,
+            renew_seconds: 5,
+        }
+    }
+}
+
+/// Reconciliation.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct Reconcile {
+    /// Tenants that are reconciled at the same time.
+    pub concurrency: u16,
+    /// Seconds that one pass may take.
+    pub deadline_seconds: u64,
+    /// Seconds, jittered, between passes over an object that is Ready.
+    pub resync_seconds: u64,
+}
+
+impl Default for Reconcile {
+    fn default() -> Self {
+        Self { concurrency: 8, deadline_seconds: 30, resync_seconds: 3600 }
+    }
+}
+
+/// The public API.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct Http {
+    /// The address of the API.
+    pub listen: SocketAddr,
+    /// Seconds that a request may take.
+    pub timeout_seconds: u64,
+    /// Bytes that a request's body may have.
+    pub max_body_bytes: usize,
+}
+
+impl Default for Http {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([0, 0, 0, 0], 8080)),
+            timeout_seconds: 10,
+            max_body_bytes: 1024 * 1024,
+        }
+    }
+}
+
+/// Tokens. At least one key is needed; a program that would accept tokens without one does not start.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct Auth {
+    /// The `iss` of tokens.
+    pub issuer: String,
+    /// The `aud` that a token must have.
+    pub audience: String,
+    /// The secret for HS256, at least 32 bytes.
+    pub hs256_secret: Option<SecretString>,
+    /// A PEM file with the Ed25519 public key for EdDSA.
+    pub ed25519_public_key: Option<PathBuf>,
+    /// A PEM file with the Ed25519 private key, needed only to issue tokens.
+    pub ed25519_private_key: Option<PathBuf>,
+}
+
+impl Default for Auth {
+    fn default() -> Self {
+        Self {
+            issuer: "tenantry".into(),
+            audience: "tenantry".into(),
+            hs256_secret: None,
+            ed25519_public_key: None,
+            ed25519_private_key: None,
+        }
+    }
+}
+
+/// The `work` role.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct Worker {
+    /// Events taken from the outbox at once.
+    pub batch: u32,
+    /// Milliseconds between looks at an empty outbox.
+    pub poll_milliseconds: u64,
+}
+
+impl Default for Worker {
+    fn default() -> Self {
+        Self { batch: 1000, poll_milliseconds: 200 }
+    }
+}
+
+/// Probes and metrics.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct Metrics {
+    /// The address of `/livez`, `/readyz` and `/metrics`.
+    pub listen: SocketAddr,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self { listen: SocketAddr::from(([0, 0, 0, 0], 9090)) }
+    }
+}
+
+/// Logs.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct Log {
+    /// Which events are logged, as in `info,tenantry_operator=debug`.
+    pub filter: String,
+    /// How an event is written.
+    pub format: LogFormat,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { filter: "info".into(), format: LogFormat::Json }
+    }
+}
+
+/// How an event is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum LogFormat {
+    /// A JSON object a line.
+    Json,
+    /// For people.
+    Text,
+}
+
+mod default {
+    pub(super) const fn connections_per_shard() -> usize {
+        4
+    }
+}
