@@ -198,3 +198,9 @@ fn collect<S, T>(
 ) -> Vec<T> {
     specs.iter().filter_map(|spec| compile(spec).map_err(|error| errors.push(error)).ok()).collect()
 }
+
+impl AsRef<Self> for AppDefinition {
+    fn as_ref(&self) -> &Self {
+        self
+    }
+}
