@@ -35,10 +35,12 @@ pub fn load<T: DeserializeOwned>(file: Option<&Path>) -> Result<T, Error> {
         }
         figment = figment.merge(Yaml::file_exact(file));
     }
-    figment.merge(Env::prefixed(ENV_PREFIX).split("__").map(camel_case)).extract().map_err(|error| {
-        let problems: Vec<_> = error.into_iter().map(|one| describe(&one)).collect();
-        Error::Invalid(problems.join("; "))
-    })
+    figment.merge(Env::prefixed(ENV_PREFIX).split("__").map(camel_case).lowercase(false)).extract().map_err(
+        |error| {
+            let problems: Vec<_> = error.into_iter().map(|one| describe(&one)).collect();
+            Error::Invalid(problems.join("; "))
+        },
+    )
 }
 
 /// `MAX_BODY_BYTES` is `maxBodyBytes`.
