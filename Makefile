@@ -1,0 +1,63 @@
+# Tenantry: `make demo` shows it, `make test` proves it. See README.md.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+TIER := .ci/tier
+RIG := target/debug/tenantry-rig
+CRD_FOLDERS := crds/generated charts/tenantry-crds/files
+
+.PHONY: help
+help: ## What can be made
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: build ## From a clean checkout to a served tenant, in one command
+	@target/debug/tenantry-demo
+
+.PHONY: up
+up: build ## Start the demo's stack and keep it; writes .rig/env
+	@$(RIG) up
+
+.PHONY: down
+down: ## Stop what `make up` started
+	@if [ -x $(RIG) ]; then $(RIG) down; fi
+
+.PHONY: build
+build: ## All programs, debug build
+	@$(TIER) build cargo build --locked --workspace --bins
+
+.PHONY: crds
+crds: ## Write the CRDs from the types
+	@cargo run --quiet --locked -p tenantry-crds --bin crdgen -- $(CRD_FOLDERS)
+
+.PHONY: lint
+lint: ## Format and lints, warnings denied
+	@$(TIER) format cargo fmt --all --check
+	@$(TIER) clippy cargo clippy --locked --workspace --all-targets -- --deny warnings
+
+.PHONY: unit
+unit: ## Tests that need no stack, and goldens
+	@$(TIER) goldens cargo run --quiet --locked -p tenantry-crds --bin crdgen -- --check $(CRD_FOLDERS)
+	@$(TIER) unit cargo test --locked --workspace --exclude tenantry-e2e
+
+.PHONY: stack
+stack: build ## Tests on the real stack
+	@$(TIER) tools $(RIG) tools
+	@$(TIER) stack $(RIG) run -- cargo test --locked -p tenantry-e2e
+
+.PHONY: test
+test: ## Everything
+	@$(TIER) test $(MAKE) --no-print-directory lint unit stack
+
+BENCHES := tenants documents fleet
+
+.PHONY: bench $(BENCHES:%=bench-%)
+bench: $(BENCHES:%=bench-%) ## All benchmarks (release build)
+$(BENCHES:%=bench-%): bench-%: release
+	@$(TIER) bench-$* target/release/tenantry-bench $*
+
+.PHONY: release
+release:
+	@$(TIER) release cargo build --locked --release --workspace --bins
