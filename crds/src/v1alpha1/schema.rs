@@ -1,7 +1,7 @@
 //! The CRDs as Kubernetes takes them.
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
-    CustomResourceDefinition, JSON, JSONSchemaProps,
+    CustomResourceDefinition, JSON, JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
 };
 use kube::CustomResourceExt;
 use schemars::{Schema, SchemaGenerator, json_schema};
@@ -18,7 +18,7 @@ pub struct Error {
 
 /// The CRDs of all kinds.
 pub fn definitions() -> Vec<CustomResourceDefinition> {
-    [Tenant::crd(), App::crd(), SearchIndex::crd()].map(with_initial_status).into()
+    [Tenant::crd(), App::crd(), SearchIndex::crd()].map(finish).into()
 }
 
 /// The file name and the text of each CRD.
@@ -38,18 +38,38 @@ pub fn yaml() -> Result<Vec<(String, String)>, Error> {
         .collect()
 }
 
-/// Without this default, kstatus reads an object that no operator has seen yet as current.
-fn with_initial_status(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
+/// What the derived schema cannot say.
+fn finish(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
+    // Without this default, kstatus reads an object that no operator has seen yet as current.
     let initial = JSON(serde_json::json!({"observedGeneration": -1}));
-    for status in crd
+    for root in crd
         .spec
         .versions
         .iter_mut()
-        .filter_map(|version| status_of(version.schema.as_mut()?.open_api_v3_schema.as_mut()?))
+        .filter_map(|version| version.schema.as_mut()?.open_api_v3_schema.as_mut())
     {
-        status.default = Some(initial.clone());
+        if let Some(status) = status_of(root) {
+            status.default = Some(initial.clone());
+        }
+        settle_nulls_and_formats(root);
     }
     crd
+}
+
+/// An optional field is absent or has a value: not `nullable`, so the API server drops a null, and neither CEL's `has()`
+/// nor a GitOps diff meets a third state. Formats that Kubernetes does not know only make it warn at each apply.
+fn settle_nulls_and_formats(schema: &mut JSONSchemaProps) {
+    schema.nullable = None;
+    schema.format.take_if(|format| format.starts_with("uint"));
+    for property in schema.properties.iter_mut().flat_map(|properties| properties.values_mut()) {
+        settle_nulls_and_formats(property);
+    }
+    if let Some(JSONSchemaPropsOrArray::Schema(items)) = &mut schema.items {
+        settle_nulls_and_formats(items);
+    }
+    if let Some(JSONSchemaPropsOrBool::Schema(values)) = &mut schema.additional_properties {
+        settle_nulls_and_formats(values);
+    }
 }
 
 fn status_of(root: &mut JSONSchemaProps) -> Option<&mut JSONSchemaProps> {
