@@ -1,3 +1,7 @@
-//! The proving ground: the rig that runs the real stack without containers.
+//! The proving ground.
+//!
+//! - [`rig`]: the real stack without containers
+//! - [`demo`]: the story that `make demo` tells
 
+pub mod demo;
 pub mod rig;

@@ -6,16 +6,23 @@
 //! - [`stack`]: the five servers, started in parallel: [`Stack::start`] for a private one, [`Stack::shared`] for tests
 //! - [`endpoints`]: how to reach them, in memory and as an env file
 //! - [`program`]: `tenantry-operator` and `tenantry-controlplane` under test
+//! - [`platform`]: all of it together: [`Platform::shared`] for most tests
 //! - [`wait`]: bounded polling, the only form of waiting
 
+mod credentials;
 pub mod endpoints;
 mod error;
+mod kubectl;
+pub mod platform;
 pub mod process;
+pub mod program;
 pub mod stack;
 pub mod toolchain;
 pub mod wait;
 
+pub use credentials::Credentials;
 pub use endpoints::Endpoints;
 pub use error::RigError;
+pub use platform::Platform;
 pub use stack::{Stack, StackOptions};
 pub use wait::eventually;

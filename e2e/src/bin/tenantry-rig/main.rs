@@ -1,2 +1,132 @@
-//! `tenantry-rig`: the stack for people and scripts.
-fn main() {}
+//! `tenantry-rig`: the real stack for people and scripts.
+
+mod background;
+mod foreground;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use tenantry_e2e::rig::{Platform, RigError, Stack, StackOptions, toolchain::Toolchain};
+
+/// Runs the real stack (etcd, kube-apiserver, PostgreSQL, Redis, Meilisearch) and Tenantry on it, without containers.
+#[derive(Parser)]
+#[command(version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Starts the stack in the background, with the samples applied, and writes the env file.
+    Up {
+        #[command(flatten)]
+        place: Place,
+        #[command(flatten)]
+        what: What,
+    },
+    /// Stops what `up` started.
+    Down {
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Starts a stack, runs a command with TENANTRY_RIG_ENV set, and stops the stack. Its exit code is the command's.
+    Run {
+        #[command(flatten)]
+        what: What,
+        /// The command and its arguments.
+        #[arg(trailing_var_arg = true, required = true)]
+        command: Vec<OsString>,
+    },
+    /// Finds or installs the tools and prints where they are.
+    Tools,
+    /// The process behind `up`.
+    #[command(hide = true)]
+    Hold {
+        #[command(flatten)]
+        place: Place,
+        #[command(flatten)]
+        what: What,
+    },
+}
+
+/// Where the files of a stack in the background are.
+#[derive(Args, Clone)]
+struct Place {
+    /// The folder of the env file, the process id and the log.
+    #[arg(long, default_value = ".rig")]
+    folder: PathBuf,
+}
+
+/// What is started.
+#[derive(Args, Clone, Copy)]
+struct What {
+    /// Only the servers: no CRDs, no programs of ours.
+    #[arg(long)]
+    stack_only: bool,
+    /// Writes survive a power failure (fsync on), for measurements.
+    #[arg(long)]
+    durable: bool,
+}
+
+/// A stack with or without our programs on it.
+enum Started {
+    Stack(Stack),
+    Platform(Platform<'static>),
+}
+
+impl What {
+    async fn start(self) -> Result<Started, RigError> {
+        let stack = Stack::start(StackOptions { durable: self.durable, parent: None }).await?;
+        if self.stack_only {
+            Ok(Started::Stack(stack))
+        } else {
+            Platform::start(stack).await.map(Started::Platform)
+        }
+    }
+}
+
+impl Started {
+    fn endpoints(&self) -> &tenantry_e2e::rig::Endpoints {
+        match self {
+            Self::Stack(stack) => stack.endpoints(),
+            Self::Platform(platform) => platform.endpoints(),
+        }
+    }
+
+    fn keep_logs(&self) {
+        match self {
+            Self::Stack(stack) => stack.keep_logs(),
+            Self::Platform(platform) => platform.keep_logs(),
+        }
+    }
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let outcome = match Cli::parse().command {
+        Command::Up { place, what } => background::up(&place.folder, what).await,
+        Command::Down { place } => background::down(&place.folder).await,
+        Command::Hold { place, what } => background::hold(&place.folder, what).await,
+        Command::Run { what, command } => foreground::run(what, &command).await,
+        Command::Tools => tools().await,
+    };
+    outcome.unwrap_or_else(|error| {
+        eprintln!("rig: {}", error.chain());
+        ExitCode::FAILURE
+    })
+}
+
+#[allow(clippy::print_stdout, reason = "what the user asked for")]
+async fn tools() -> Result<ExitCode, RigError> {
+    let tools = Toolchain::ensure().await?;
+    for tool in
+        [&tools.etcd, &tools.kube_apiserver, &tools.kubectl, &tools.helm, &tools.redis, &tools.meilisearch]
+    {
+        println!("{}", tool.display());
+    }
+    println!("{}", tools.postgres.bin.join("postgres").display());
+    Ok(ExitCode::SUCCESS)
+}

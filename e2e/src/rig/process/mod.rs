@@ -2,6 +2,7 @@
 //!
 //! - [`Sandbox`]: a scratch folder and the watchdog that ends every child when this process is gone, even by SIGKILL
 //! - [`Launch`]: what to run; [`Process`]: the running child with its log
+//! - [`Server`]: a process that is ready when it answers, and that can be stopped, killed, paused and started again
 //! - [`Identity`]: the unprivileged account for servers that refuse to run as root
 //! - [`ports`]: free loopback ports
 
@@ -11,6 +12,7 @@ mod log;
 pub mod ports;
 mod running;
 mod sandbox;
+mod server;
 
 pub use identity::Identity;
 pub use launch::Launch;
@@ -18,3 +20,4 @@ pub use log::tail;
 pub use running::Process;
 pub use rustix::process::Signal;
 pub use sandbox::Sandbox;
+pub use server::{Plan, Probe, Server};

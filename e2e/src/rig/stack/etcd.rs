@@ -1,10 +1,9 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::server::{Plan, Server};
 use crate::rig::RigError;
 use crate::rig::endpoints::http_client;
-use crate::rig::process::{Launch, Sandbox, Signal, ports};
+use crate::rig::process::{Launch, Plan, Probe, Sandbox, Server, Signal, ports};
 
 /// Starts etcd; yields the URL for its clients.
 pub async fn start(
@@ -28,7 +27,7 @@ pub async fn start(
             launch = launch.args(["--unsafe-no-fsync"]);
         }
         let health = http.get(format!("{client_url}/health"));
-        let probe: super::server::Probe = Box::new(move || {
+        let probe: Probe = Box::new(move || {
             let request = health.try_clone();
             Box::pin(async move { super::answers_ok(request).await })
         });

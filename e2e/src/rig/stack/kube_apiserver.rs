@@ -7,11 +7,10 @@ use p256::elliptic_curve::rand_core::OsRng;
 use p256::pkcs8::{EncodePrivateKey, EncodePublicKey, LineEnding};
 
 use super::kubeconfig::Kubeconfig;
-use super::server::{Plan, Probe, Server};
 use super::{answers_ok, secret};
 use crate::rig::RigError;
 use crate::rig::endpoints::install_crypto;
-use crate::rig::process::{Launch, Sandbox, Signal, ports};
+use crate::rig::process::{Launch, Plan, Probe, Sandbox, Server, Signal, ports};
 
 /// Starts kube-apiserver with real RBAC; yields the kubeconfig file of an administrator.
 pub async fn start(

@@ -1,11 +1,10 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::server::{Plan, Probe, Server};
 use super::{answers_ok, secret};
 use crate::rig::RigError;
 use crate::rig::endpoints::http_client;
-use crate::rig::process::{Launch, Sandbox, Signal, ports};
+use crate::rig::process::{Launch, Plan, Probe, Sandbox, Server, Signal, ports};
 
 /// Starts Meilisearch; yields its URL and master key.
 pub async fn start(sandbox: &Arc<Sandbox>, program: &Path) -> Result<(Server, (String, String)), RigError> {

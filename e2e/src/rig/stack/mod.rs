@@ -10,15 +10,12 @@ mod kubeconfig;
 mod meilisearch;
 mod postgres;
 mod redis;
-mod server;
 mod shared;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-pub use server::Server;
-
-use super::process::Sandbox;
+use super::process::{Sandbox, Server};
 use super::toolchain::Toolchain;
 use super::{Endpoints, RigError};
 
@@ -181,7 +178,7 @@ fn secret() -> String {
 }
 
 /// A probe by HTTP: any answer but a success says why not.
-async fn answers_ok(request: Option<reqwest::RequestBuilder>) -> Result<(), String> {
+pub(super) async fn answers_ok(request: Option<reqwest::RequestBuilder>) -> Result<(), String> {
     let request = request.ok_or("the probe cannot be repeated")?;
     let response = request.send().await.map_err(|error| error.to_string())?;
     let status = response.status();

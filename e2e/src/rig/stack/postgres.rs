@@ -5,10 +5,9 @@ use std::time::Duration;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{ConnectOptions, Connection};
 
-use super::server::{Plan, Probe, Server};
 use super::{PLATFORM_DATABASE, secret};
 use crate::rig::RigError;
-use crate::rig::process::{Identity, Launch, Sandbox, Signal, ports};
+use crate::rig::process::{Identity, Launch, Plan, Probe, Sandbox, Server, Signal, ports};
 use crate::rig::toolchain::PostgresPrograms;
 
 /// How long the administrator's statements may take.
@@ -106,7 +105,9 @@ async fn initdb(
     let secrets = sandbox.subfolder("postgres-password", identity)?;
     let password_file = secrets.join("superuser");
     std::fs::write(&password_file, password).map_err(RigError::io("writing", &password_file))?;
+    // The servers that initdb runs have shared memory to give back, too.
     let launch = program(programs, "initdb", identity)
+        .exit_signal(Signal::TERM)
         .args([
             "--username=postgres",
             "--auth=scram-sha-256",

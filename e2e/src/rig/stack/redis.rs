@@ -5,9 +5,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::secret;
-use super::server::{Plan, Probe, Server};
 use crate::rig::RigError;
-use crate::rig::process::{Launch, Sandbox, Signal, ports};
+use crate::rig::process::{Launch, Plan, Probe, Sandbox, Server, Signal, ports};
 
 /// Starts Redis (or Valkey) as production has it: append-only file, never evicting; yields its URL.
 pub async fn start(sandbox: &Arc<Sandbox>, program: &Path) -> Result<(Server, String), RigError> {

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 
+use super::{Launch, Process, Sandbox, Signal};
 use crate::rig::RigError;
-use crate::rig::process::{Launch, Process, Sandbox, Signal};
 
 /// How long a server may take until it answers. Generous: a busy machine is slow, a broken server ends at once.
 const START_LIMIT: Duration = Duration::from_secs(60);
@@ -14,9 +14,9 @@ const START_LIMIT: Duration = Duration::from_secs(60);
 const ATTEMPTS: usize = 3;
 
 /// Tells whether the server answers; the error says what it did instead.
-pub(super) type Probe = Box<dyn Fn() -> BoxFuture<'static, Result<(), String>> + Send + Sync>;
+pub type Probe = Box<dyn Fn() -> BoxFuture<'static, Result<(), String>> + Send + Sync>;
 
-/// One server of the stack, which a test can stop, pause and start again on the same port.
+/// A process that serves, which a test can stop, pause and start again on the same port.
 pub struct Server {
     launch: Launch,
     /// How it shuts down in good order.
@@ -27,16 +27,19 @@ pub struct Server {
 }
 
 /// What to start, and how to tell that it is ready.
-pub(super) struct Plan {
+pub struct Plan {
+    /// The program.
     pub launch: Launch,
+    /// The signal for a shutdown in good order.
     pub graceful: Signal,
+    /// Succeeds when it is ready.
     pub probe: Probe,
 }
 
 impl Server {
     /// Starts a server on the ports that `plan` chooses and waits until it answers; when it ends before that, it is
     /// planned again with other ports.
-    pub(super) async fn launch<A>(
+    pub async fn launch<A>(
         sandbox: &Arc<Sandbox>,
         plan: impl Fn() -> Result<(Plan, A), RigError>,
     ) -> Result<(Self, A), RigError> {
@@ -61,6 +64,11 @@ impl Server {
     /// The process that runs now.
     pub fn process(&self) -> Arc<Process> {
         Arc::clone(&self.process.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Keeps the logs of its sandbox when that ends.
+    pub fn keep_logs(&self) {
+        self.sandbox.keep();
     }
 
     /// Shuts it down in good order (after 20 s with SIGKILL).

@@ -1,0 +1,126 @@
+//! The whole platform: a stack with the CRDs applied, its database prepared, and our three processes on it.
+
+use tokio::sync::OnceCell;
+
+use super::program::{Program, ProgramOptions, bootstrap};
+use super::{Endpoints, RigError, Stack};
+
+/// A running platform, or a connection to one that somebody else started.
+#[derive(Debug)]
+pub struct Platform<'a> {
+    // Fields drop in this order: the programs go before the servers that they use.
+    programs: Option<Programs>,
+    stack: StackOf<'a>,
+    endpoints: Endpoints,
+}
+
+#[derive(Debug)]
+enum StackOf<'a> {
+    Owned(Box<Stack>),
+    Borrowed(&'a Stack),
+}
+
+#[derive(Debug)]
+struct Programs {
+    work: Program,
+    serve: Program,
+    operator: Program,
+}
+
+static SHARED: OnceCell<Platform<'static>> = OnceCell::const_new();
+
+impl Platform<'static> {
+    /// A private platform on a private stack, for tests that break things.
+    pub async fn start(stack: Stack) -> Result<Self, RigError> {
+        let (endpoints, programs) = Self::start_programs(&stack).await.inspect_err(|_| stack.keep_logs())?;
+        Ok(Self { stack: StackOf::Owned(Box::new(stack)), endpoints, programs: Some(programs) })
+    }
+
+    /// The platform for tests, on [`Stack::shared`]: one operator serves the tenants of all tests, so each test takes
+    /// its own tenants and apps.
+    pub async fn shared() -> Result<&'static Self, RigError> {
+        SHARED
+            .get_or_try_init(|| async {
+                let stack = Stack::shared().await?;
+                let endpoints = stack.endpoints().clone();
+                let (endpoints, programs) = if endpoints.tenantry_url.is_some() {
+                    (endpoints, None)
+                } else {
+                    let (endpoints, programs) = Self::start_programs(stack).await?;
+                    (endpoints, Some(programs))
+                };
+                Ok(Self { stack: StackOf::Borrowed(stack), endpoints, programs })
+            })
+            .await
+    }
+
+    async fn start_programs(stack: &Stack) -> Result<(Endpoints, Programs), RigError> {
+        let options = ProgramOptions::default();
+        let mut endpoints = stack.endpoints().clone();
+        tokio::try_join!(endpoints.apply_crds(), bootstrap(&endpoints, &options))?;
+        // The operator migrates the schema that the others read.
+        let operator = Program::operator(&endpoints, &options).await?;
+        let (serve, work) =
+            tokio::try_join!(Program::serve(&endpoints, &options), Program::work(&endpoints, &options))?;
+        endpoints.tenantry_url = serve.http_url().map(str::to_owned);
+        endpoints.tenantry_metrics_url = Some(serve.metrics_url().to_owned());
+        endpoints.operator_metrics_url = Some(operator.metrics_url().to_owned());
+        Ok((endpoints, Programs { work, serve, operator }))
+    }
+}
+
+impl Platform<'_> {
+    /// How to reach the servers and the programs.
+    pub fn endpoints(&self) -> &Endpoints {
+        &self.endpoints
+    }
+
+    /// The stack beneath.
+    pub fn stack(&self) -> &Stack {
+        match &self.stack {
+            StackOf::Owned(stack) => stack,
+            StackOf::Borrowed(stack) => stack,
+        }
+    }
+
+    /// The operator, to break it; only of a platform that this process started.
+    pub fn operator(&self) -> Result<&Program, RigError> {
+        Ok(&self.programs()?.operator)
+    }
+
+    /// The control plane's `serve`, to break it; only of a platform that this process started.
+    pub fn serve(&self) -> Result<&Program, RigError> {
+        Ok(&self.programs()?.serve)
+    }
+
+    /// The control plane's `work`, to break it; only of a platform that this process started.
+    pub fn work(&self) -> Result<&Program, RigError> {
+        Ok(&self.programs()?.work)
+    }
+
+    /// The URL of the tenant API.
+    pub fn url(&self) -> Result<&str, RigError> {
+        self.endpoints
+            .tenantry_url
+            .as_deref()
+            .ok_or_else(|| RigError::Refused("the control plane has no address".to_owned()))
+    }
+
+    /// Keeps all logs when the platform ends. A panic does so by itself.
+    pub fn keep_logs(&self) {
+        self.stack().keep_logs();
+        for program in
+            self.programs.iter().flat_map(|programs| [&programs.work, &programs.serve, &programs.operator])
+        {
+            program.server().keep_logs();
+        }
+    }
+
+    fn programs(&self) -> Result<&Programs, RigError> {
+        self.programs.as_ref().ok_or_else(|| {
+            RigError::Refused(
+                "a platform shared with others is not broken on purpose; use Platform::start".to_owned(),
+            )
+        })
+    }
+}

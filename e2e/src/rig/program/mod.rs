@@ -1,0 +1,134 @@
+//! Our own programs under test: `tenantry-operator` and `tenantry-controlplane`, as the child processes that a user
+//! would run, with settings from the environment.
+
+mod binary;
+mod settings;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use settings::{ProgramOptions, Settings};
+
+use super::endpoints::http_client;
+use super::process::{Launch, Plan, Probe, Process, Sandbox, Server, Signal, ports};
+use super::stack::answers_ok;
+use super::{Endpoints, RigError};
+
+const OPERATOR: &str = "tenantry-operator";
+const CONTROLPLANE: &str = "tenantry-controlplane";
+
+/// A running program of ours.
+#[derive(Debug)]
+pub struct Program {
+    server: Server,
+    http_url: Option<String>,
+    metrics_url: String,
+}
+
+impl Program {
+    /// Starts `tenantry-operator run` and waits until it is ready.
+    pub async fn operator(endpoints: &Endpoints, options: &ProgramOptions) -> Result<Self, RigError> {
+        Self::start(endpoints, options, OPERATOR, "run", Settings::operator).await
+    }
+
+    /// Starts `tenantry-controlplane serve` and waits until it is ready.
+    pub async fn serve(endpoints: &Endpoints, options: &ProgramOptions) -> Result<Self, RigError> {
+        Self::start(endpoints, options, CONTROLPLANE, "serve", Settings::control_plane).await
+    }
+
+    /// Starts `tenantry-controlplane work` and waits until it is ready.
+    pub async fn work(endpoints: &Endpoints, options: &ProgramOptions) -> Result<Self, RigError> {
+        Self::start(endpoints, options, CONTROLPLANE, "work", Settings::control_plane).await
+    }
+
+    async fn start(
+        endpoints: &Endpoints,
+        options: &ProgramOptions,
+        binary: &str,
+        command: &str,
+        settings: fn(&Endpoints, &ProgramOptions) -> Result<Settings, RigError>,
+    ) -> Result<Self, RigError> {
+        let program = binary::find(binary)?;
+        let settings = settings(endpoints, options)?;
+        let sandbox = Arc::new(Sandbox::create(binary, None)?);
+        let http = http_client()?;
+        let started = Server::launch(&sandbox, || {
+            let [api, metrics] = ports::free()?;
+            let listening = settings.clone().listening(command == "serve", api, metrics);
+            let launch = Launch::new(format!("{binary}-{command}"), &program).args([command]);
+            let launch = listening.variables().fold(launch, |launch, (key, value)| launch.env(key, value));
+            let metrics_url = format!("http://127.0.0.1:{metrics}");
+            let ready = http.get(format!("{metrics_url}/readyz"));
+            let probe: Probe = Box::new(move || {
+                let request = ready.try_clone();
+                Box::pin(async move { answers_ok(request).await })
+            });
+            Ok((Plan { launch, graceful: Signal::TERM, probe }, (api, metrics_url)))
+        })
+        .await;
+        let (server, (api, metrics_url)) = started.inspect_err(|_| sandbox.keep())?;
+        let http_url = (command == "serve").then(|| format!("http://127.0.0.1:{api}"));
+        Ok(Self { server, http_url, metrics_url })
+    }
+
+    /// The process, to kill (SIGKILL), stop (SIGTERM), pause and start it again on the same ports.
+    pub fn server(&self) -> &Server {
+        &self.server
+    }
+
+    /// The process that runs now, for its id and log.
+    pub fn process(&self) -> Arc<Process> {
+        self.server.process()
+    }
+
+    /// Where tenants' requests go; only of `serve`.
+    pub fn http_url(&self) -> Option<&str> {
+        self.http_url.as_deref()
+    }
+
+    /// Where `/livez`, `/readyz` and `/metrics` are.
+    pub fn metrics_url(&self) -> &str {
+        &self.metrics_url
+    }
+}
+
+/// Runs `tenantry-operator bootstrap`: the operator's login and schema, once for each database.
+pub async fn bootstrap(endpoints: &Endpoints, options: &ProgramOptions) -> Result<(), RigError> {
+    let settings = Settings::bootstrap(endpoints, options)?;
+    run_to_end(OPERATOR, &["bootstrap"], &settings).await.map(|_| ())
+}
+
+/// Runs `tenantry-controlplane token ARGS` and yields the token that it prints.
+pub async fn token(
+    endpoints: &Endpoints,
+    options: &ProgramOptions,
+    args: &[&str],
+) -> Result<String, RigError> {
+    let settings = Settings::control_plane(endpoints, options)?;
+    let args: Vec<&str> = std::iter::once("token").chain(args.iter().copied()).collect();
+    run_to_end(CONTROLPLANE, &args, &settings).await.map(|printed| printed.trim().to_owned())
+}
+
+async fn run_to_end(binary: &str, args: &[&str], settings: &Settings) -> Result<String, RigError> {
+    const LIMIT: Duration = Duration::from_secs(60);
+    let what = || format!("{binary} {}", args.join(" "));
+    let output = tokio::process::Command::new(binary::find(binary)?)
+        .args(args)
+        .envs(settings.variables())
+        .stdin(std::process::Stdio::null())
+        .kill_on_drop(true)
+        .output();
+    let output = tokio::time::timeout(LIMIT, output)
+        .await
+        .map_err(|_| RigError::Timeout { what: what(), waited: LIMIT, last: "still running".to_owned() })?
+        .map_err(|source| RigError::Spawn { name: what(), source })?;
+    if output.status.success() {
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+    }
+    let output_text = [output.stdout, output.stderr].concat();
+    Err(RigError::Command {
+        command: what(),
+        status: output.status,
+        output: String::from_utf8_lossy(&output_text).into_owned(),
+    })
+}

@@ -1,0 +1,84 @@
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use crate::rig::credentials::{Credentials, with_login};
+use crate::rig::{Endpoints, RigError};
+
+/// What a program gets that differs from the stack's usual settings.
+#[derive(Debug, Clone, Default)]
+pub struct ProgramOptions {
+    /// Another account than the cluster's administrator, for example a ServiceAccount's.
+    pub kubeconfig: Option<PathBuf>,
+    /// Another database than the platform's, as superuser.
+    pub database_url: Option<String>,
+    /// Settings by their environment variable, as in `("TENANTRY__RECONCILE__CONCURRENCY", "2")`; they win.
+    pub settings: Vec<(String, String)>,
+}
+
+/// The environment variables of one program.
+#[derive(Clone)]
+pub struct Settings(BTreeMap<String, String>);
+
+impl Settings {
+    /// For `tenantry-operator run`.
+    pub fn operator(endpoints: &Endpoints, options: &ProgramOptions) -> Result<Self, RigError> {
+        let credentials = Credentials::of(endpoints);
+        let login = Some(("tenantry_operator", credentials.operator_password.as_str()));
+        let url = with_login(superuser_url(endpoints, options), login)?;
+        Ok(Self::common(endpoints, options)
+            .with("TENANTRY__DATABASE__URL", url)
+            .with("TENANTRY__DATABASE__PROVISIONER_KEY", credentials.provisioner_key)
+            .with("TENANTRY__DATABASE__TRAFFIC_KEY", credentials.traffic_key)
+            .overridden(options))
+    }
+
+    /// For `tenantry-operator bootstrap`.
+    pub fn bootstrap(endpoints: &Endpoints, options: &ProgramOptions) -> Result<Self, RigError> {
+        Ok(Self::operator(endpoints, options)?
+            .with("TENANTRY_ADMIN_DATABASE_URL", superuser_url(endpoints, options)))
+    }
+
+    /// For `tenantry-controlplane serve`, `work` and `token`.
+    pub fn control_plane(endpoints: &Endpoints, options: &ProgramOptions) -> Result<Self, RigError> {
+        let credentials = Credentials::of(endpoints);
+        Ok(Self::common(endpoints, options)
+            .with("TENANTRY__DATABASE__URL", with_login(superuser_url(endpoints, options), None)?)
+            .with("TENANTRY__DATABASE__TRAFFIC_KEY", credentials.traffic_key)
+            .with("TENANTRY__AUTH__HS256_SECRET", credentials.hs256_secret)
+            .overridden(options))
+    }
+
+    fn common(endpoints: &Endpoints, options: &ProgramOptions) -> Self {
+        let kubeconfig = options.kubeconfig.as_ref().unwrap_or(&endpoints.kubeconfig);
+        Self(BTreeMap::new())
+            .with("TENANTRY__REDIS__URL", &endpoints.redis_url)
+            .with("TENANTRY__SEARCH__URL", &endpoints.meili_url)
+            .with("TENANTRY__SEARCH__MASTER_KEY", &endpoints.meili_master_key)
+            .with("TENANTRY__KUBE__KUBECONFIG", kubeconfig.display().to_string())
+            .with("TENANTRY__LOG__FORMAT", "text")
+    }
+
+    /// With the addresses to listen on; `api` only for the program that has one.
+    pub(super) fn listening(self, has_api: bool, api: u16, metrics: u16) -> Self {
+        let settings = self.with("TENANTRY__METRICS__LISTEN", format!("127.0.0.1:{metrics}"));
+        if has_api { settings.with("TENANTRY__HTTP__LISTEN", format!("127.0.0.1:{api}")) } else { settings }
+    }
+
+    /// The environment variables.
+    pub fn variables(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(key, value)| (key.as_str(), value.as_str()))
+    }
+
+    fn overridden(self, options: &ProgramOptions) -> Self {
+        options.settings.iter().fold(self, |settings, (key, value)| settings.with(key, value))
+    }
+
+    fn with(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.0.insert(key.into(), value.into());
+        self
+    }
+}
+
+fn superuser_url<'a>(endpoints: &'a Endpoints, options: &'a ProgramOptions) -> &'a str {
+    options.database_url.as_deref().unwrap_or(&endpoints.database_url)
+}
