@@ -1,0 +1,78 @@
+{{- /* A setting from a Secret: (list "DATABASE__URL" .Values.secrets.operatorDatabaseUrl) */}}
+{{- define "tenantry.secretSetting" -}}
+- name: TENANTRY__{{ index . 0 }}
+  valueFrom:
+    secretKeyRef: {{ toJson (index . 1) }}
+{{- end }}
+
+{{- /* A plain setting: (list "LOG__FILTER" "info") */}}
+{{- define "tenantry.setting" -}}
+- name: TENANTRY__{{ index . 0 }}
+  value: {{ index . 1 | toString | quote }}
+{{- end }}
+
+{{- /* What both programs need. */}}
+{{- define "tenantry.commonSettings" -}}
+{{ include "tenantry.secretSetting" (list "DATABASE__TRAFFIC_KEY" .Values.secrets.trafficKey) }}
+{{ include "tenantry.secretSetting" (list "REDIS__URL" .Values.secrets.redisUrl) }}
+{{- with .Values.search.url }}
+{{ include "tenantry.setting" (list "SEARCH__URL" .) }}
+{{ include "tenantry.secretSetting" (list "SEARCH__MASTER_KEY" $.Values.secrets.searchMasterKey) }}
+{{- end }}
+{{ include "tenantry.setting" (list "METRICS__LISTEN" "0.0.0.0:9090") }}
+{{ include "tenantry.setting" (list "LOG__FILTER" .Values.log.filter) }}
+{{ include "tenantry.setting" (list "LOG__FORMAT" .Values.log.format) }}
+{{- end }}
+
+{{- define "tenantry.operatorSettings" -}}
+{{ include "tenantry.secretSetting" (list "DATABASE__URL" .Values.secrets.operatorDatabaseUrl) }}
+{{ include "tenantry.secretSetting" (list "DATABASE__PROVISIONER_KEY" .Values.secrets.provisionerKey) }}
+{{ include "tenantry.commonSettings" . }}
+{{ include "tenantry.setting" (list "LEADER__NAMESPACE" .Release.Namespace) }}
+{{ include "tenantry.setting" (list "LEADER__LEASE" (include "tenantry.lease" .)) }}
+{{ include "tenantry.setting" (list "LEADER__DURATION_SECONDS" .Values.operator.leader.durationSeconds) }}
+{{ include "tenantry.setting" (list "LEADER__RENEW_SECONDS" .Values.operator.leader.renewSeconds) }}
+{{ include "tenantry.setting" (list "RECONCILE__CONCURRENCY" .Values.operator.concurrency) }}
+{{ include "tenantry.setting" (list "RECONCILE__DEADLINE_SECONDS" .Values.operator.deadlineSeconds) }}
+{{ include "tenantry.setting" (list "RECONCILE__RESYNC_SECONDS" .Values.operator.resyncSeconds) }}
+{{- end }}
+
+{{- define "tenantry.lease" -}}
+{{ include "tenantry.name" . }}-operator
+{{- end }}
+
+{{- /* What both roles of the control plane need: (list $ .Values.serve) */}}
+{{- define "tenantry.controlPlaneSettings" -}}
+{{- $root := index . 0 }}{{ $secrets := $root.Values.secrets }}
+{{- if not (or $secrets.hs256Secret.name $secrets.ed25519PublicKey.name) }}
+{{- fail "secrets.hs256Secret.name or secrets.ed25519PublicKey.name: at least one key is needed to check tokens" }}
+{{- end -}}
+{{ include "tenantry.secretSetting" (list "DATABASE__URL" $secrets.controlPlaneDatabaseUrl) }}
+{{ include "tenantry.commonSettings" $root }}
+{{ include "tenantry.setting" (list "DATABASE__CONNECTIONS_PER_SHARD" (index . 1).connectionsPerShard) }}
+{{ include "tenantry.setting" (list "AUTH__ISSUER" $root.Values.auth.issuer) }}
+{{ include "tenantry.setting" (list "AUTH__AUDIENCE" $root.Values.auth.audience) }}
+{{- if $secrets.hs256Secret.name }}
+{{ include "tenantry.secretSetting" (list "AUTH__HS256_SECRET" $secrets.hs256Secret) }}
+{{- end }}
+{{- if $secrets.ed25519PublicKey.name }}
+{{ include "tenantry.setting" (list "AUTH__ED25519_PUBLIC_KEY" "/etc/tenantry/auth/ed25519-public.pem") }}
+{{- end }}
+{{- end }}
+
+{{- define "tenantry.authMount" -}}
+{{- if .Values.secrets.ed25519PublicKey.name }}
+volumeMounts:
+  - {name: auth, mountPath: /etc/tenantry/auth, readOnly: true}
+{{- end }}
+{{- end }}
+
+{{- define "tenantry.authVolume" -}}
+{{- with .Values.secrets.ed25519PublicKey }}{{ if .name }}
+volumes:
+  - name: auth
+    secret:
+      secretName: {{ .name }}
+      items: [{key: {{ .key }}, path: ed25519-public.pem}]
+{{- end }}{{ end }}
+{{- end }}
