@@ -1,0 +1,157 @@
+//! The published app definitions, in memory. Loaded when leadership is won, kept by the App reconcile.
+
+mod composition;
+#[cfg(test)]
+mod tests;
+mod version;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+};
+
+use tenantry_crds::{definition::AppDefinition, names::AppName, reason::Reason, v1alpha1::AppSpec};
+use tenantry_migrations::registry::AppVersionRecord;
+
+pub use composition::references_resolve;
+pub use version::Version;
+
+use crate::error::Error;
+
+/// A published version of an app. Tenants at one version share it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PublishedApp {
+    /// The app.
+    pub name: AppName,
+    /// The version.
+    pub version: Version,
+    /// [`AppDefinition::digest`].
+    pub digest: String,
+    /// The compiled definition.
+    pub definition: Arc<AppDefinition>,
+}
+
+impl PublishedApp {
+    /// Compiles a spec as it would be published.
+    ///
+    /// # Errors
+    /// When the definition is wrong.
+    pub fn compile(name: &AppName, spec: &AppSpec) -> Result<Self, Error> {
+        Ok(Self {
+            name: name.clone(),
+            version: Version::new(&spec.version),
+            digest: AppDefinition::digest(spec),
+            definition: Arc::new(AppDefinition::compile(name, spec)?),
+        })
+    }
+
+    /// Reads a row of `tenantry.app_version`.
+    ///
+    /// # Errors
+    /// When this release cannot read the definition.
+    pub fn read(record: AppVersionRecord) -> Result<Self, Error> {
+        let doing = "reading a published definition";
+        let name = AppName::new(&record.app).map_err(Error::data(doing))?;
+        let spec: AppSpec = serde_json::from_value(record.definition).map_err(Error::data(doing))?;
+        let definition = AppDefinition::compile(&name, &spec).map_err(Error::data(doing))?;
+        Ok(Self {
+            name,
+            version: Version::new(&record.version),
+            digest: record.digest,
+            definition: Arc::new(definition),
+        })
+    }
+}
+
+/// The published versions of every app, and the Apps that exist.
+#[derive(Debug, Default)]
+pub struct Catalog(RwLock<Contents>);
+
+#[derive(Debug, Default)]
+struct Contents {
+    published: BTreeMap<AppName, BTreeMap<Version, Arc<PublishedApp>>>,
+    /// Apps that exist as objects, published or not.
+    declared: BTreeSet<AppName>,
+}
+
+impl Catalog {
+    /// Adds a published version.
+    pub fn publish(&self, app: PublishedApp) {
+        let mut contents = self.write();
+        contents.published.entry(app.name.clone()).or_default().insert(app.version.clone(), Arc::new(app));
+    }
+
+    /// Takes out a version that nobody uses any more.
+    pub fn withdraw(&self, app: &AppName, version: &Version) {
+        let mut contents = self.write();
+        if let Some(versions) = contents.published.get_mut(app) {
+            versions.remove(version);
+            if versions.is_empty() {
+                contents.published.remove(app);
+            }
+        }
+    }
+
+    /// An App with this name exists, or does not any more.
+    pub fn declare(&self, app: &AppName, exists: bool) {
+        let mut contents = self.write();
+        if exists {
+            contents.declared.insert(app.clone());
+        } else {
+            contents.declared.remove(app);
+        }
+    }
+
+    /// Whether an App with this name exists. The built-in app always does.
+    pub fn declares(&self, app: &AppName) -> bool {
+        *app == tenantry_crds::core_app::name() || self.read().declared.contains(app)
+    }
+
+    /// The newest version of `app`.
+    pub fn newest(&self, app: &AppName) -> Option<Arc<PublishedApp>> {
+        self.read().published.get(app)?.last_key_value().map(|(_, published)| published.clone())
+    }
+
+    /// This version of `app`.
+    pub fn version(&self, app: &AppName, version: &Version) -> Option<Arc<PublishedApp>> {
+        self.read().published.get(app)?.get(version).cloned()
+    }
+
+    /// Every published version of `app`, oldest first.
+    pub fn versions(&self, app: &AppName) -> Vec<Arc<PublishedApp>> {
+        self.read().published.get(app).map(|all| all.values().cloned().collect()).unwrap_or_default()
+    }
+
+    /// What a tenant that names `app` gets: the version `pin`, else the newest.
+    ///
+    /// # Errors
+    /// AppNotFound and AppVersionNotFound when a person must act; DependencyNotReady, which passes, while an App that
+    /// exists is not published yet.
+    pub fn resolve(&self, app: &AppName, pin: Option<&str>) -> Result<Arc<PublishedApp>, Error> {
+        if !self.declares(app) {
+            return Err(Error::blocked(Reason::AppNotFound, format!("there is no App {app}")));
+        }
+        let Some(newest) = self.newest(app) else {
+            return Err(Error::waiting(
+                Reason::DependencyNotReady,
+                format!("App {app} is not published yet; its status says why"),
+            ));
+        };
+        let Some(pin) = pin else { return Ok(newest) };
+        self.version(app, &Version::new(pin)).ok_or_else(|| {
+            let known: Vec<_> = self.versions(app).iter().map(|v| v.version.to_string()).collect();
+            Error::blocked(
+                Reason::AppVersionNotFound,
+                format!("App {app} has no published version {pin}; published are {}", known.join(", ")),
+            )
+        })
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Contents> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Contents> {
+        self.0.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}

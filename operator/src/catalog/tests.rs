@@ -1,0 +1,107 @@
+use serde_json::{Value, json};
+use tenantry_crds::{core_app, v1alpha1::TenantApp};
+
+use super::*;
+use crate::error::Class;
+
+fn app(catalog: &Catalog, name: &str, spec: Value) {
+    let name = AppName::new(name).unwrap();
+    let spec: AppSpec = serde_json::from_value(spec).unwrap();
+    catalog.declare(&name, true);
+    catalog.publish(PublishedApp::compile(&name, &spec).unwrap());
+}
+
+fn catalog() -> Catalog {
+    let catalog = Catalog::default();
+    catalog.publish(PublishedApp::compile(&core_app::name(), core_app::spec()).unwrap());
+    catalog
+}
+
+fn installs(names: &[&str]) -> Vec<TenantApp> {
+    names.iter().map(|name| TenantApp { name: (*name).into(), version: None, settings: None }).collect()
+}
+
+fn names(catalog: &Catalog, apps: &[&str]) -> Vec<String> {
+    catalog.composition(&installs(apps)).unwrap().iter().map(|app| app.name.to_string()).collect()
+}
+
+fn refused(catalog: &Catalog, apps: &[&str]) -> (Class, Reason, String) {
+    let error = catalog.composition(&installs(apps)).unwrap_err();
+    (error.class(), error.reason(), error.to_string())
+}
+
+#[test]
+fn core_comes_first_and_each_app_after_what_it_requires() {
+    let catalog = catalog();
+    app(&catalog, "zbase", json!({"version": "1.0.0"}));
+    app(&catalog, "crm", json!({"version": "1.0.0", "requires": [{"app": "zbase"}]}));
+    app(&catalog, "aaa", json!({"version": "1.0.0", "requires": [{"app": "crm"}]}));
+    assert_eq!(names(&catalog, &["aaa", "crm", "zbase"]), ["core", "zbase", "crm", "aaa"]);
+    assert_eq!(names(&catalog, &[]), ["core"]);
+}
+
+#[test]
+fn an_app_that_nobody_declared_blocks_and_one_that_is_not_published_yet_waits() {
+    let catalog = catalog();
+    assert_eq!(refused(&catalog, &["crm"]).1, Reason::AppNotFound);
+    catalog.declare(&AppName::new("crm").unwrap(), true);
+    let (class, reason, _) = refused(&catalog, &["crm"]);
+    assert_eq!((class, reason), (Class::Transient, Reason::DependencyNotReady));
+}
+
+#[test]
+fn the_newest_version_is_taken_unless_one_is_pinned() {
+    let catalog = catalog();
+    for version in ["1.10.0", "1.9.0"] {
+        app(&catalog, "crm", json!({"version": version}));
+    }
+    let crm = AppName::new("crm").unwrap();
+    assert_eq!(catalog.resolve(&crm, None).unwrap().version.as_str(), "1.10.0");
+    assert_eq!(catalog.resolve(&crm, Some("1.9.0")).unwrap().version.as_str(), "1.9.0");
+    let error = catalog.resolve(&crm, Some("2.0.0")).unwrap_err();
+    assert_eq!(error.reason(), Reason::AppVersionNotFound);
+    assert!(error.to_string().contains("1.9.0, 1.10.0"), "{error}");
+}
+
+#[test]
+fn requirements_are_checked() {
+    let catalog = catalog();
+    app(&catalog, "base", json!({"version": "1.2.0"}));
+    app(&catalog, "crm", json!({"version": "1.0.0", "requires": [{"app": "base", "minVersion": "1.3.0"}]}));
+    let (class, reason, message) = refused(&catalog, &["crm"]);
+    assert_eq!((class, reason), (Class::Blocked, Reason::DependencyNotReady));
+    assert!(message.contains("add it to spec.apps"), "{message}");
+    assert!(refused(&catalog, &["base", "crm"]).2.contains("1.3.0 or newer"));
+    app(&catalog, "base", json!({"version": "1.3.0"}));
+    assert_eq!(names(&catalog, &["base", "crm"]), ["core", "base", "crm"]);
+}
+
+#[test]
+fn a_cycle_is_named() {
+    let catalog = catalog();
+    app(&catalog, "one", json!({"version": "1.0.0", "requires": [{"app": "two"}]}));
+    app(&catalog, "two", json!({"version": "1.0.0", "requires": [{"app": "one"}]}));
+    let (class, reason, message) = refused(&catalog, &["one", "two"]);
+    assert_eq!((class, reason), (Class::Blocked, Reason::DependencyNotReady));
+    assert!(message.contains("one, two"), "{message}");
+}
+
+#[test]
+fn a_reference_into_another_app_must_meet_a_document_type() {
+    let catalog = catalog();
+    app(&catalog, "base", json!({"version": "1.0.0", "docTypes": [{"name": "party"}]}));
+    let spec = |to: &str| {
+        json!({
+            "version": "1.0.0", "requires": [{"app": "base"}],
+            "docTypes": [{"name": "deal", "fields": [
+                {"name": "party", "type": "Reference", "to": to}, {"name": "paper", "type": "File"},
+            ]}],
+        })
+    };
+    app(&catalog, "crm", spec("base.party"));
+    assert_eq!(names(&catalog, &["base", "crm"]), ["core", "base", "crm"]);
+    app(&catalog, "crm", spec("base.nobody"));
+    let (class, reason, message) = refused(&catalog, &["base", "crm"]);
+    assert_eq!((class, reason), (Class::Blocked, Reason::ReferenceNotFound));
+    assert!(message.contains("base has no document type nobody"), "{message}");
+}
