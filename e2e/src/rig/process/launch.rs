@@ -13,7 +13,7 @@ pub struct Launch {
     pub(super) args: Vec<OsString>,
     pub(super) env: Vec<(OsString, OsString)>,
     pub(super) identity: Option<Identity>,
-    pub(super) exit_signal: Signal,
+    pub(super) exit_signal: Option<Signal>,
 }
 
 impl Launch {
@@ -25,7 +25,7 @@ impl Launch {
             args: Vec::new(),
             env: Vec::new(),
             identity: None,
-            exit_signal: Signal::KILL,
+            exit_signal: Some(Signal::KILL),
         }
     }
 
@@ -49,7 +49,13 @@ impl Launch {
 
     /// The signal the watchdog ends it with (SIGKILL by default, since a stack's data is thrown away).
     pub fn exit_signal(mut self, signal: Signal) -> Self {
-        self.exit_signal = signal;
+        self.exit_signal = Some(signal);
+        self
+    }
+
+    /// Lets the watchdog wait for its end instead of signalling it: for a short program that must not be cut off.
+    pub fn runs_to_end(mut self) -> Self {
+        self.exit_signal = None;
         self
     }
 }

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Once, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use rustix::process::Pid;
+use rustix::process::{Pid, Signal};
 
 use super::{Identity, Launch, Process};
 use crate::rig::RigError;
@@ -110,7 +110,7 @@ impl Sandbox {
             return Err(RigError::Refused(format!("{} has no process id or no input", launch.name)));
         };
         let process = Arc::new(Process::new(launch.name.clone(), group, log, child));
-        self.line.send(&format!("watch {} {}", process.pid(), launch.exit_signal.as_raw()));
+        self.line.send(&format!("watch {} {}", process.pid(), launch.exit_signal.map_or(0, Signal::as_raw)));
         gate.write_all(b"go\n").map_err(spawn_error)?;
         self.processes.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&process));
         Ok(process)

@@ -105,9 +105,9 @@ async fn initdb(
     let secrets = sandbox.subfolder("postgres-password", identity)?;
     let password_file = secrets.join("superuser");
     std::fs::write(&password_file, password).map_err(RigError::io("writing", &password_file))?;
-    // The servers that initdb runs have shared memory to give back, too.
+    // The servers that initdb runs leave their shared memory behind on any signal, and it takes only a second.
     let launch = program(programs, "initdb", identity)
-        .exit_signal(Signal::TERM)
+        .runs_to_end()
         .args([
             "--username=postgres",
             "--auth=scram-sha-256",

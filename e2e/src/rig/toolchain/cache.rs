@@ -55,6 +55,7 @@ impl Cache {
         }
         std::fs::create_dir(&scratch).map_err(RigError::io("creating", &scratch))?;
         install(&scratch)?;
+        std::fs::remove_dir_all(&scratch).map_err(RigError::io("clearing", &scratch))?;
         if path.exists() {
             Ok(path.to_owned())
         } else {
