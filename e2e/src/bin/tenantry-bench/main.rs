@@ -1,0 +1,52 @@
+//! `tenantry-bench`: the benchmarks, by name.
+
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::Parser;
+use tenantry_e2e::bench::{Outcome, documents, growth, serve_baseline, tenants};
+
+#[derive(Parser)]
+enum Bench {
+    /// One Tenant and a burst of 500.
+    Tenants,
+    /// Documents over HTTP.
+    Documents,
+    /// The 5,000th Tenant against the 100th.
+    Fleet {
+        /// Tenants to create.
+        #[arg(default_value_t = 5000)]
+        count: usize,
+    },
+    /// The server that `documents` is compared with.
+    #[command(hide = true)]
+    Baseline {
+        listen: SocketAddr,
+        #[arg(env = "DATABASE_URL", hide_env_values = true)]
+        database_url: String,
+    },
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match bench(Bench::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn bench(bench: Bench) -> Outcome<()> {
+    let report = match bench {
+        Bench::Tenants => tenants().await?,
+        Bench::Documents => documents().await?,
+        Bench::Fleet { count } => growth(count).await?,
+        Bench::Baseline { listen, database_url } => return serve_baseline(listen, &database_url).await,
+    };
+    let page = report.write(&Path::new(env!("CARGO_MANIFEST_DIR")).join(".."))?;
+    Ok(writeln!(std::io::stdout(), "{page}")?)
+}
