@@ -1,0 +1,115 @@
+//! Who calls, and for which tenant.
+
+use std::{convert::Infallible, sync::Arc};
+
+use axum::{extract::FromRequestParts, http::request::Parts};
+use tenantry_crds::names::{AppName, RoleName};
+
+use crate::{error::ApiError, registry::TenantEntry};
+
+/// Proof that the tenant is served and that the token was issued for it. Whatever reads or writes a tenant's data takes one.
+#[derive(Debug, Clone)]
+pub struct Scope {
+    /// The tenant.
+    pub tenant: Arc<TenantEntry>,
+    /// Who calls.
+    pub caller: Arc<Caller>,
+    /// The request, for journals.
+    pub request: RequestInfo,
+}
+
+/// Who calls.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Caller {
+    /// The user's id.
+    pub user: Arc<str>,
+    /// The roles, each of an app.
+    pub roles: Vec<AppRole>,
+    /// Whether the user administers the tenant: everything is allowed.
+    pub admin: bool,
+}
+
+/// A role of an app, `{app}:{role}` in a token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AppRole {
+    /// The app.
+    pub app: AppName,
+    /// The role.
+    pub role: RoleName,
+}
+
+impl AppRole {
+    /// Reads `{app}:{role}`; nothing for any other text.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (app, role) = text.split_once(':')?;
+        Some(Self { app: AppName::new(app).ok()?, role: RoleName::new(role).ok()? })
+    }
+}
+
+impl Caller {
+    /// The role in a token that makes an administrator.
+    pub const ADMIN: &str = "admin";
+
+    /// A user with the roles of a token. A role that no app can have gives nothing.
+    pub fn new(user: &str, roles: &[String]) -> Self {
+        Self {
+            user: user.into(),
+            roles: roles.iter().filter_map(|role| AppRole::parse(role)).collect(),
+            admin: roles.iter().any(|role| role == Self::ADMIN),
+        }
+    }
+
+    /// Whether the user has `role` of `app`. An administrator has the roles of the token, no more: see [`Self::admin`].
+    pub fn has_role(&self, app: &AppName, role: &str) -> bool {
+        self.roles.iter().any(|held| held.app == *app && held.role.as_str() == role)
+    }
+}
+
+/// The request, for journals.
+#[derive(Debug, Clone)]
+pub struct RequestInfo {
+    /// The request's id.
+    pub id: Arc<str>,
+    /// The address that the request came from.
+    pub client: Option<Arc<str>>,
+}
+
+impl<S: Sync> FromRequestParts<S> for Scope {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
+        parts.extensions.get::<Self>().cloned().ok_or_else(|| {
+            ApiError::internal("a route that takes a Scope stands outside of the tenant's layers")
+        })
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for RequestInfo {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        Ok(Self::of(parts))
+    }
+}
+
+impl RequestInfo {
+    /// What the outer layers found out about the request.
+    pub fn of(parts: &Parts) -> Self {
+        parts.extensions.get::<Self>().cloned().unwrap_or_else(|| Self { id: "".into(), client: None })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_role_that_no_app_can_have_gives_nothing() {
+        let roles = ["crm:sales", "sales", "crm:", "Crm:sales", "crm:a:b", "owner"].map(str::to_owned);
+        let caller = Caller::new("alice", &roles);
+        assert_eq!(caller.roles.len(), 1);
+        assert!(caller.has_role(&AppName::new("crm").unwrap(), "sales"));
+        assert!(!caller.has_role(&AppName::new("hr").unwrap(), "sales"));
+        assert!(!caller.admin);
+    }
+}

@@ -1,0 +1,211 @@
+//! Which tenant a request is for.
+//!
+//! A tenant is named by the host, by the `X-Tenant` header, or by the token alone. What is named twice must agree, and the
+//! token has the last word: it opens one tenant only.
+
+use std::sync::Arc;
+
+use axum::http::{HeaderMap, Uri, header};
+
+use super::token::{Refused, Verified};
+use crate::{
+    error::{ApiError, Code},
+    registry::{Availability, Snapshot, TenantEntry},
+};
+
+/// The header that names a tenant.
+pub const TENANT_HEADER: &str = "x-tenant";
+
+/// Names in a query under which tokens are known to be sent.
+const QUERY_TOKENS: [&str; 4] = ["access_token", "token", "jwt", "apikey"];
+
+/// The bearer token of a request.
+///
+/// # Errors
+/// When there is none, or one where it must not be.
+pub(super) fn bearer<'a>(headers: &'a HeaderMap, uri: &Uri) -> Result<&'a str, Refused> {
+    let query = uri.query().unwrap_or_default();
+    if query.split('&').any(|pair| QUERY_TOKENS.contains(&pair.split('=').next().unwrap_or_default())) {
+        return Err(Refused::InQuery);
+    }
+    let mut values = headers.get_all(header::AUTHORIZATION).iter();
+    let value = values.next().ok_or(Refused::Missing)?;
+    if values.next().is_some() {
+        return Err(Refused::Malformed);
+    }
+    let value = value.to_str().map_err(|_| Refused::Malformed)?;
+    match value.split_once(' ') {
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") && !token.is_empty() => Ok(token),
+        _ => Err(Refused::Malformed),
+    }
+}
+
+/// The tenant of a request with a verified token.
+///
+/// # Errors
+/// When no tenant or more than one is named, or the token is for another one.
+pub(super) fn resolve(
+    snapshot: &Snapshot,
+    headers: &HeaderMap,
+    uri: &Uri,
+    verified: &Verified,
+) -> Result<Arc<TenantEntry>, ApiError> {
+    let by_host = host(headers, uri).and_then(|host| snapshot.by_host(&host));
+    let named = match one_tenant_header(headers)? {
+        None => by_host,
+        Some(name) => {
+            let by_name = snapshot.by_name(name).ok_or_else(unknown)?;
+            if by_host.is_some_and(|by_host| by_host.uid != by_name.uid) {
+                return Err(ApiError::bad_request("the host and X-Tenant name different tenants"));
+            }
+            Some(by_name)
+        }
+    };
+    let tenant = match named {
+        Some(tenant) if tenant.uid != verified.tenant => {
+            return Err(ApiError::new(Code::TenantMismatch, "the token was issued for another tenant"));
+        }
+        Some(tenant) => tenant,
+        None => snapshot.by_uid(&verified.tenant).ok_or_else(unknown)?,
+    };
+    match &tenant.availability {
+        Availability::Serving => Ok(Arc::clone(tenant)),
+        Availability::Suspended(message) => Err(ApiError::new(
+            Code::TenantSuspended,
+            message.clone().unwrap_or_else(|| "this tenant is suspended".to_owned()),
+        )),
+        Availability::NotReady => {
+            Err(ApiError::new(Code::TenantNotReady, "this tenant is still being provisioned").retry_after(1))
+        }
+        Availability::Retained => Err(unknown()),
+    }
+}
+
+fn one_tenant_header(headers: &HeaderMap) -> Result<Option<&str>, ApiError> {
+    let mut values = headers.get_all(TENANT_HEADER).iter();
+    let first = values.next();
+    if values.next().is_some() {
+        return Err(ApiError::bad_request("X-Tenant stands twice"));
+    }
+    first.map(|value| value.to_str().map_err(|_| unknown())).transpose()
+}
+
+fn unknown() -> ApiError {
+    ApiError::not_found("there is no such tenant")
+}
+
+/// The host of a request, in lower case and without a port or a final dot.
+fn host(headers: &HeaderMap, uri: &Uri) -> Option<String> {
+    // HTTP/2 carries it in the URI.
+    let host = match uri.host() {
+        Some(host) => host,
+        None => {
+            let value = headers.get(header::HOST)?.to_str().ok()?;
+            match value.rsplit_once(':') {
+                Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
+                _ => value,
+            }
+        }
+    };
+    Some(host.trim_end_matches('.').to_ascii_lowercase())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use tenantry_crds::names::{SchemaName, TenantName, TenantRole};
+    use tenantry_migrations::logins::LoginShard;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::{auth::Caller, registry::InstalledApps};
+
+    const ACME: Uuid = Uuid::from_u128(1);
+    const GLOBEX: Uuid = Uuid::from_u128(2);
+
+    fn entry(name: &str, uid: Uuid, availability: Availability) -> TenantEntry {
+        let name = TenantName::new(name).unwrap();
+        TenantEntry {
+            uid,
+            schema: SchemaName::of(&name),
+            role: TenantRole::of(&name),
+            login_shard: LoginShard::new(0),
+            availability,
+            hosts: vec![format!("{name}.example.com")],
+            apps: Arc::new(InstalledApps::new([])),
+            search: HashMap::new(),
+            streams: HashMap::new(),
+            name,
+        }
+    }
+
+    fn snapshot() -> Snapshot {
+        Snapshot::new([
+            entry("acme", ACME, Availability::Serving),
+            entry("globex", GLOBEX, Availability::Serving),
+            entry("initech", Uuid::from_u128(3), Availability::Suspended(Some("unpaid".into()))),
+            entry("hooli", Uuid::from_u128(4), Availability::NotReady),
+            entry("umbrella", Uuid::from_u128(5), Availability::Retained),
+        ])
+    }
+
+    fn resolve_as(headers: &[(&'static str, &str)], tid: Uuid) -> Result<String, Code> {
+        let headers: HeaderMap = headers
+            .iter()
+            .map(|(name, value)| (header::HeaderName::from_static(name), value.parse().unwrap()))
+            .collect();
+        let caller = Arc::new(Caller::new("alice", &[]));
+        let verified = Verified { tenant: tid, caller, exp: 0 };
+        resolve(&snapshot(), &headers, &"/x".parse().unwrap(), &verified)
+            .map(|tenant| tenant.name.to_string())
+            .map_err(|error| error.code())
+    }
+
+    #[test]
+    fn host_header_and_token_find_the_same_tenant() {
+        assert_eq!(resolve_as(&[("host", "acme.example.com")], ACME), Ok("acme".into()));
+        assert_eq!(resolve_as(&[("host", "ACME.example.com.:8080")], ACME), Ok("acme".into()));
+        assert_eq!(resolve_as(&[("x-tenant", "acme"), ("host", "127.0.0.1:80")], ACME), Ok("acme".into()));
+        assert_eq!(resolve_as(&[], ACME), Ok("acme".into()));
+    }
+
+    #[test]
+    fn a_token_opens_its_own_tenant_only() {
+        assert_eq!(resolve_as(&[("host", "globex.example.com")], ACME), Err(Code::TenantMismatch));
+        assert_eq!(resolve_as(&[("x-tenant", "globex")], ACME), Err(Code::TenantMismatch));
+        let both = [("host", "acme.example.com"), ("x-tenant", "globex")];
+        assert_eq!(resolve_as(&both, ACME), Err(Code::BadRequest));
+        assert_eq!(resolve_as(&both, GLOBEX), Err(Code::BadRequest));
+    }
+
+    #[test]
+    fn who_is_not_served_is_told_so() {
+        assert_eq!(resolve_as(&[], Uuid::from_u128(3)), Err(Code::TenantSuspended));
+        assert_eq!(resolve_as(&[], Uuid::from_u128(4)), Err(Code::TenantNotReady));
+        assert_eq!(resolve_as(&[], Uuid::from_u128(5)), Err(Code::NotFound));
+        assert_eq!(resolve_as(&[], Uuid::from_u128(9)), Err(Code::NotFound));
+        assert_eq!(resolve_as(&[("x-tenant", "nobody")], ACME), Err(Code::NotFound));
+    }
+
+    #[test]
+    fn a_token_stands_in_the_header_only_and_once() {
+        let headers = |values: &[&str]| {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                headers.append(header::AUTHORIZATION, value.parse().unwrap());
+            }
+            headers
+        };
+        let read = |values: &[&str], uri: &'static str| {
+            bearer(&headers(values), &Uri::from_static(uri)).map(str::to_owned)
+        };
+        assert_eq!(read(&["Bearer abc"], "/x?q=1").as_deref(), Ok("abc"));
+        assert_eq!(read(&["bearer abc"], "/x").as_deref(), Ok("abc"));
+        assert_eq!(read(&[], "/x"), Err(Refused::Missing));
+        assert_eq!(read(&["Basic abc"], "/x"), Err(Refused::Malformed));
+        assert_eq!(read(&["Bearer"], "/x"), Err(Refused::Malformed));
+        assert_eq!(read(&["Bearer a", "Bearer b"], "/x"), Err(Refused::Malformed));
+        assert_eq!(read(&["Bearer abc"], "/x?access_token=abc"), Err(Refused::InQuery));
+    }
+}

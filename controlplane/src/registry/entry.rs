@@ -1,0 +1,99 @@
+//! What the control plane knows of one tenant.
+
+use std::{collections::HashMap, sync::Arc};
+
+use tenantry_crds::{
+    definition::AppDefinition,
+    names::{AppName, DocTypeName, QueueName, RedisKey, SchemaName, TenantName, TenantRole},
+};
+use tenantry_migrations::{logins::LoginShard, registry::SearchSettings};
+use uuid::Uuid;
+
+/// A provisioned tenant, as it was when the snapshot was taken.
+#[derive(Debug)]
+pub struct TenantEntry {
+    /// The tenant's name.
+    pub name: TenantName,
+    /// The uid of the Tenant object; a tenant that was made again under its name has another.
+    pub uid: Uuid,
+    /// The schema.
+    pub schema: SchemaName,
+    /// The DML role that traffic runs as.
+    pub role: TenantRole,
+    /// The shard whose login may become `role`.
+    pub login_shard: LoginShard,
+    /// Whether requests are served.
+    pub availability: Availability,
+    /// Host names.
+    pub hosts: Vec<String>,
+    /// The installed apps, at the versions that the tables are at.
+    pub apps: Arc<InstalledApps>,
+    /// How document types are searched.
+    pub search: HashMap<(AppName, DocTypeName), SearchBinding>,
+    /// Job queues.
+    pub streams: HashMap<(AppName, QueueName), StreamBinding>,
+}
+
+/// Whether a tenant's requests are served.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Availability {
+    /// They are.
+    Serving,
+    /// They are answered with 503 and this message.
+    Suspended(Option<String>),
+    /// The tenant is still being provisioned.
+    NotReady,
+    /// The Tenant is gone and its data was kept: to callers it does not exist.
+    Retained,
+}
+
+/// A set of apps at fixed versions. Tenants with the same set share one, so memory does not grow with tenants.
+#[derive(Debug)]
+pub struct InstalledApps {
+    definitions: HashMap<AppName, Arc<AppDefinition>>,
+}
+
+impl InstalledApps {
+    /// The set of `definitions`.
+    pub fn new(definitions: impl IntoIterator<Item = Arc<AppDefinition>>) -> Self {
+        Self { definitions: definitions.into_iter().map(|app| (app.name.clone(), app)).collect() }
+    }
+
+    /// The app with this name.
+    pub fn get(&self, app: &str) -> Option<&Arc<AppDefinition>> {
+        self.definitions.get(app)
+    }
+
+    /// All apps.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<AppDefinition>> {
+        self.definitions.values()
+    }
+}
+
+/// How a document type of a tenant is searched.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SearchBinding {
+    /// The index that answers. Only ever read from the registry: a rebuilt index has another uid.
+    pub index_uid: String,
+    /// What the index is configured with.
+    pub settings: SearchSettings,
+    /// Whether the engine has the index with these settings.
+    pub live: bool,
+}
+
+/// A job queue of a tenant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StreamBinding {
+    /// The stream of waiting and leased jobs.
+    pub stream: RedisKey,
+    /// The sorted set of jobs that wait for their next attempt.
+    pub delayed: RedisKey,
+    /// The stream of jobs that used up their attempts.
+    pub dead: RedisKey,
+    /// Attempts before a job goes to the dead letters.
+    pub max_attempts: u32,
+    /// Seconds that a worker holds a job without a sign of life.
+    pub lease_seconds: u32,
+    /// Jobs above which new ones are refused.
+    pub max_length: u32,
+}
