@@ -56,6 +56,8 @@ derived_name!(
 /// What a [`RelationName`] names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RelationKind {
+    /// The primary key. Named by us too: Postgres would call it `{table}_pkey`, which a document type can be called.
+    PrimaryKey,
     /// An index that serves filters and orders.
     Index,
     /// A unique index.
@@ -71,6 +73,7 @@ pub enum RelationKind {
 impl RelationKind {
     const fn suffix(self) -> &'static str {
         match self {
+            Self::PrimaryKey => "pkey",
             Self::Index => "idx",
             Self::Unique => "key",
             Self::ForeignKey => "fk",
