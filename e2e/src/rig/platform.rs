@@ -2,7 +2,7 @@
 
 use tokio::sync::OnceCell;
 
-use super::program::{Program, ProgramOptions, bootstrap};
+use super::program::{Program, ProgramOptions, bootstrap, command_line};
 use super::{Endpoints, RigError, Stack};
 
 /// A running platform, or a connection to one that somebody else started.
@@ -32,7 +32,13 @@ static SHARED: OnceCell<Platform<'static>> = OnceCell::const_new();
 impl Platform<'static> {
     /// A private platform on a private stack, for tests that break things.
     pub async fn start(stack: Stack) -> Result<Self, RigError> {
-        let (endpoints, programs) = Self::start_programs(&stack).await.inspect_err(|_| stack.keep_logs())?;
+        Self::start_with(stack, &ProgramOptions::default()).await
+    }
+
+    /// The same, with other settings for the programs.
+    pub async fn start_with(stack: Stack, options: &ProgramOptions) -> Result<Self, RigError> {
+        let started = Self::start_programs(&stack, options).await;
+        let (endpoints, programs) = started.inspect_err(|_| stack.keep_logs())?;
         Ok(Self { stack: StackOf::Owned(Box::new(stack)), endpoints, programs: Some(programs) })
     }
 
@@ -46,7 +52,8 @@ impl Platform<'static> {
                 let (endpoints, programs) = if endpoints.tenantry_url.is_some() {
                     (endpoints, None)
                 } else {
-                    let (endpoints, programs) = Self::start_programs(stack).await?;
+                    let (endpoints, programs) =
+                        Self::start_programs(stack, &ProgramOptions::default()).await?;
                     (endpoints, Some(programs))
                 };
                 Ok(Self { stack: StackOf::Borrowed(stack), endpoints, programs })
@@ -54,17 +61,20 @@ impl Platform<'static> {
             .await
     }
 
-    async fn start_programs(stack: &Stack) -> Result<(Endpoints, Programs), RigError> {
-        let options = ProgramOptions::default();
+    async fn start_programs(
+        stack: &Stack,
+        options: &ProgramOptions,
+    ) -> Result<(Endpoints, Programs), RigError> {
         let mut endpoints = stack.endpoints().clone();
-        tokio::try_join!(endpoints.apply_crds(), bootstrap(&endpoints, &options))?;
+        tokio::try_join!(endpoints.apply_crds(), bootstrap(&endpoints, options))?;
         // The operator migrates the schema that the others read.
-        let operator = Program::operator(&endpoints, &options).await?;
+        let operator = Program::operator(&endpoints, options).await?;
         let (serve, work) =
-            tokio::try_join!(Program::serve(&endpoints, &options), Program::work(&endpoints, &options))?;
+            tokio::try_join!(Program::serve(&endpoints, options), Program::work(&endpoints, options))?;
         endpoints.tenantry_url = serve.http_url().map(str::to_owned);
         endpoints.tenantry_metrics_url = Some(serve.metrics_url().to_owned());
         endpoints.operator_metrics_url = Some(operator.metrics_url().to_owned());
+        endpoints.command_line = command_line(&endpoints, options)?;
         Ok((endpoints, Programs { work, serve, operator }))
     }
 }
