@@ -97,12 +97,13 @@ impl DocType {
             DocTypeName::new(&spec.name).map(|n| name = Some(n)).map_err(|e| DefinitionError::new(&path, e)),
         );
         let mut plural = None;
-        let plural_text = spec.plural.clone().unwrap_or_else(|| format!("{}s", spec.name));
-        keep(
-            PluralName::new(&plural_text)
-                .map(|p| plural = Some(p))
-                .map_err(|e| DefinitionError::new(&path, e)),
-        );
+        // Made from a wrong name, it would only repeat what is wrong.
+        if name.is_some() || spec.plural.is_some() {
+            let text = spec.plural.clone().unwrap_or_else(|| format!("{}s", spec.name));
+            keep(
+                PluralName::new(&text).map(|p| plural = Some(p)).map_err(|e| DefinitionError::new(&path, e)),
+            );
+        }
 
         let mut fields: Vec<Field> = Vec::with_capacity(spec.fields.len());
         for field in &spec.fields {
