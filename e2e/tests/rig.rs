@@ -7,7 +7,7 @@ use kube::api::{Api, ObjectMeta, PostParams};
 use sqlx::{ConnectOptions, Connection, Row};
 use tenantry_e2e::rig::endpoints::http_client;
 use tenantry_e2e::rig::process::{Launch, Sandbox, Signal};
-use tenantry_e2e::rig::{Stack, StackOptions, eventually};
+use tenantry_e2e::rig::{RigError, Stack, StackOptions, eventually};
 
 #[tokio::test]
 async fn every_server_of_the_shared_stack_answers() {
@@ -86,6 +86,70 @@ async fn a_private_stack_can_be_broken_and_is_gone_when_dropped() {
     for pid in processes {
         assert!(has_ended(pid), "process {pid} is still there");
     }
+}
+
+#[tokio::test]
+async fn an_account_known_by_its_token_has_only_its_own_rights() {
+    let stack = Stack::shared().await.unwrap();
+    let endpoints = stack.endpoints();
+    let account = format!("rig-{}", uuid::Uuid::new_v4().simple());
+    endpoints.kubectl(&["create", "serviceaccount", &account, "--namespace", "default"]).await.unwrap();
+    let token = endpoints.kubectl(&["create", "token", &account, "--namespace", "default"]).await.unwrap();
+    let sandbox = Sandbox::create("account", None).unwrap();
+    let mut own = endpoints.clone();
+    own.kubeconfig = sandbox.folder().join("kubeconfig");
+    endpoints.write_kubeconfig(&token, &own.kubeconfig).unwrap();
+
+    let who = own.kubectl(&["auth", "whoami", "-o", "jsonpath={.status.userInfo.username}"]).await.unwrap();
+    assert_eq!(who, format!("system:serviceaccount:default:{account}"));
+    let refused = own.kubectl(&["get", "namespaces"]).await.unwrap_err();
+    assert!(
+        matches!(&refused, RigError::Command { output, .. } if output.contains("Forbidden")),
+        "{refused}"
+    );
+}
+
+#[tokio::test]
+async fn run_gives_its_command_a_stack_and_passes_its_exit_code_on() {
+    let script = r#". "$TENANTRY_RIG_ENV" && kubectl get namespace default >/dev/null && exit 7"#;
+    let output = rig(&["run", "--stack-only", "--", "sh", "-c", script]).await;
+    assert_eq!(output.status.code(), Some(7), "{output:?}");
+
+    // The command failed, so the logs must still be there, and only they.
+    let errors = String::from_utf8(output.stderr).unwrap();
+    let logs = errors.lines().find_map(|line| line.strip_prefix("rig: the logs are kept in ")).unwrap();
+    let folder = std::path::Path::new(logs).parent().unwrap();
+    assert!(folder.join("logs/postgres.log").exists() && !folder.join("postgres").exists());
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
+#[tokio::test]
+async fn up_keeps_a_stack_until_down() {
+    let sandbox = Sandbox::create("up", None).unwrap();
+    let folder = sandbox.folder().join("rig");
+    let place = folder.to_str().unwrap();
+    let up = rig(&["up", "--stack-only", "--folder", place]).await;
+    assert!(up.status.success(), "{up:?}");
+    let stack = Stack::attach(&folder.join("env")).unwrap();
+    stack.endpoints().kubectl(&["get", "namespace", "default"]).await.unwrap();
+    assert!(
+        rig(&["up", "--stack-only", "--folder", place]).await.status.success(),
+        "a second up changes nothing"
+    );
+    assert_eq!(Stack::attach(&folder.join("env")).unwrap().endpoints(), stack.endpoints());
+    let pid: u32 = std::fs::read_to_string(folder.join("pid")).unwrap().trim().parse().unwrap();
+
+    assert!(rig(&["down", "--folder", place]).await.status.success());
+    assert!(has_ended(pid) && !folder.join("env").exists());
+    assert!(!stack.endpoints().kubeconfig.exists(), "the scratch folder is gone");
+}
+
+async fn rig(args: &[&str]) -> std::process::Output {
+    let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_tenantry-rig"));
+    tokio::time::timeout(Duration::from_secs(120), command.args(args).kill_on_drop(true).output())
+        .await
+        .unwrap()
+        .unwrap()
 }
 
 /// Plays the victim of the next test: starts children, says so, and waits to be killed. Alone it does nothing.

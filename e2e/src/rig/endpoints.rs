@@ -10,6 +10,12 @@ use super::RigError;
 /// The environment variable that names the env file of a running stack to attach to.
 pub const RIG_ENV: &str = "TENANTRY_RIG_ENV";
 
+/// The environment variable with the path of the control plane's program.
+pub(super) const COMMAND: &str = "TENANTRY";
+
+/// How the environment variables begin that are settings of our programs.
+pub(super) const SETTINGS_PREFIX: &str = "TENANTRY__";
+
 /// Addresses and credentials of a stack. `Debug` shows no credentials.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Endpoints {
@@ -31,10 +37,13 @@ pub struct Endpoints {
     pub tenantry_metrics_url: Option<String>,
     /// The operator's probes and metrics, once it runs.
     pub operator_metrics_url: Option<String>,
+    /// `TENANTRY`, the path of the control plane's program, and its settings: what a person at a shell needs to issue
+    /// a token. Empty until it runs.
+    pub command_line: BTreeMap<String, String>,
 }
 
 impl Endpoints {
-    fn variables(&self) -> impl Iterator<Item = (&'static str, String)> {
+    fn variables(&self) -> impl Iterator<Item = (&str, String)> {
         let required = [
             ("KUBECONFIG", self.kubeconfig.display().to_string()),
             ("DATABASE_URL", self.database_url.clone()),
@@ -48,7 +57,11 @@ impl Endpoints {
             ("TENANTRY_METRICS_URL", self.tenantry_metrics_url.clone()),
             ("OPERATOR_METRICS_URL", self.operator_metrics_url.clone()),
         ];
-        required.into_iter().chain(optional.into_iter().filter_map(|(key, value)| Some((key, value?))))
+        let command_line = self.command_line.iter().map(|(key, value)| (key.as_str(), value.clone()));
+        required
+            .into_iter()
+            .chain(optional.into_iter().filter_map(|(key, value)| Some((key, value?))))
+            .chain(command_line)
     }
 
     /// The env file: `KEY=value` lines that any reader of such files takes, and one `export` line at the end, so that
@@ -103,6 +116,11 @@ impl Endpoints {
             tenantry_url: values.remove("TENANTRY_URL"),
             tenantry_metrics_url: values.remove("TENANTRY_METRICS_URL"),
             operator_metrics_url: values.remove("OPERATOR_METRICS_URL"),
+            command_line: values
+                .into_iter()
+                .filter(|(key, _)| *key == COMMAND || key.starts_with(SETTINGS_PREFIX))
+                .map(|(key, value)| (key.to_owned(), value))
+                .collect(),
         })
     }
 
@@ -179,6 +197,9 @@ mod tests {
             tenantry_url: Some("http://127.0.0.1:5003".to_owned()),
             tenantry_metrics_url: None,
             operator_metrics_url: None,
+            command_line: [("TENANTRY", "/target/debug/x"), ("TENANTRY__AUTH__ISSUER", "it is")]
+                .map(|(key, value)| (key.to_owned(), value.to_owned()))
+                .into(),
         }
     }
 

@@ -11,7 +11,7 @@ pub struct Launch {
     pub(super) name: String,
     pub(super) program: PathBuf,
     pub(super) args: Vec<OsString>,
-    pub(super) env: Vec<(OsString, OsString)>,
+    pub(super) env: Vec<(OsString, Option<OsString>)>,
     pub(super) identity: Option<Identity>,
     pub(super) exit_signal: Option<Signal>,
 }
@@ -37,7 +37,13 @@ impl Launch {
 
     /// Sets an environment variable; the rest is inherited.
     pub fn env(mut self, key: impl Into<OsString>, value: impl Into<OsString>) -> Self {
-        self.env.push((key.into(), value.into()));
+        self.env.push((key.into(), Some(value.into())));
+        self
+    }
+
+    /// Does not inherit an environment variable.
+    pub fn without_env(mut self, key: impl Into<OsString>) -> Self {
+        self.env.push((key.into(), None));
         self
     }
 

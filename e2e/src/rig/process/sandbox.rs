@@ -96,12 +96,17 @@ impl Sandbox {
             .args(["-c", r#"read -r _ && exec "$@" </dev/null"#, &launch.name])
             .arg(&launch.program)
             .args(&launch.args)
-            .envs(launch.env.iter().map(|(key, value)| (key, value)))
             .current_dir(if launch.identity.is_some() { Path::new("/") } else { self.folder.as_path() })
             .stdin(Stdio::piped())
             .stdout(output)
             .stderr(errors)
             .process_group(0);
+        for (key, value) in &launch.env {
+            match value {
+                Some(value) => command.env(key, value),
+                None => command.env_remove(key),
+            };
+        }
         if let Some(identity) = launch.identity {
             command.uid(identity.uid).gid(identity.gid);
         }

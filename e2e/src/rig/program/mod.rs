@@ -4,12 +4,14 @@
 mod binary;
 mod settings;
 
+use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::sync::Arc;
 use std::time::Duration;
 
 pub use settings::{ProgramOptions, Settings};
 
-use super::endpoints::http_client;
+use super::endpoints::{COMMAND, SETTINGS_PREFIX, http_client};
 use super::process::{Launch, Plan, Probe, Process, Sandbox, Server, Signal, ports};
 use super::stack::answers_ok;
 use super::{Endpoints, RigError};
@@ -56,6 +58,7 @@ impl Program {
             let [api, metrics] = ports::free()?;
             let listening = settings.clone().listening(command == "serve", api, metrics);
             let launch = Launch::new(format!("{binary}-{command}"), &program).args([command]);
+            let launch = inherited_settings().fold(launch, Launch::without_env);
             let launch = listening.variables().fold(launch, |launch, (key, value)| launch.env(key, value));
             let metrics_url = format!("http://127.0.0.1:{metrics}");
             let ready = http.get(format!("{metrics_url}/readyz"));
@@ -109,10 +112,32 @@ pub async fn token(
     run_to_end(CONTROLPLANE, &args, &settings).await.map(|printed| printed.trim().to_owned())
 }
 
+/// What a person at a shell needs to run the control plane's commands against this stack.
+pub fn command_line(
+    endpoints: &Endpoints,
+    options: &ProgramOptions,
+) -> Result<BTreeMap<String, String>, RigError> {
+    let settings = Settings::control_plane(endpoints, options)?;
+    let program = binary::find(CONTROLPLANE)?.display().to_string();
+    let settings = settings.variables().map(|(key, value)| (key.to_owned(), value.to_owned()));
+    Ok(settings.chain([(COMMAND.to_owned(), program)]).collect())
+}
+
+/// The settings of the shell that the rig was started from: a program under test gets its own and no others.
+fn inherited_settings() -> impl Iterator<Item = OsString> {
+    std::env::vars_os()
+        .map(|(key, _)| key)
+        .filter(|key| key.as_encoded_bytes().starts_with(SETTINGS_PREFIX.as_bytes()))
+}
+
 async fn run_to_end(binary: &str, args: &[&str], settings: &Settings) -> Result<String, RigError> {
     const LIMIT: Duration = Duration::from_secs(60);
     let what = || format!("{binary} {}", args.join(" "));
-    let output = tokio::process::Command::new(binary::find(binary)?)
+    let mut command = tokio::process::Command::new(binary::find(binary)?);
+    for key in inherited_settings() {
+        command.env_remove(key);
+    }
+    let output = command
         .args(args)
         .envs(settings.variables())
         .stdin(std::process::Stdio::null())

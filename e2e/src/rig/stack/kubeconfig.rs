@@ -3,9 +3,9 @@ use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::rig::RigError;
+use crate::rig::{Endpoints, RigError};
 
 /// How an administrator reaches the API server.
 #[derive(Clone)]
@@ -30,13 +30,31 @@ impl Kubeconfig {
             }],
             "users": [{"name": "admin", "user": {"token": self.token}}],
         });
-        File::options()
-            .create(true)
-            .write(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(path)
-            .and_then(|mut file| writeln!(file, "{config:#}"))
-            .map_err(RigError::io("writing", path))
+        write_private(path, &config)
     }
+}
+
+impl Endpoints {
+    /// Writes a kubeconfig for another account, known by its bearer token (as `kubectl create token` prints it).
+    pub fn write_kubeconfig(&self, token: &str, path: &Path) -> Result<(), RigError> {
+        let text =
+            std::fs::read_to_string(&self.kubeconfig).map_err(RigError::io("reading", &self.kubeconfig))?;
+        let mut config: Value = serde_json::from_str(&text).map_err(|source| RigError::Kubernetes {
+            what: "reading the kubeconfig",
+            source: source.into(),
+        })?;
+        config["users"][0]["user"] = json!({"token": token.trim()});
+        write_private(path, &config)
+    }
+}
+
+fn write_private(path: &Path, config: &Value) -> Result<(), RigError> {
+    File::options()
+        .create(true)
+        .write(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(path)
+        .and_then(|mut file| writeln!(file, "{config:#}"))
+        .map_err(RigError::io("writing", path))
 }

@@ -99,6 +99,7 @@ impl Stack {
             tenantry_url: None,
             tenantry_metrics_url: None,
             operator_metrics_url: None,
+            command_line: Default::default(),
         };
         Ok((endpoints, [etcd, kube_apiserver, postgres, redis, meilisearch]))
     }
