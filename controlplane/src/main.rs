@@ -2,6 +2,9 @@
 
 mod auth;
 mod error;
+#[cfg(test)]
+mod fixture;
+mod postgres;
 mod registry;
 mod state;
 

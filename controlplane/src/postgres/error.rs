@@ -1,0 +1,140 @@
+//! Why a group did not come to its end.
+
+use std::{fmt, str};
+
+use bytes::Bytes;
+
+/// Why a group did not come to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum DatabaseError {
+    /// The tenant or its connection has as many requests waiting as it may have. Nothing ran.
+    #[error("too many requests wait for the database")]
+    Busy,
+    /// No connection could be had, or the one there was broke before anything lasting happened.
+    #[error("the database cannot be reached")]
+    Unavailable,
+    /// The group waited too long to be sent. Nothing ran.
+    #[error("the database did not get to the request in time")]
+    Expired,
+    /// The connection broke, or no answer came, after a COMMIT was sent: the write may or may not be there.
+    #[error("the answer to a commit was lost")]
+    OutcomeUnknown,
+    /// The answer is larger than a request may hold in memory.
+    #[error("the answer is larger than {limit} bytes")]
+    ReplyTooLarge {
+        /// Bytes that an answer may have.
+        limit: usize,
+    },
+    /// The server refused a statement; the transaction was rolled back.
+    #[error(transparent)]
+    Refused(Box<ServerError>),
+}
+
+/// A SQLSTATE.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct SqlState([u8; 5]);
+
+impl SqlState {
+    /// `in_failed_sql_transaction`
+    pub const IN_FAILED_TRANSACTION: Self = Self(*b"25P02");
+    /// `feature_not_supported`, which a cached plan whose result type changed reports.
+    pub const FEATURE_NOT_SUPPORTED: Self = Self(*b"0A000");
+    /// `invalid_sql_statement_name`
+    pub const UNKNOWN_STATEMENT: Self = Self(*b"26000");
+    /// `unique_violation`
+    pub const UNIQUE_VIOLATION: Self = Self(*b"23505");
+    /// `foreign_key_violation`
+    pub const FOREIGN_KEY_VIOLATION: Self = Self(*b"23503");
+    /// `check_violation`
+    pub const CHECK_VIOLATION: Self = Self(*b"23514");
+    /// `not_null_violation`
+    pub const NOT_NULL_VIOLATION: Self = Self(*b"23502");
+    /// `query_canceled`, which `statement_timeout` reports.
+    pub const QUERY_CANCELED: Self = Self(*b"57014");
+    /// `lock_not_available`
+    pub const LOCK_NOT_AVAILABLE: Self = Self(*b"55P03");
+    /// `insufficient_privilege`
+    pub const INSUFFICIENT_PRIVILEGE: Self = Self(*b"42501");
+    /// `undefined_table`
+    pub const UNDEFINED_TABLE: Self = Self(*b"42P01");
+    /// `invalid_schema_name`
+    pub const UNDEFINED_SCHEMA: Self = Self(*b"3F000");
+    /// `undefined_column`
+    pub const UNDEFINED_COLUMN: Self = Self(*b"42703");
+
+    /// The code as text.
+    pub fn as_str(&self) -> &str {
+        str::from_utf8(&self.0).unwrap_or("?????")
+    }
+
+    /// The first two characters, which name the class of the error.
+    pub fn class(&self) -> &str {
+        self.as_str().get(..2).unwrap_or("??")
+    }
+}
+
+impl fmt::Debug for SqlState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// What the server said. For the log: its text may name schemas and values, so no answer repeats it.
+#[derive(Clone)]
+pub struct ServerError {
+    /// The code.
+    pub state: SqlState,
+    /// Whether the server closes the connection after it.
+    pub fatal: bool,
+    /// The text.
+    pub message: String,
+    /// The table, without its schema.
+    pub table: Option<String>,
+    /// The column.
+    pub column: Option<String>,
+    /// The constraint.
+    pub constraint: Option<String>,
+}
+
+impl ServerError {
+    /// Reads the body of an ErrorResponse: fields of a type byte and a text, each ended by a zero. The detail is left out,
+    /// because it holds values of the row.
+    pub(super) fn parse(body: &Bytes) -> Self {
+        let mut error = Self {
+            state: SqlState(*b"XX000"),
+            fatal: false,
+            message: String::new(),
+            table: None,
+            column: None,
+            constraint: None,
+        };
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        for field in body.split(|byte| *byte == 0) {
+            let Some((kind, value)) = field.split_first() else { continue };
+            match kind {
+                b'C' => error.state = value.try_into().map_or(error.state, SqlState),
+                b'V' => error.fatal = matches!(value, b"FATAL" | b"PANIC"),
+                b'M' => error.message = text(value),
+                b't' => error.table = Some(text(value)),
+                b'c' => error.column = Some(text(value)),
+                b'n' => error.constraint = Some(text(value)),
+                _ => {}
+            }
+        }
+        error
+    }
+}
+
+impl fmt::Debug for ServerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
+    }
+}
+
+impl fmt::Display for ServerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.state.as_str(), self.message)
+    }
+}
+
+impl std::error::Error for ServerError {}
