@@ -163,11 +163,22 @@ fn default_instance() -> String {
 pub struct QuotaSpec {
     /// Requests a minute over all of the tenant's users.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1))]
+    #[schemars(range(min = 1, max = 1000000000))]
     pub requests_per_minute: Option<u32>,
-    /// Bytes that the tenant's schema may take.
+    /// Bytes that the tenant's schema may take, as in `1Gi`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "bytes")]
     pub storage_bytes: Option<Quantity>,
+}
+
+fn bytes(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    schemars::json_schema!({
+        "x-kubernetes-int-or-string": true,
+        "pattern": r"^[0-9]+([.][0-9]+)?([KMGTPE]i|[kMGTPE])?$",
+        "maxLength": 20,
+        "minimum": 1,
+        "description": "Bytes that the tenant's schema may take, as in `1Gi`.",
+    })
 }
 
 /// A database login for direct SQL.
