@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
-use kube::{Client, runtime::reflector::Store};
+use kube::{Client, ResourceExt, runtime::reflector::Store};
 use sqlx::PgPool;
 use tenantry_config::settings;
 use tenantry_crds::v1alpha1::{App, SearchIndex, Tenant};
 
-use crate::{backend::Backends, catalog::Catalog, driver::Lane, leader::Leadership, metrics::Metrics};
+use crate::{
+    backend::Backends, catalog::Catalog, driver::Lane, events::Events, leader::Leadership, metrics::Metrics,
+};
 
 /// What every pass is given. It exists only while this process leads.
 pub struct Context {
@@ -25,10 +27,38 @@ pub struct Context {
     pub catalog: Arc<Catalog>,
     /// Metrics.
     pub metrics: Metrics,
+    /// Events on failures; the driver publishes them.
+    pub events: Events,
     /// The objects as they were last seen. Complete before the first pass of any kind.
     pub stores: Stores,
     /// When objects are due, and how to wake one: `ctx.lanes.tenants.wake("acme")`.
     pub lanes: Lanes,
+}
+
+impl Context {
+    /// The tenants that list `app`, in no order.
+    pub fn tenants_of(&self, app: &str) -> Vec<Arc<Tenant>> {
+        self.stores.tenants.state_filter(|tenant| uses(tenant, app))
+    }
+
+    /// Wakes all that depend on the definition of `app`: its tenants, its SearchIndexes and the Apps that require it.
+    pub fn wake_users_of(&self, app: &str) {
+        for tenant in self.tenants_of(app) {
+            self.lanes.tenants.wake(&tenant.name_any());
+        }
+        for index in self.stores.search_indexes.state_filter(|index| index.spec.app == app) {
+            self.lanes.search_indexes.wake(&index.name_any());
+        }
+        let requires = |other: &App| other.spec.requires.iter().any(|required| required.app == app);
+        for other in self.stores.apps.state_filter(requires) {
+            self.lanes.apps.wake(&other.name_any());
+        }
+    }
+}
+
+/// Whether `tenant` lists `app`.
+pub fn uses(tenant: &Tenant, app: &str) -> bool {
+    tenant.spec.apps.iter().any(|installed| installed.name == app)
 }
 
 /// The watch caches.
@@ -40,6 +70,16 @@ pub struct Stores {
     pub apps: Store<App>,
     /// SearchIndexes.
     pub search_indexes: Store<SearchIndex>,
+}
+
+impl Stores {
+    /// Waits until every cache has had its first list. A pass that sees half of the Apps would call the other half missing.
+    pub async fn complete(&self) {
+        // An error means that the watch has ended, which ends the process.
+        let _ended = self.apps.wait_until_ready().await;
+        let _ended = self.search_indexes.wait_until_ready().await;
+        let _ended = self.tenants.wait_until_ready().await;
+    }
 }
 
 /// The lanes of all kinds.

@@ -16,6 +16,9 @@ pub enum Error {
         /// The cause.
         source: sqlx::Error,
     },
+    /// A migration of the platform schema.
+    #[error("migrating the platform schema")]
+    Migration(#[source] sqlx::migrate::MigrateError),
     /// A Redis command, or a connection.
     #[error("{doing}: Redis answered with {:?}", source.kind())]
     Redis {
@@ -39,6 +42,12 @@ pub enum Error {
         doing: &'static str,
         /// The cause.
         source: Box<kube::Error>,
+    },
+    /// Someone else changed the object between our reading and our writing.
+    #[error("{doing}: someone else changed the object")]
+    Raced {
+        /// What was attempted.
+        doing: &'static str,
     },
     /// A backend did not answer in time.
     #[error("{doing}: no answer within {limit:?}")]
@@ -192,16 +201,29 @@ impl Error {
         Self::Waiting { reason, message: message.into() }
     }
 
+    /// Whether the object that was written to is gone.
+    pub fn is_gone(&self) -> bool {
+        matches!(self, Self::Kube { source, .. } if matches!(&**source, kube::Error::Api(status) if status.is_not_found()))
+    }
+
+    /// Whether the API server found the request wrong; so it answers a JSON patch whose `test` does not hold.
+    pub fn is_refused(&self) -> bool {
+        matches!(self, Self::Kube { source, .. } if matches!(&**source, kube::Error::Api(status) if status.is_invalid()))
+    }
+
     /// What the error asks for. No `_` arm: a new variant has to choose.
     pub fn class(&self) -> Class {
         match self {
             Self::Database { source, .. } => database_class(source),
+            Self::Migration(sqlx::migrate::MigrateError::Execute(source)) => database_class(source),
+            Self::Migration(_) => Class::Fatal,
             Self::Redis { source, .. } => redis_class(source),
             Self::Search { source, .. } => search_class(source),
             Self::Kube { source, .. } => kube_class(source),
             Self::Timeout { .. } | Self::Fenced | Self::Deadline { .. } | Self::Waiting { .. } => {
                 Class::Transient
             }
+            Self::Raced { .. } => Class::Conflict,
             Self::Blocked { .. } => Class::Blocked,
             Self::Invalid(_) | Self::Definition(_) | Self::Name(_) => Class::Invalid,
             Self::Panicked | Self::Data { .. } => Class::Fatal,
@@ -215,6 +237,7 @@ impl Error {
             Self::Invalid(_) | Self::Definition(_) | Self::Name(_) => Reason::InvalidSpec,
             Self::Search { source: SearchFault::TaskFailed { .. }, .. } => Reason::TaskFailed,
             Self::Database { .. }
+            | Self::Migration(_)
             | Self::Redis { .. }
             | Self::Search { .. }
             | Self::Kube { .. }
@@ -223,7 +246,7 @@ impl Error {
                 Class::Conflict => Reason::ProgressingWithRetry,
                 Class::Invalid | Class::Fatal => Reason::InternalError,
             },
-            Self::Fenced | Self::Deadline { .. } => Reason::ProgressingWithRetry,
+            Self::Fenced | Self::Deadline { .. } | Self::Raced { .. } => Reason::ProgressingWithRetry,
             Self::Panicked | Self::Data { .. } => Reason::InternalError,
         }
     }

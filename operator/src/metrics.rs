@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, IntGauge, Opts, Registry, histogram_opts};
+use prometheus::{
+    HistogramOpts, HistogramVec, IntCounterVec, IntGauge, Opts, Registry, histogram_opts,
+    process_collector::ProcessCollector,
+};
 
 /// The operator's metrics. Cheap to clone: all clones count into the same series.
 #[derive(Debug, Clone)]
@@ -58,6 +61,7 @@ impl Metrics {
             registry,
         };
         let registry = &metrics.registry;
+        registry.register(Box::new(ProcessCollector::for_self()))?;
         registry.register(Box::new(metrics.reconciles.clone()))?;
         registry.register(Box::new(metrics.reconcile_time.clone()))?;
         registry.register(Box::new(metrics.time_to_ready.clone()))?;

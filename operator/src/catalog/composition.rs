@@ -48,12 +48,10 @@ fn requirements_are_met(chosen: &Chosen) -> Result<(), Error> {
 }
 
 /// Whether `found` is new enough for what `app` requires.
-pub(super) fn satisfies(
-    app: &AppName,
-    required: &AppName,
-    min: Option<&str>,
-    found: &Version,
-) -> Result<(), Error> {
+///
+/// # Errors
+/// [`Reason::DependencyNotReady`] when it is not.
+pub fn satisfies(app: &AppName, required: &AppName, min: Option<&str>, found: &Version) -> Result<(), Error> {
     match min.map(Version::new) {
         Some(min) if *found < min => {
             Err(not_ready(format!("app {app} requires {required} {min} or newer, but it is at {found}")))

@@ -6,14 +6,21 @@ mod tests;
 mod version;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 
-use tenantry_crds::{definition::AppDefinition, names::AppName, reason::Reason, v1alpha1::AppSpec};
+use kube::runtime::reflector::{ObjectRef, Store};
+use tenantry_crds::{
+    core_app,
+    definition::AppDefinition,
+    names::AppName,
+    reason::Reason,
+    v1alpha1::{App, AppSpec},
+};
 use tenantry_migrations::registry::AppVersionRecord;
 
-pub use composition::references_resolve;
+pub use composition::{references_resolve, satisfies};
 pub use version::Version;
 
 use crate::error::Error;
@@ -63,63 +70,55 @@ impl PublishedApp {
     }
 }
 
-/// The published versions of every app, and the Apps that exist.
-#[derive(Debug, Default)]
-pub struct Catalog(RwLock<Contents>);
+type Published = BTreeMap<AppName, BTreeMap<Version, Arc<PublishedApp>>>;
 
-#[derive(Debug, Default)]
-struct Contents {
-    published: BTreeMap<AppName, BTreeMap<Version, Arc<PublishedApp>>>,
-    /// Apps that exist as objects, published or not.
-    declared: BTreeSet<AppName>,
+/// The published versions of every app, and a view of the Apps that exist.
+#[derive(Debug)]
+pub struct Catalog {
+    published: RwLock<Published>,
+    apps: Store<App>,
 }
 
 impl Catalog {
+    /// An empty catalog; `apps` tells which Apps exist, published or not.
+    pub fn new(apps: Store<App>) -> Self {
+        Self { published: RwLock::default(), apps }
+    }
+
     /// Adds a published version.
     pub fn publish(&self, app: PublishedApp) {
-        let mut contents = self.write();
-        contents.published.entry(app.name.clone()).or_default().insert(app.version.clone(), Arc::new(app));
+        self.write().entry(app.name.clone()).or_default().insert(app.version.clone(), Arc::new(app));
     }
 
     /// Takes out a version that nobody uses any more.
     pub fn withdraw(&self, app: &AppName, version: &Version) {
-        let mut contents = self.write();
-        if let Some(versions) = contents.published.get_mut(app) {
+        let mut published = self.write();
+        if let Some(versions) = published.get_mut(app) {
             versions.remove(version);
             if versions.is_empty() {
-                contents.published.remove(app);
+                published.remove(app);
             }
-        }
-    }
-
-    /// An App with this name exists, or does not any more.
-    pub fn declare(&self, app: &AppName, exists: bool) {
-        let mut contents = self.write();
-        if exists {
-            contents.declared.insert(app.clone());
-        } else {
-            contents.declared.remove(app);
         }
     }
 
     /// Whether an App with this name exists. The built-in app always does.
     pub fn declares(&self, app: &AppName) -> bool {
-        *app == tenantry_crds::core_app::name() || self.read().declared.contains(app)
+        *app == core_app::name() || self.apps.get(&ObjectRef::new(app.as_str())).is_some()
     }
 
     /// The newest version of `app`.
     pub fn newest(&self, app: &AppName) -> Option<Arc<PublishedApp>> {
-        self.read().published.get(app)?.last_key_value().map(|(_, published)| published.clone())
+        self.read().get(app)?.last_key_value().map(|(_, published)| published.clone())
     }
 
     /// This version of `app`.
     pub fn version(&self, app: &AppName, version: &Version) -> Option<Arc<PublishedApp>> {
-        self.read().published.get(app)?.get(version).cloned()
+        self.read().get(app)?.get(version).cloned()
     }
 
     /// Every published version of `app`, oldest first.
     pub fn versions(&self, app: &AppName) -> Vec<Arc<PublishedApp>> {
-        self.read().published.get(app).map(|all| all.values().cloned().collect()).unwrap_or_default()
+        self.read().get(app).map(|all| all.values().cloned().collect()).unwrap_or_default()
     }
 
     /// What a tenant that names `app` gets: the version `pin`, else the newest.
@@ -147,11 +146,11 @@ impl Catalog {
         })
     }
 
-    fn read(&self) -> RwLockReadGuard<'_, Contents> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner)
+    fn read(&self) -> RwLockReadGuard<'_, Published> {
+        self.published.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write(&self) -> RwLockWriteGuard<'_, Contents> {
-        self.0.write().unwrap_or_else(PoisonError::into_inner)
+    fn write(&self) -> RwLockWriteGuard<'_, Published> {
+        self.published.write().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,20 +1,46 @@
+use std::ops::Deref;
+
+use kube::runtime::{
+    reflector::{self, store::Writer},
+    watcher::Event,
+};
 use serde_json::{Value, json};
-use tenantry_crds::{core_app, v1alpha1::TenantApp};
+use tenantry_crds::v1alpha1::TenantApp;
 
 use super::*;
 use crate::error::Class;
 
-fn app(catalog: &Catalog, name: &str, spec: Value) {
-    let name = AppName::new(name).unwrap();
-    let spec: AppSpec = serde_json::from_value(spec).unwrap();
-    catalog.declare(&name, true);
-    catalog.publish(PublishedApp::compile(&name, &spec).unwrap());
+/// A catalog and the Apps that it sees.
+struct Known(Catalog, Writer<App>);
+
+impl Deref for Known {
+    type Target = Catalog;
+
+    fn deref(&self) -> &Catalog {
+        &self.0
+    }
 }
 
-fn catalog() -> Catalog {
-    let catalog = Catalog::default();
+impl Known {
+    fn declare(&mut self, name: &str, spec: &Value) {
+        let app = serde_json::from_value(json!({
+            "apiVersion": "tenantry.dev/v1alpha1", "kind": "App", "metadata": {"name": name}, "spec": spec,
+        }));
+        self.1.apply_watcher_event(&Event::Apply(app.unwrap()));
+    }
+}
+
+fn app(catalog: &mut Known, name: &str, spec: Value) {
+    catalog.declare(name, &spec);
+    let spec: AppSpec = serde_json::from_value(spec).unwrap();
+    catalog.publish(PublishedApp::compile(&AppName::new(name).unwrap(), &spec).unwrap());
+}
+
+fn catalog() -> Known {
+    let (apps, writer) = reflector::store();
+    let catalog = Catalog::new(apps);
     catalog.publish(PublishedApp::compile(&core_app::name(), core_app::spec()).unwrap());
-    catalog
+    Known(catalog, writer)
 }
 
 fn installs(names: &[&str]) -> Vec<TenantApp> {
@@ -32,28 +58,28 @@ fn refused(catalog: &Catalog, apps: &[&str]) -> (Class, Reason, String) {
 
 #[test]
 fn core_comes_first_and_each_app_after_what_it_requires() {
-    let catalog = catalog();
-    app(&catalog, "zbase", json!({"version": "1.0.0"}));
-    app(&catalog, "crm", json!({"version": "1.0.0", "requires": [{"app": "zbase"}]}));
-    app(&catalog, "aaa", json!({"version": "1.0.0", "requires": [{"app": "crm"}]}));
+    let mut catalog = catalog();
+    app(&mut catalog, "zbase", json!({"version": "1.0.0"}));
+    app(&mut catalog, "crm", json!({"version": "1.0.0", "requires": [{"app": "zbase"}]}));
+    app(&mut catalog, "aaa", json!({"version": "1.0.0", "requires": [{"app": "crm"}]}));
     assert_eq!(names(&catalog, &["aaa", "crm", "zbase"]), ["core", "zbase", "crm", "aaa"]);
     assert_eq!(names(&catalog, &[]), ["core"]);
 }
 
 #[test]
 fn an_app_that_nobody_declared_blocks_and_one_that_is_not_published_yet_waits() {
-    let catalog = catalog();
+    let mut catalog = catalog();
     assert_eq!(refused(&catalog, &["crm"]).1, Reason::AppNotFound);
-    catalog.declare(&AppName::new("crm").unwrap(), true);
+    catalog.declare("crm", &json!({"version": "1.0.0"}));
     let (class, reason, _) = refused(&catalog, &["crm"]);
     assert_eq!((class, reason), (Class::Transient, Reason::DependencyNotReady));
 }
 
 #[test]
 fn the_newest_version_is_taken_unless_one_is_pinned() {
-    let catalog = catalog();
+    let mut catalog = catalog();
     for version in ["1.10.0", "1.9.0"] {
-        app(&catalog, "crm", json!({"version": version}));
+        app(&mut catalog, "crm", json!({"version": version}));
     }
     let crm = AppName::new("crm").unwrap();
     assert_eq!(catalog.resolve(&crm, None).unwrap().version.as_str(), "1.10.0");
@@ -65,22 +91,26 @@ fn the_newest_version_is_taken_unless_one_is_pinned() {
 
 #[test]
 fn requirements_are_checked() {
-    let catalog = catalog();
-    app(&catalog, "base", json!({"version": "1.2.0"}));
-    app(&catalog, "crm", json!({"version": "1.0.0", "requires": [{"app": "base", "minVersion": "1.3.0"}]}));
+    let mut catalog = catalog();
+    app(&mut catalog, "base", json!({"version": "1.2.0"}));
+    app(
+        &mut catalog,
+        "crm",
+        json!({"version": "1.0.0", "requires": [{"app": "base", "minVersion": "1.3.0"}]}),
+    );
     let (class, reason, message) = refused(&catalog, &["crm"]);
     assert_eq!((class, reason), (Class::Blocked, Reason::DependencyNotReady));
     assert!(message.contains("add it to spec.apps"), "{message}");
     assert!(refused(&catalog, &["base", "crm"]).2.contains("1.3.0 or newer"));
-    app(&catalog, "base", json!({"version": "1.3.0"}));
+    app(&mut catalog, "base", json!({"version": "1.3.0"}));
     assert_eq!(names(&catalog, &["base", "crm"]), ["core", "base", "crm"]);
 }
 
 #[test]
 fn a_cycle_is_named() {
-    let catalog = catalog();
-    app(&catalog, "one", json!({"version": "1.0.0", "requires": [{"app": "two"}]}));
-    app(&catalog, "two", json!({"version": "1.0.0", "requires": [{"app": "one"}]}));
+    let mut catalog = catalog();
+    app(&mut catalog, "one", json!({"version": "1.0.0", "requires": [{"app": "two"}]}));
+    app(&mut catalog, "two", json!({"version": "1.0.0", "requires": [{"app": "one"}]}));
     let (class, reason, message) = refused(&catalog, &["one", "two"]);
     assert_eq!((class, reason), (Class::Blocked, Reason::DependencyNotReady));
     assert!(message.contains("one, two"), "{message}");
@@ -88,8 +118,8 @@ fn a_cycle_is_named() {
 
 #[test]
 fn a_reference_into_another_app_must_meet_a_document_type() {
-    let catalog = catalog();
-    app(&catalog, "base", json!({"version": "1.0.0", "docTypes": [{"name": "party"}]}));
+    let mut catalog = catalog();
+    app(&mut catalog, "base", json!({"version": "1.0.0", "docTypes": [{"name": "party"}]}));
     let spec = |to: &str| {
         json!({
             "version": "1.0.0", "requires": [{"app": "base"}],
@@ -98,9 +128,9 @@ fn a_reference_into_another_app_must_meet_a_document_type() {
             ]}],
         })
     };
-    app(&catalog, "crm", spec("base.party"));
+    app(&mut catalog, "crm", spec("base.party"));
     assert_eq!(names(&catalog, &["base", "crm"]), ["core", "base", "crm"]);
-    app(&catalog, "crm", spec("base.nobody"));
+    app(&mut catalog, "crm", spec("base.nobody"));
     let (class, reason, message) = refused(&catalog, &["base", "crm"]);
     assert_eq!((class, reason), (Class::Blocked, Reason::ReferenceNotFound));
     assert!(message.contains("base has no document type nobody"), "{message}");

@@ -28,6 +28,7 @@ struct Memory {
     failures: u32,
     woken: bool,
     written: Option<Written>,
+    ready: bool,
 }
 
 /// Our last write to an object, by which a cache that lags behind it is known.
@@ -91,7 +92,7 @@ impl<K: Resource<DynamicType = ()> + Clone + 'static> Lane<K> {
         let mut objects = self.objects();
         let Some(memory) = objects.get_mut(&object.name_any()) else {
             // Known from its first pass on, so that a wake while it runs is not lost.
-            let first = Memory { seen, due: now, failures: 0, woken: false, written: None };
+            let first = Memory { seen, due: now, failures: 0, woken: false, written: None, ready: false };
             objects.insert(object.name_any(), first);
             return Turn::Now { failures: 0 };
         };
@@ -119,6 +120,7 @@ impl<K: Resource<DynamicType = ()> + Clone + 'static> Lane<K> {
             // Woken while it ran: the pass may have read what was there before.
             woken: before.is_some_and(|memory| memory.woken),
             written: before.and_then(|memory| memory.written),
+            ready: before.is_some_and(|memory| memory.ready),
         };
         objects.insert(object.name_any(), memory);
     }
@@ -128,6 +130,13 @@ impl<K: Resource<DynamicType = ()> + Clone + 'static> Lane<K> {
         if let (Some(memory), Some(version)) = (self.objects().get_mut(&object.name_any()), version(object)) {
             memory.written = Some(Written { version, at: now });
         }
+    }
+
+    /// `object` is Ready; whether that is the first time in this process.
+    pub fn first_ready(&self, object: &K) -> bool {
+        self.objects()
+            .get_mut(&object.name_any())
+            .is_some_and(|memory| !std::mem::replace(&mut memory.ready, true))
     }
 
     /// The object is gone.
@@ -143,4 +152,81 @@ impl<K: Resource<DynamicType = ()> + Clone + 'static> Lane<K> {
 /// Resource versions are integers that can be compared, since Kubernetes 1.35 (KEP-5504).
 fn version<K: Resource>(object: &K) -> Option<u64> {
     object.meta().resource_version.as_deref()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+    use tenantry_crds::v1alpha1::Tenant;
+
+    use super::*;
+
+    const MINE: Option<&str> = Some("tenantry.dev/provisioned");
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    fn tenant(meta: Value) -> Tenant {
+        let mut all = json!({"name": "acme", "uid": "1", "generation": 1, "resourceVersion": "10"});
+        all.as_object_mut().unwrap().extend(meta.as_object().unwrap().clone());
+        serde_json::from_value(
+            json!({"apiVersion": "tenantry.dev/v1alpha1", "kind": "Tenant", "metadata": all, "spec": {}}),
+        )
+        .unwrap()
+    }
+
+    fn failed_once(now: Instant) -> (Lane<Tenant>, UnboundedReceiver<ObjectRef<Tenant>>) {
+        let (lane, wakes) = Lane::new();
+        assert_eq!(lane.turn(&tenant(json!({})), MINE, now), Turn::Now { failures: 0 });
+        lane.passed(&tenant(json!({})), MINE, 1, now + MINUTE);
+        (lane, wakes)
+    }
+
+    #[test]
+    fn our_own_status_write_does_not_cancel_a_backoff() {
+        let now = Instant::now();
+        let (lane, _wakes) = failed_once(now);
+        let status_written = tenant(json!({"resourceVersion": "11"}));
+        assert_eq!(lane.turn(&status_written, MINE, now), Turn::After(MINUTE));
+        assert_eq!(lane.turn(&status_written, MINE, now + MINUTE), Turn::Now { failures: 1 });
+    }
+
+    #[test]
+    fn a_change_clears_the_backoff_and_a_wake_keeps_the_count() {
+        let now = Instant::now();
+        for change in [
+            json!({"generation": 2}),
+            json!({"uid": "2"}),
+            json!({"labels": {"a": "b"}}),
+            json!({"annotations": {"tenantry.dev/reconcile-at": "now"}}),
+            json!({"finalizers": MINE.into_iter().collect::<Vec<_>>()}),
+            json!({"deletionTimestamp": "2026-01-01T00:00:00Z"}),
+        ] {
+            let (lane, _wakes) = failed_once(now);
+            assert_eq!(lane.turn(&tenant(change.clone()), MINE, now), Turn::Now { failures: 0 }, "{change}");
+        }
+        let (lane, mut wakes) = failed_once(now);
+        lane.wake("acme");
+        assert!(wakes.try_recv().is_ok());
+        assert_eq!(lane.turn(&tenant(json!({})), MINE, now), Turn::Now { failures: 1 });
+        assert_eq!(lane.turn(&tenant(json!({})), MINE, now), Turn::After(MINUTE));
+    }
+
+    #[test]
+    fn a_wake_during_a_pass_is_not_lost() {
+        let now = Instant::now();
+        let (lane, _wakes) = Lane::new();
+        assert_eq!(lane.turn(&tenant(json!({})), MINE, now), Turn::Now { failures: 0 });
+        lane.wake("acme");
+        lane.passed(&tenant(json!({})), MINE, 0, now + MINUTE);
+        assert_eq!(lane.turn(&tenant(json!({})), MINE, now), Turn::Now { failures: 0 });
+    }
+
+    #[test]
+    fn a_cache_behind_our_own_write_is_waited_for_but_not_for_ever() {
+        let now = Instant::now();
+        let (lane, _wakes) = failed_once(now);
+        lane.wrote(&tenant(json!({"resourceVersion": "12"})), now);
+        let changed = tenant(json!({"generation": 2, "resourceVersion": "11"}));
+        assert_eq!(lane.turn(&changed, MINE, now), Turn::After(STALE_RETRY));
+        assert_eq!(lane.turn(&changed, MINE, now + STALE_LIMIT), Turn::Now { failures: 0 });
+    }
 }

@@ -1,7 +1,20 @@
 //! One reconcile skeleton for all kinds.
+//!
+//! - [`Kind`]: what a kind brings along; [`Pass`] and [`Progress`]: what it reports
+//! - [`Source`]: a kube `Controller` for a kind
+//! - [`Lane`]: when each object is due, and the way to wake one
+//! - `reconcile`: one pass; `verdict` and `backoff`: what its end means; `api`: its writes
 
+mod api;
+mod backoff;
+mod controller;
 mod kind;
 mod lane;
+mod reconcile;
+mod verdict;
+mod watch;
 
+pub use controller::Source;
 pub use kind::{Cleanup, Kind, Pass, Progress};
-pub use lane::{Fingerprint, Lane, Turn};
+pub use lane::Lane;
+pub use watch::Change;

@@ -1,5 +1,15 @@
 //! Who may change anything: a Lease decides, and an epoch in Postgres fences the one that lost it.
+//!
+//! - `decision`: what a candidate does about the Lease that it sees
+//! - [`Election`]: winning, keeping and releasing it
+//! - [`Leadership`]: what passes check
+//! - [`open`] and [`fenced`]: the epoch
 
+mod decision;
+mod election;
+mod epoch;
 mod leadership;
 
-pub use leadership::Leadership;
+pub use election::{Election, Ended};
+pub use epoch::{fenced, open};
+pub use leadership::{Leadership, Tenure};

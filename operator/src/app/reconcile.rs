@@ -1,0 +1,133 @@
+//! The App reconcile.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::ResourceExt;
+use tenantry_crds::{
+    definition::AppDefinition,
+    labels::APP_FINALIZER,
+    names::AppName,
+    reason::Reason,
+    v1alpha1::{App, AppStatus},
+};
+
+use super::{
+    checks::{builds_on, cycle, not_supported},
+    publish::{self, Publication, changed, publication},
+};
+use crate::{
+    catalog::{PublishedApp, Version},
+    context::Context,
+    driver::{Cleanup, Kind, Lane, Pass, Progress},
+    error::Error,
+};
+
+/// A tenant that goes wakes the App, so this only bounds what a lost wake costs.
+const DEPENDENTS_RECHECK: Duration = Duration::from_secs(60);
+
+/// Names in a message; the rest is a number.
+const SAMPLE: usize = 5;
+
+impl Kind for App {
+    const NAME: &'static str = "app";
+    const FINALIZER: Option<&'static str> = Some(APP_FINALIZER);
+    type Status = AppStatus;
+
+    fn status(&self) -> Option<&AppStatus> {
+        self.status.as_ref()
+    }
+
+    fn conditions(status: &AppStatus) -> &[Condition] {
+        &status.conditions
+    }
+
+    fn settle(status: &mut AppStatus, generation: i64, conditions: Vec<Condition>) {
+        status.observed_generation = Some(generation);
+        status.conditions = conditions;
+    }
+
+    fn lane(ctx: &Context) -> &Lane<Self> {
+        &ctx.lanes.apps
+    }
+
+    async fn converge(&self, ctx: &Context, pass: &mut Pass<AppStatus>) -> Result<Progress, Error> {
+        let name = AppName::new(&self.name_any())?;
+        pass.status.not_supported = not_supported(&self.spec);
+        pass.status.tenants = i64::try_from(ctx.tenants_of(name.as_str()).len()).ok();
+        let done = ensure_published(self, &name, ctx).await;
+        // Of an App that failed too: its tenants keep what is published.
+        let newest = ctx.catalog.newest(&name);
+        pass.status.published_version = newest.as_ref().map(|app| app.version.to_string());
+        pass.status.published_digest = newest.as_ref().map(|app| app.digest.clone());
+        done?;
+        Ok(Progress::Ready(match newest {
+            Some(newest) if newest.version.as_str() != self.spec.version => {
+                format!(
+                    "{} is published; {} is newer and what tenants get",
+                    self.spec.version, newest.version
+                )
+            }
+            _ => format!("{} is published", self.spec.version),
+        }))
+    }
+
+    async fn cleanup(&self, ctx: &Context, pass: &mut Pass<AppStatus>) -> Result<Cleanup, Error> {
+        let name = AppName::new(&self.name_any())?;
+        let users: Vec<_> = ctx.tenants_of(name.as_str()).iter().map(|tenant| tenant.name_any()).collect();
+        pass.status.tenants = i64::try_from(users.len()).ok();
+        if !users.is_empty() {
+            return Ok(Cleanup::Waiting {
+                reason: Reason::DependentsExist,
+                message: dependents(users),
+                after: DEPENDENTS_RECHECK,
+            });
+        }
+        for version in publish::withdraw(&ctx.database, &ctx.leadership, &name).await? {
+            ctx.catalog.withdraw(&name, &version);
+        }
+        Ok(Cleanup::Done)
+    }
+}
+
+/// Makes sure that the version of the spec is published, and wakes whoever uses it if it was not.
+async fn ensure_published(app: &App, name: &AppName, ctx: &Context) -> Result<(), Error> {
+    let published = ctx.catalog.version(name, &Version::new(&app.spec.version));
+    // The digest is cheap and compiling is not; most passes only count tenants.
+    match publication(published.as_deref(), &AppDefinition::digest(&app.spec)) {
+        Publication::InPlace => return Ok(()),
+        Publication::Changed => {
+            PublishedApp::compile(name, &app.spec)?;
+            return Err(changed(name, &Version::new(&app.spec.version)));
+        }
+        Publication::New => {}
+    }
+    let compiled = PublishedApp::compile(name, &app.spec)?;
+    if let Some(way) = cycle(name.as_str(), &requirements(ctx)) {
+        return Err(Error::blocked(
+            Reason::DependencyNotReady,
+            format!("spec.requires: the apps require each other in a cycle: {}", way.join(" -> ")),
+        ));
+    }
+    builds_on(&compiled, &ctx.catalog)?;
+    publish::publish(&ctx.database, &ctx.leadership, &compiled, &app.spec).await?;
+    tracing::info!(app = %name, version = %compiled.version, "published");
+    ctx.catalog.publish(compiled);
+    ctx.wake_users_of(name.as_str());
+    Ok(())
+}
+
+fn requirements(ctx: &Context) -> BTreeMap<String, Vec<String>> {
+    let apps = ctx.stores.apps.state();
+    apps.iter()
+        .map(|app| (app.name_any(), app.spec.requires.iter().map(|required| required.app.clone()).collect()))
+        .collect()
+}
+
+pub(super) fn dependents(mut names: Vec<String>) -> String {
+    names.sort();
+    let count = names.len();
+    names.truncate(SAMPLE);
+    let more = if count > SAMPLE { ", ..." } else { "" };
+    format!("{count} tenants use the app: {}{more}; take it out of their spec.apps first", names.join(", "))
+}

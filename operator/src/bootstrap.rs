@@ -1,0 +1,84 @@
+//! `bootstrap`: what a database administrator does once, before the operator runs.
+
+use std::{str::FromStr, time::Duration};
+
+use postgres_protocol::password::scram_sha_256;
+use secrecy::{ExposeSecret, SecretString};
+use sqlx::{ConnectOptions, Connection, postgres::PgConnectOptions};
+use tenantry_config::settings;
+use tenantry_migrations::{bootstrap, logins};
+
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// Why the database could not be prepared.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// A URL cannot be used. The cause would show the password.
+    #[error("{0} is not of the form postgres://USER:PASSWORD@HOST:PORT/DATABASE")]
+    Url(&'static str),
+    /// The operator would connect as someone else.
+    #[error("database.url must name the user {}", logins::OPERATOR)]
+    User,
+    /// The two URLs name different databases: the operator would not find what was prepared.
+    #[error("the admin's URL and database.url name different databases")]
+    Database,
+    /// The administrator cannot connect.
+    #[error("connecting as the administrator")]
+    Connect(#[source] sqlx::Error),
+    /// The server refuses.
+    #[error(transparent)]
+    Bootstrap(#[from] bootstrap::Error),
+    /// The server does not answer.
+    #[error("the server did not answer within {LIMIT:?}")]
+    Timeout,
+}
+
+/// Makes the operator's login, with the password of `database.url`, and its schema. The password itself is never sent: Postgres
+/// gets its SCRAM verifier, so no server log can show it.
+///
+/// # Errors
+/// When a URL cannot be used, or the server refuses.
+pub async fn run(admin: &SecretString, database: &settings::OperatorDatabase) -> Result<(), Failure> {
+    let options = |url: &SecretString, name| {
+        PgConnectOptions::from_str(url.expose_secret()).map_err(|_| Failure::Url(name))
+    };
+    let (administrator, operator) =
+        (options(admin, "the admin's URL")?, options(&database.url, "database.url")?);
+    if operator.get_username() != logins::OPERATOR {
+        return Err(Failure::User);
+    }
+    if operator.get_database() != administrator.get_database() {
+        return Err(Failure::Database);
+    }
+    let password = password(&database.url).ok_or(Failure::Url("database.url"))?;
+    let verifier = scram_sha_256(password.expose_secret().as_bytes());
+    let work = async {
+        let mut connection = administrator
+            .application_name("tenantry-operator bootstrap")
+            .connect()
+            .await
+            .map_err(Failure::Connect)?;
+        bootstrap::run(&mut connection, &verifier).await?;
+        connection.close().await.map_err(Failure::Connect)
+    };
+    tokio::time::timeout(LIMIT, work).await.map_err(|_| Failure::Timeout)?
+}
+
+/// The password that `url` holds; sqlx keeps it to itself.
+fn password(url: &SecretString) -> Option<SecretString> {
+    let url = reqwest::Url::parse(url.expose_secret()).ok()?;
+    let decoded = percent_encoding::percent_decode_str(url.password()?).decode_utf8().ok()?;
+    (!decoded.is_empty()).then(|| SecretString::from(decoded.into_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_password_is_decoded_as_postgres_will_get_it() {
+        let found = |url: &str| password(&SecretString::from(url)).map(|p| p.expose_secret().to_owned());
+        assert_eq!(found("postgres://u:a%2Fb%40@h/d").as_deref(), Some("a/b@"));
+        assert_eq!(found("postgres://u@h/d"), None);
+    }
+}

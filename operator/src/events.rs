@@ -1,0 +1,58 @@
+//! Events on failures that were not there before. They are an extra: none is waited for, and none can fail a pass.
+
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::ObjectReference;
+use kube::{
+    Client, Resource,
+    runtime::events::{Event, EventType, Recorder, Reporter},
+};
+use tokio::sync::mpsc;
+
+use crate::error::Error;
+
+/// Events that wait to be sent; more are dropped.
+const WAITING: usize = 256;
+/// The pause after each, so that a fleet that fails at once does not flood the API server.
+const PAUSE: Duration = Duration::from_millis(100);
+const LIMIT: Duration = Duration::from_secs(5);
+/// The most bytes that the API server takes in a note.
+const NOTE_MAX_BYTES: usize = 1024;
+
+/// Where Events go.
+#[derive(Debug, Clone)]
+pub struct Events(mpsc::Sender<(Event, ObjectReference)>);
+
+impl Events {
+    /// Sends them from a task of its own, in the name of `instance`. The task ends with the last handle.
+    pub fn start(client: Client, instance: String) -> Self {
+        let reporter = Reporter { controller: "tenantry-operator".to_owned(), instance: Some(instance) };
+        let recorder = Recorder::new(client, reporter);
+        let (sender, mut waiting) = mpsc::channel::<(Event, ObjectReference)>(WAITING);
+        tokio::spawn(async move {
+            while let Some((event, regarding)) = waiting.recv().await {
+                let published = tokio::time::timeout(LIMIT, recorder.publish(&event, &regarding)).await;
+                if !matches!(published, Ok(Ok(()))) {
+                    tracing::debug!(object = regarding.name, reason = event.reason, "an Event was not sent");
+                }
+                tokio::time::sleep(PAUSE).await;
+            }
+        });
+        Self(sender)
+    }
+
+    /// A pass over `object` failed as it did not before.
+    pub fn failed<K: Resource<DynamicType = ()>>(&self, object: &K, error: &Error) {
+        let deleting = object.meta().deletion_timestamp.is_some();
+        let text = error.to_string();
+        let event = Event {
+            type_: EventType::Warning,
+            reason: error.reason().to_string(),
+            note: Some(text[..text.floor_char_boundary(NOTE_MAX_BYTES)].to_owned()),
+            action: if deleting { "Delete" } else { "Reconcile" }.to_owned(),
+            secondary: None,
+        };
+        // Full: the conditions say the same.
+        let _dropped = self.0.try_send((event, object.object_ref(&())));
+    }
+}

@@ -1,0 +1,168 @@
+//! `run`: a candidate, then perhaps the leader, until a signal or the loss of the Lease.
+
+use std::{sync::Arc, time::Duration};
+
+use sqlx::postgres::PgConnectOptions;
+use tenantry_config::{probes::Readiness, settings};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::{
+    app,
+    backend::Backends,
+    catalog::Catalog,
+    connect::{self, Clients, NoConnection},
+    context::Context,
+    controllers::Controllers,
+    error::{Class, Error},
+    events::Events,
+    leader::{self, Election, Ended, Leadership, Tenure},
+    metrics::Metrics,
+};
+
+/// What `/readyz` waits for. A standby is ready, too: it could take over.
+pub const PART: &str = "operator";
+
+/// Why the operator stopped although nobody asked it to.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// A setting cannot be used.
+    #[error(transparent)]
+    Connection(#[from] NoConnection),
+    /// The platform cannot be prepared.
+    #[error("taking over")]
+    Takeover(#[from] Error),
+    /// The Lease is lost; whatever is under way must not go on.
+    #[error("the lease is lost")]
+    LeaseLost,
+    /// A controller ended, which only a shutdown may do.
+    #[error("a controller ended")]
+    ControllerEnded,
+}
+
+/// Operates until `shutdown`.
+///
+/// # Errors
+/// When the operator cannot go on. The process must exit, so that nothing it still does can last.
+pub async fn run(
+    settings: Arc<settings::Operator>,
+    metrics: Metrics,
+    readiness: &Readiness,
+    shutdown: CancellationToken,
+) -> Result<(), Failure> {
+    let clients = connect::kubernetes(&settings.kube).await?;
+    let options = connect::database_options(&settings.database)?;
+    let backends = Backends::new(&settings, metrics.clone())?;
+    let me = identity();
+    let election = Election::new(clients.write.clone(), &settings.leader, me.clone());
+    let standby = || readiness.ready(PART);
+    let Some(held) = election.win(standby, &shutdown).await else { return Ok(()) };
+    readiness.not_ready(PART, "taking over");
+    metrics.leader.set(1);
+    let (tenure, stop) = (held.tenure(), CancellationToken::new());
+    // A task of its own: nothing that the passes do can hold up a renewal.
+    let mut kept = tokio::spawn({
+        let stop = stop.clone();
+        async move { election.keep(held, stop).await }
+    });
+    let term = Term { settings, clients, options, backends, metrics: metrics.clone(), me, tenure };
+    let ended = tokio::select! {
+        done = lead(term, readiness, &shutdown) => done,
+        _lost = &mut kept => Err(Failure::LeaseLost),
+    };
+    metrics.leader.set(0);
+    if !matches!(ended, Err(Failure::LeaseLost)) {
+        stop.cancel();
+        if !matches!(kept.await, Ok(Ended::Released)) {
+            return ended.and(Err(Failure::LeaseLost));
+        }
+    }
+    ended
+}
+
+/// What one term of leadership is made of.
+struct Term {
+    settings: Arc<settings::Operator>,
+    clients: Clients,
+    options: PgConnectOptions,
+    backends: Backends,
+    metrics: Metrics,
+    me: String,
+    tenure: Tenure,
+}
+
+async fn lead(term: Term, readiness: &Readiness, shutdown: &CancellationToken) -> Result<(), Failure> {
+    let Term { settings, clients: Clients { watch, write }, options, backends, metrics, me, tenure } = term;
+    let database = connect::database(&options);
+    let (controllers, stores, lanes) = Controllers::new(&watch, settings.reconcile.concurrency);
+    let catalog = Arc::new(Catalog::new(stores.apps.clone()));
+    let taken = take_over(&options, &database, &me, &tenure, &backends, &catalog);
+    let leadership = tokio::select! {
+        taken = taken => taken?,
+        () = shutdown.cancelled() => return Ok(()),
+    };
+    metrics.leader_epoch.set(leadership.epoch());
+    tracing::info!(epoch = leadership.epoch(), "leading");
+    let ctx = Arc::new(Context {
+        events: Events::start(write.clone(), me),
+        client: write,
+        settings,
+        leadership,
+        database,
+        backends,
+        catalog,
+        metrics,
+        stores,
+        lanes,
+    });
+    // The tasks of all tenants are watched at one place, so that no pass holds a slot while the engine works.
+    let search_tasks = tokio::spawn({
+        let (ctx, stop) = (ctx.clone(), shutdown.clone());
+        async move {
+            ctx.backends.watch_search_tasks(|tenant| ctx.lanes.tenants.wake(tenant), stop).await;
+        }
+    });
+    let announced = async {
+        ctx.stores.complete().await;
+        readiness.ready(PART);
+    };
+    let ((), ()) = tokio::join!(controllers.run(ctx.clone(), shutdown.clone()), announced);
+    search_tasks.abort();
+    if shutdown.is_cancelled() { Ok(()) } else { Err(Failure::ControllerEnded) }
+}
+
+/// Everything before the first pass, repeated as a whole until it succeeds: an epoch more does no harm.
+async fn take_over(
+    options: &PgConnectOptions,
+    database: &sqlx::PgPool,
+    me: &str,
+    tenure: &Tenure,
+    backends: &Backends,
+    catalog: &Catalog,
+) -> Result<Leadership, Error> {
+    let mut pause = Duration::from_millis(500);
+    loop {
+        let attempt = async {
+            connect::migrate(options).await?;
+            let leadership = Leadership::new(leader::open(database, me).await?, tenure.clone());
+            backends.prepare(database, &leadership).await?;
+            app::publish_core(database, &leadership).await?;
+            app::load(database, catalog).await?;
+            Ok::<_, Error>(leadership)
+        };
+        match attempt.await {
+            Err(error) if error.class() == Class::Transient => {
+                tracing::warn!(error = &error as &(dyn std::error::Error + 'static), "taking over");
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(Duration::from_secs(15));
+            }
+            done => return done,
+        }
+    }
+}
+
+/// A name that no other process has, not even one in the same Pod after a restart.
+fn identity() -> String {
+    let host = std::env::var("HOSTNAME").unwrap_or_else(|_| "operator".to_owned());
+    format!("{host}_{}", Uuid::new_v4())
+}
