@@ -2,9 +2,29 @@
 
 use std::fmt;
 
-/// Why a condition has its status. `docs/reference/conditions.md` says what to do about each.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Reason {
+macro_rules! reasons {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        /// Why a condition has its status. `docs/reference/conditions.md` says what to do about each.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum Reason {
+            $($(#[$doc])* $name,)*
+        }
+
+        impl Reason {
+            /// Every reason.
+            pub const ALL: &[Self] = &[$(Self::$name),*];
+
+            /// The reason as it stands in a condition.
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$name => stringify!($name),)*
+                }
+            }
+        }
+    };
+}
+
+reasons! {
     /// Everything declared is in place.
     Succeeded,
     /// Work is under way.
@@ -45,34 +65,6 @@ pub enum Reason {
     InternalError,
     /// Nothing of this sort is declared.
     NotRequired,
-}
-
-impl Reason {
-    /// The reason as it stands in a condition.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Succeeded => "Succeeded",
-            Self::Progressing => "Progressing",
-            Self::ProgressingWithRetry => "ProgressingWithRetry",
-            Self::Paused => "Paused",
-            Self::InvalidSpec => "InvalidSpec",
-            Self::AppNotFound => "AppNotFound",
-            Self::AppVersionNotFound => "AppVersionNotFound",
-            Self::DependencyNotReady => "DependencyNotReady",
-            Self::ReferenceNotFound => "ReferenceNotFound",
-            Self::VersionImmutable => "VersionImmutable",
-            Self::DestructiveChangeBlocked => "DestructiveChangeBlocked",
-            Self::NameConflict => "NameConflict",
-            Self::HostConflict => "HostConflict",
-            Self::BackendUnavailable => "BackendUnavailable",
-            Self::TaskPending => "TaskPending",
-            Self::TaskFailed => "TaskFailed",
-            Self::DependentsExist => "DependentsExist",
-            Self::Deleting => "Deleting",
-            Self::InternalError => "InternalError",
-            Self::NotRequired => "NotRequired",
-        }
-    }
 }
 
 impl fmt::Display for Reason {

@@ -2,6 +2,8 @@
 //!
 //! The operator compiles manifests that the API server let through, so each rule that CEL also has is checked here again.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
 use tenantry_crds::{
     definition::{AppDefinition, FieldKind, Naming, RuleValue, Subject},
     names::{AppName, DocTypeName},

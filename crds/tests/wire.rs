@@ -1,5 +1,7 @@
 //! What stands in files: manifests read back as they were written, digests, and the generated CRDs.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
 use std::{fs, path::Path};
 
 use tenantry_crds::{
@@ -7,6 +9,7 @@ use tenantry_crds::{
     definition::AppDefinition,
     labels,
     names::{AppName, TenantName},
+    reason::Reason,
     v1alpha1::{self, App, AppSpec, SearchIndex, Tenant},
 };
 
@@ -134,4 +137,13 @@ fn no_crd_has_a_third_state_or_an_unknown_format() {
         assert_eq!(crd.spec.group, labels::GROUP);
         assert_eq!(crd.spec.scope, "Cluster");
     }
+}
+
+#[test]
+fn every_reason_is_documented_and_no_other() {
+    let page = fs::read_to_string(repository("docs/reference/conditions.md")).unwrap();
+    let documented: Vec<_> =
+        page.lines().filter_map(|line| line.strip_prefix("### `")?.strip_suffix('`')).collect();
+    let reasons: Vec<_> = Reason::ALL.iter().map(|reason| reason.as_str()).collect();
+    assert_eq!(documented, reasons, "in the order of crds/src/reason.rs");
 }
