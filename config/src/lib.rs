@@ -2,7 +2,7 @@
 //!
 //! - [`load`]: settings, from defaults, a file and the environment
 //! - [`settings`]: what can be set
-//! - [`telemetry`]: logs
+//! - [`telemetry`]: logs, on standard error
 //! - [`shutdown`]: one signal, seen everywhere
 //! - [`probes`]: `/livez`, `/readyz` and `/metrics`
 

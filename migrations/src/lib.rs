@@ -6,7 +6,7 @@
 //! - [`layout`]: the table of a document type, column by column
 //! - [`registry`]: the provisioned state as typed records
 //! - [`mark`]: the ownership mark on schemas and roles
-//! - [`sql`]: quoting
+//! - [`sql`]: quoting of names and values
 
 pub mod bootstrap;
 pub mod layout;

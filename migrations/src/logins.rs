@@ -20,6 +20,8 @@ pub const TENANTS: &str = "tenantry_tenants";
 /// The group of the provisioner logins.
 pub const PROVISIONERS: &str = "tenantry_provisioners";
 
+const PROVISIONER_PREFIX: &str = "tenantry_provisioner_";
+
 /// A slice of the fleet whose roles hang on the same two logins. Every GRANT makes a session recompute the closure of its
 /// login's memberships, so a login must not hold many tenants' roles.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -48,7 +50,13 @@ impl LoginShard {
 
     /// The login that provisions this shard's tenants.
     pub fn provisioner(self) -> LoginName {
-        LoginName(format!("tenantry_provisioner_{:02}", self.0))
+        LoginName(format!("{PROVISIONER_PREFIX}{:02}", self.0))
+    }
+
+    /// The shard whose provisioner has this name.
+    pub fn of_provisioner(login: &str) -> Option<Self> {
+        let shard = Self(login.strip_prefix(PROVISIONER_PREFIX)?.parse().ok()?);
+        (shard.provisioner().as_str() == login).then_some(shard)
     }
 
     /// The login that serves this shard's tenants.
@@ -127,6 +135,14 @@ mod tests {
     #[test]
     fn a_short_key_is_refused() {
         assert!(LoginKey::new(SecretString::from("short")).is_err());
+    }
+
+    #[test]
+    fn a_provisioner_tells_its_shard() {
+        let shard = LoginShard::new(112);
+        assert_eq!(LoginShard::of_provisioner(shard.provisioner().as_str()), Some(shard));
+        assert_eq!(LoginShard::of_provisioner(shard.traffic().as_str()), None);
+        assert_eq!(LoginShard::of_provisioner("tenantry_provisioner_+1"), None);
     }
 
     #[test]

@@ -2,12 +2,13 @@
 //!
 //! Only reads are here. The operator writes these rows inside the transaction that makes what they describe.
 
+use serde::Deserialize;
 use serde_json::Value;
 use sqlx::{FromRow, PgExecutor};
 use uuid::Uuid;
 
 /// A row of `tenantry.tenant`, with its hosts.
-#[derive(Debug, Clone, PartialEq, FromRow)]
+#[derive(Debug, Clone, PartialEq, FromRow, Deserialize)]
 pub struct TenantRecord {
     /// The tenant's name.
     pub name: String,
@@ -38,7 +39,7 @@ pub struct TenantRecord {
 }
 
 /// A row of `tenantry.tenant_app`.
-#[derive(Debug, Clone, PartialEq, Eq, FromRow)]
+#[derive(Debug, Clone, PartialEq, Eq, FromRow, Deserialize)]
 pub struct TenantAppRecord {
     /// The tenant.
     pub tenant: String,
@@ -51,7 +52,7 @@ pub struct TenantAppRecord {
 }
 
 /// A row of `tenantry.app_version`.
-#[derive(Debug, Clone, PartialEq, FromRow)]
+#[derive(Debug, Clone, PartialEq, FromRow, Deserialize)]
 pub struct AppVersionRecord {
     /// The app.
     pub app: String,
@@ -64,7 +65,7 @@ pub struct AppVersionRecord {
 }
 
 /// A row of `tenantry.search_binding`.
-#[derive(Debug, Clone, PartialEq, FromRow)]
+#[derive(Debug, Clone, PartialEq, FromRow, Deserialize)]
 pub struct SearchBindingRecord {
     /// The tenant.
     pub tenant: String,
@@ -101,7 +102,7 @@ pub struct SearchSettings {
 }
 
 /// A row of `tenantry.stream_binding`.
-#[derive(Debug, Clone, PartialEq, Eq, FromRow)]
+#[derive(Debug, Clone, PartialEq, Eq, FromRow, Deserialize)]
 pub struct StreamBindingRecord {
     /// The tenant.
     pub tenant: String,

@@ -1,0 +1,229 @@
+//! What can be changed for one tenant in Postgres, as values. `ddl` and `rows` say it in SQL.
+
+use serde_json::Value;
+use tenantry_crds::names::{
+    AppName, DocTypeName, IndexUid, OwnerRole, QueueName, RedisKey, RelationName, SchemaName, TableName,
+    TenantName, TenantRole,
+};
+use tenantry_migrations::{
+    layout::{Column, ForeignKey, Index, TableLayout},
+    logins::LoginShard,
+    registry::{SearchBindingRecord, SearchSettings},
+};
+use uuid::Uuid;
+
+/// Which tenant: its name, the uid of its object and what derives from the name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// The tenant.
+    pub name: TenantName,
+    /// The uid of the Tenant object, which is the ownership mark.
+    pub uid: Uuid,
+    /// Its schema.
+    pub schema: SchemaName,
+    /// The role that traffic runs as.
+    pub role: TenantRole,
+    /// The role that owns schema and tables.
+    pub owner: OwnerRole,
+}
+
+impl Identity {
+    /// Of the tenant with this name and uid.
+    pub fn new(name: TenantName, uid: Uuid) -> Self {
+        let (schema, role, owner) = (SchemaName::of(&name), TenantRole::of(&name), OwnerRole::of(&name));
+        Self { name, uid, schema, role, owner }
+    }
+}
+
+/// Changes that are made together, in one transaction: first roles, then objects, then rows.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Changes {
+    /// Made as the provisioner.
+    pub roles: Vec<RoleChange>,
+    /// Made as the tenant's owner role.
+    pub objects: Vec<ObjectChange>,
+    /// Made as the provisioner. Any of them makes a new revision of the tenant, which the control plane is notified of.
+    pub rows: Vec<RowChange>,
+}
+
+impl Changes {
+    /// Whether there is nothing to do.
+    pub fn is_empty(&self) -> bool {
+        self.roles.is_empty() && self.objects.is_empty() && self.rows.is_empty()
+    }
+}
+
+/// A change to the roles of a tenant, or its schema as a whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RoleChange {
+    /// The owner role, with its mark.
+    CreateOwner,
+    /// The DML role, with its mark.
+    CreateRole,
+    /// The provisioner may become the owner. Creating a role gives its creator the administration of it and no more.
+    AllowProvisioner,
+    /// The DML role may write to the journals.
+    OpenJournals,
+    /// This shard's traffic login may become the DML role.
+    AllowTraffic(LoginShard),
+    /// The schema, owned by the owner role.
+    CreateSchema,
+    /// This shard's traffic login may not become the DML role any more.
+    RefuseTraffic(LoginShard),
+    /// Both roles say that the tenant is gone and its data was kept.
+    MarkRetained,
+    /// Both roles go.
+    DropRoles,
+}
+
+/// A change to the schema of a tenant or to what is in it.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ObjectChange {
+    /// The ownership mark of the schema.
+    MarkSchema {
+        /// The tenant is gone and its data was kept.
+        retained: bool,
+    },
+    /// The DML role may use the schema.
+    GrantSchema,
+    /// What the DML role may do with tables that are made from now on.
+    DefaultTableGrants,
+    /// What the DML role may do with sequences that are made from now on.
+    DefaultSequenceGrants,
+    /// The sequence of a naming series.
+    CreateSequence(RelationName),
+    /// The DML role may use a sequence.
+    GrantSequence(RelationName),
+    /// A table with its columns, primary key and checks; indexes and foreign keys are changes of their own.
+    CreateTable(TableLayout),
+    /// The DML role may read and write a table.
+    GrantTable(TableName),
+    /// The primary key of a table.
+    AddPrimaryKey(TableName),
+    /// A column of a table that has rows, maybe.
+    AddColumn(TableName, Column),
+    /// A column may be empty from now on.
+    DropNotNull(TableName, String),
+    /// A column gets the default of its definition, or none.
+    SetDefault(TableName, Column),
+    /// The check of the texts that a column allows.
+    AddCheck(TableName, Column),
+    /// The same, in place of the one that is there.
+    ReplaceCheck(TableName, Column),
+    /// A column takes any text from now on.
+    DropCheck(TableName, String),
+    /// An index.
+    CreateIndex(TableName, Index),
+    /// An index goes.
+    DropIndex(RelationName),
+    /// A foreign key.
+    AddForeignKey(TableName, ForeignKey),
+    /// These tables go, with what is in them.
+    DropTables(Vec<String>),
+    /// The schema goes, with all that is in it.
+    DropSchema,
+}
+
+/// A change to the provisioned state.
+#[derive(Debug, Clone, PartialEq)]
+pub enum RowChange {
+    /// The tenant's own row.
+    PutTenant(TenantRow),
+    /// The tenant serves this host.
+    AddHost(String),
+    /// The tenant does not serve this host any more.
+    RemoveHost(String),
+    /// The tables of an app are at this version.
+    InstallApp(AppName, String),
+    /// An app is not served any more; its tables stay.
+    RemoveApp(String),
+    /// A queue.
+    PutStream(StreamRow),
+    /// The intent to have a search index. It is written before the engine is asked.
+    PutSearch(SearchRow),
+    /// The engine has the index with these settings.
+    SearchIsLive(SearchRow),
+    /// Searches of this document type are refused from now on.
+    StopSearch(SearchKey),
+    /// The engine has no such index any more.
+    RemoveSearch(SearchKey),
+    /// The tenant is refused from now on; its data is still there.
+    StopServing,
+    /// The tenant is refused and its data was kept.
+    Retain,
+    /// What the journals hold of the tenant goes.
+    PurgeJournals,
+    /// The tenant's row goes, with all that belongs to it.
+    RemoveTenant,
+}
+
+/// A row of `tenantry.tenant`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TenantRow {
+    /// Answered with 503.
+    pub suspended: bool,
+    /// What callers of a suspended tenant read.
+    pub suspended_message: Option<String>,
+    /// The logins that hold the tenant's roles.
+    pub shard: LoginShard,
+    /// The backend instances.
+    pub placement: Value,
+    /// Limits.
+    pub quotas: Value,
+    /// The generation that the tables are at.
+    pub generation: i64,
+    /// Whether traffic may be served.
+    pub ready: bool,
+}
+
+/// A row of `tenantry.stream_binding`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StreamRow {
+    /// The app.
+    pub app: AppName,
+    /// The queue.
+    pub queue: QueueName,
+    /// `Durable` or `Fast`.
+    pub class: &'static str,
+    /// The stream.
+    pub key: RedisKey,
+    /// Attempts before a job goes to the dead letters.
+    pub max_attempts: i32,
+    /// Seconds that a worker holds a job without a sign of life.
+    pub lease_seconds: i32,
+    /// Jobs above which new ones are refused.
+    pub max_length: i32,
+}
+
+/// A row of `tenantry.search_binding`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SearchRow {
+    /// The app.
+    pub app: AppName,
+    /// The document type.
+    pub doc_type: DocTypeName,
+    /// The index.
+    pub index: IndexUid,
+    /// What it is configured with.
+    pub settings: SearchSettings,
+    /// The digest of the settings.
+    pub digest: String,
+}
+
+/// The key of a row of `tenantry.search_binding`, as the registry has it: it may be of an app that is gone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SearchKey {
+    /// The app.
+    pub app: String,
+    /// The document type.
+    pub doc_type: String,
+    /// The index.
+    pub index: String,
+}
+
+impl SearchKey {
+    /// The key of a row.
+    pub fn of(record: &SearchBindingRecord) -> Self {
+        Self { app: record.app.clone(), doc_type: record.doc_type.clone(), index: record.index_uid.clone() }
+    }
+}

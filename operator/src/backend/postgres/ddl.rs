@@ -1,0 +1,228 @@
+//! The SQL of a tenant's roles and objects. The one place in the operator where such text is made: it takes names and
+//! layouts, never text of a request.
+
+use std::fmt::Write as _;
+
+use tenantry_crds::names::{RelationKind, RelationName, TableName};
+use tenantry_migrations::{
+    layout::{Column, DefaultValue, ForeignKey, Index, TableLayout},
+    logins,
+    mark::OwnershipMark,
+    sql::{Ident, Literal},
+};
+
+use super::{
+    change::{Changes, Identity, ObjectChange, RoleChange},
+    rows,
+};
+
+const TABLE_GRANTS: &str = "SELECT, INSERT, UPDATE, DELETE";
+const SEQUENCE_GRANTS: &str = "USAGE";
+
+/// All of `changes` as one script. Sent as one message it is one transaction: Postgres rolls back all of it when a part
+/// fails, and no connection is ever idle inside it, so a frozen leader holds no lock for longer than a statement.
+pub fn script(tenant: &Identity, epoch: i64, changes: &Changes) -> String {
+    let mut sql = format!("SELECT tenantry.fence({epoch});\n");
+    // Roles go last, when nothing is left that they own; all other changes of roles come first.
+    let (last, first): (Vec<RoleChange>, Vec<RoleChange>) =
+        changes.roles.iter().partition(|change| matches!(change, RoleChange::DropRoles));
+    for change in first {
+        role_change(&mut sql, tenant, change);
+    }
+    if !changes.objects.is_empty() {
+        push(&mut sql, format_args!("SET LOCAL ROLE {}", Ident(tenant.owner.as_str())));
+        for change in &changes.objects {
+            object_change(&mut sql, tenant, change);
+        }
+        push(&mut sql, format_args!("RESET ROLE"));
+    }
+    for change in last {
+        role_change(&mut sql, tenant, change);
+    }
+    rows::append(&mut sql, tenant, &changes.rows);
+    sql
+}
+
+/// Adds one statement.
+pub(super) fn push(sql: &mut String, statement: std::fmt::Arguments<'_>) {
+    // Writing to a String cannot fail.
+    let _infallible = sql.write_fmt(statement);
+    sql.push_str(";\n");
+}
+
+fn role_change(sql: &mut String, tenant: &Identity, change: RoleChange) {
+    let (schema, role, owner) =
+        (Ident(tenant.schema.as_str()), Ident(tenant.role.as_str()), Ident(tenant.owner.as_str()));
+    let create = |sql: &mut String, role: Ident<'_>| {
+        push(sql, format_args!("CREATE ROLE {role} NOLOGIN"));
+        push(sql, format_args!("COMMENT ON ROLE {role} IS {}", mark(tenant, false)));
+    };
+    match change {
+        RoleChange::CreateOwner => create(sql, owner),
+        RoleChange::CreateRole => create(sql, role),
+        RoleChange::AllowProvisioner => {
+            push(sql, format_args!("GRANT {owner} TO CURRENT_USER WITH SET TRUE, INHERIT FALSE"));
+        }
+        RoleChange::OpenJournals => {
+            let group = Ident(logins::TENANTS);
+            push(sql, format_args!("GRANT {group} TO {role} WITH INHERIT TRUE, SET FALSE"));
+        }
+        RoleChange::AllowTraffic(shard) => {
+            let login = shard.traffic();
+            push(sql, format_args!("GRANT {role} TO {} WITH SET TRUE, INHERIT FALSE", Ident(login.as_str())));
+        }
+        RoleChange::CreateSchema => {
+            push(sql, format_args!("CREATE SCHEMA {schema} AUTHORIZATION {owner}"));
+        }
+        RoleChange::RefuseTraffic(shard) => {
+            push(sql, format_args!("REVOKE {role} FROM {}", Ident(shard.traffic().as_str())));
+        }
+        RoleChange::MarkRetained => {
+            for role in [owner, role] {
+                push(sql, format_args!("COMMENT ON ROLE {role} IS {}", mark(tenant, true)));
+            }
+        }
+        RoleChange::DropRoles => push(sql, format_args!("DROP ROLE IF EXISTS {role}, {owner}")),
+    }
+}
+
+fn object_change(sql: &mut String, tenant: &Identity, change: &ObjectChange) {
+    let (schema, role) = (Ident(tenant.schema.as_str()), Ident(tenant.role.as_str()));
+    let defaults = format!("ALTER DEFAULT PRIVILEGES IN SCHEMA {schema} GRANT");
+    match change {
+        ObjectChange::MarkSchema { retained } => {
+            push(sql, format_args!("COMMENT ON SCHEMA {schema} IS {}", mark(tenant, *retained)));
+        }
+        ObjectChange::GrantSchema => push(sql, format_args!("GRANT USAGE ON SCHEMA {schema} TO {role}")),
+        ObjectChange::DefaultTableGrants => {
+            push(sql, format_args!("{defaults} {TABLE_GRANTS} ON TABLES TO {role}"));
+        }
+        ObjectChange::DefaultSequenceGrants => {
+            push(sql, format_args!("{defaults} {SEQUENCE_GRANTS} ON SEQUENCES TO {role}"));
+        }
+        ObjectChange::CreateSequence(name) => {
+            push(sql, format_args!("CREATE SEQUENCE {schema}.{}", Ident(name.as_str())));
+        }
+        ObjectChange::GrantSequence(name) => {
+            let name = Ident(name.as_str());
+            push(sql, format_args!("GRANT {SEQUENCE_GRANTS} ON SEQUENCE {schema}.{name} TO {role}"));
+        }
+        ObjectChange::GrantTable(table) => {
+            let table = Ident(table.as_str());
+            push(sql, format_args!("GRANT {TABLE_GRANTS} ON {schema}.{table} TO {role}"));
+        }
+        ObjectChange::CreateTable(layout) => create_table(sql, schema, layout),
+        ObjectChange::CreateIndex(table, index) => create_index(sql, schema, table, index),
+        ObjectChange::AddPrimaryKey(table) => {
+            alter(sql, schema, table, format_args!("ADD {}", primary_key(table)))
+        }
+        ObjectChange::AddColumn(table, column) => {
+            alter(sql, schema, table, format_args!("ADD COLUMN {}", added_column(table, column)));
+        }
+        ObjectChange::DropNotNull(table, column) => {
+            alter(sql, schema, table, format_args!("ALTER COLUMN {} DROP NOT NULL", Ident(column)));
+        }
+        ObjectChange::SetDefault(table, column) => {
+            let name = Ident(&column.name);
+            match &column.default {
+                Some(value) => alter(
+                    sql,
+                    schema,
+                    table,
+                    format_args!("ALTER COLUMN {name} SET DEFAULT {}", default_text(value)),
+                ),
+                None => alter(sql, schema, table, format_args!("ALTER COLUMN {name} DROP DEFAULT")),
+            }
+        }
+        ObjectChange::AddCheck(table, column) => {
+            alter(sql, schema, table, format_args!("ADD{}", check(table, column)));
+        }
+        ObjectChange::ReplaceCheck(table, column) => {
+            let name = RelationName::of(table, &column.name, RelationKind::Check);
+            let (name, check) = (Ident(name.as_str()), check(table, column));
+            alter(sql, schema, table, format_args!("DROP CONSTRAINT {name}, ADD{check}"));
+        }
+        ObjectChange::DropCheck(table, column) => {
+            let name = RelationName::of(table, column, RelationKind::Check);
+            alter(sql, schema, table, format_args!("DROP CONSTRAINT {}", Ident(name.as_str())));
+        }
+        ObjectChange::DropIndex(name) => {
+            push(sql, format_args!("DROP INDEX {schema}.{}", Ident(name.as_str())));
+        }
+        ObjectChange::AddForeignKey(table, key) => add_foreign_key(sql, schema, table, key),
+        ObjectChange::DropTables(tables) => {
+            let list: Vec<String> = tables.iter().map(|table| format!("{schema}.{}", Ident(table))).collect();
+            push(sql, format_args!("DROP TABLE IF EXISTS {} CASCADE", list.join(", ")));
+        }
+        ObjectChange::DropSchema => push(sql, format_args!("DROP SCHEMA {schema} CASCADE")),
+    }
+}
+
+fn create_table(sql: &mut String, schema: Ident<'_>, layout: &TableLayout) {
+    let mut lines: Vec<String> = layout
+        .columns
+        .iter()
+        .map(|column| {
+            let not_null = if column.not_null { " NOT NULL" } else { "" };
+            format!("{}{not_null}{}", plain_column(column), check(&layout.table, column))
+        })
+        .collect();
+    lines.push(primary_key(&layout.table));
+    let table = Ident(layout.table.as_str());
+    push(sql, format_args!("CREATE TABLE {schema}.{table} (\n    {}\n)", lines.join(",\n    ")));
+}
+
+fn primary_key(table: &TableName) -> String {
+    let name = RelationName::of(table, "id", RelationKind::PrimaryKey);
+    format!("CONSTRAINT {} PRIMARY KEY (id)", Ident(name.as_str()))
+}
+
+/// Rows that are there already have no value for a new column, so it can be NOT NULL only with a default.
+fn added_column(table: &TableName, column: &Column) -> String {
+    let not_null = if column.not_null && column.default.is_some() { " NOT NULL" } else { "" };
+    format!("{}{not_null}{}", plain_column(column), check(table, column))
+}
+
+fn plain_column(column: &Column) -> String {
+    let default = column.default.as_ref().map(|value| format!(" DEFAULT {}", default_text(value)));
+    format!("{} {}{}", Ident(&column.name), column.sql_type, default.unwrap_or_default())
+}
+
+fn default_text(value: &DefaultValue) -> &str {
+    match value {
+        DefaultValue::Literal(text) => text,
+        DefaultValue::Now => "now()",
+    }
+}
+
+fn check(table: &TableName, column: &Column) -> String {
+    let Some(values) = &column.one_of else { return String::new() };
+    let name = RelationName::of(table, &column.name, RelationKind::Check);
+    let values: Vec<String> = values.iter().map(|value| Literal(value).to_string()).collect();
+    let (name, column) = (Ident(name.as_str()), Ident(&column.name));
+    format!(" CONSTRAINT {name} CHECK ({column} = ANY (ARRAY[{}]))", values.join(", "))
+}
+
+fn create_index(sql: &mut String, schema: Ident<'_>, table: &TableName, index: &Index) {
+    let unique = if index.unique { "UNIQUE " } else { "" };
+    let (name, table) = (Ident(index.name.as_str()), Ident(table.as_str()));
+    push(sql, format_args!("CREATE {unique}INDEX {name} ON {schema}.{table} ({})", Ident(&index.column)));
+}
+
+fn add_foreign_key(sql: &mut String, schema: Ident<'_>, table: &TableName, key: &ForeignKey) {
+    let (name, column, target) = (Ident(key.name.as_str()), Ident(&key.column), Ident(key.target.as_str()));
+    let reference = format!("FOREIGN KEY ({column}) REFERENCES {schema}.{target} (id)");
+    alter(sql, schema, table, format_args!("ADD CONSTRAINT {name} {reference}"));
+}
+
+fn alter(sql: &mut String, schema: Ident<'_>, table: &TableName, what: std::fmt::Arguments<'_>) {
+    push(sql, format_args!("ALTER TABLE {schema}.{} {what}", Ident(table.as_str())));
+}
+
+fn mark(tenant: &Identity, retained: bool) -> String {
+    Literal(&OwnershipMark { uid: tenant.uid, retained }.to_string()).to_string()
+}
+
+#[cfg(test)]
+#[path = "ddl_tests.rs"]
+mod tests;

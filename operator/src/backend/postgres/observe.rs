@@ -1,0 +1,168 @@
+//! What is there: everything about one tenant, in one round trip.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use sqlx::{PgPool, types::Json};
+use tenantry_migrations::{
+    logins::LoginShard,
+    mark::OwnershipMark,
+    registry::{SearchBindingRecord, StreamBindingRecord, TenantAppRecord, TenantRecord},
+};
+
+use super::change::Identity;
+use crate::error::Error;
+
+const QUERY: &str = include_str!("observe.sql");
+
+/// What Postgres has of a tenant's name.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+pub struct Observed {
+    /// The registry's row.
+    pub record: Option<TenantRecord>,
+    /// Installed and removed apps.
+    pub apps: Vec<TenantAppRecord>,
+    /// Queues.
+    pub streams: Vec<StreamBindingRecord>,
+    /// Search indexes.
+    pub searches: Vec<SearchBindingRecord>,
+    /// Those of the asked hosts that another tenant serves.
+    pub taken_hosts: Vec<TakenHost>,
+    /// The owner role.
+    pub owner: Option<ObservedRole>,
+    /// The DML role.
+    pub role: Option<ObservedRole>,
+    /// The schema.
+    pub schema: Option<ObservedSchema>,
+    /// Tables of the schema, by name.
+    pub tables: BTreeMap<String, ObservedTable>,
+    /// Sequences of the schema, by name, and whether the DML role may use them.
+    pub sequences: BTreeMap<String, bool>,
+}
+
+/// A host that another tenant serves.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct TakenHost {
+    /// The host.
+    pub host: String,
+    /// The tenant that serves it.
+    pub tenant: String,
+}
+
+/// A role.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+pub struct ObservedRole {
+    /// Its comment.
+    pub comment: Option<String>,
+    /// Who may administer it or become it.
+    pub members: Vec<Member>,
+    /// Roles whose rights it has.
+    pub groups: Vec<String>,
+}
+
+/// A member of a role.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Member {
+    /// The member.
+    pub name: String,
+    /// It may administer the role.
+    pub admin: bool,
+    /// It may become the role.
+    pub set: bool,
+}
+
+/// A schema.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+pub struct ObservedSchema {
+    /// Its comment.
+    pub comment: Option<String>,
+    /// The role that owns it.
+    pub owner: String,
+    /// The DML role may use it.
+    pub granted: bool,
+    /// The DML role gets its rights on tables made from now on.
+    pub default_table_grants: bool,
+    /// The DML role gets its rights on sequences made from now on.
+    pub default_sequence_grants: bool,
+}
+
+/// A table.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+pub struct ObservedTable {
+    /// The DML role may read and write it.
+    pub granted: bool,
+    /// It has a primary key.
+    pub primary_key: bool,
+    /// Columns, by name.
+    pub columns: BTreeMap<String, ObservedColumn>,
+    /// Indexes that are valid, by name, and whether each is unique.
+    pub indexes: BTreeMap<String, bool>,
+    /// Check and foreign key constraints, by name, as `pg_get_constraintdef` writes them.
+    pub constraints: BTreeMap<String, String>,
+}
+
+/// A column.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+pub struct ObservedColumn {
+    /// The type, as `format_type` writes it.
+    #[serde(rename = "type")]
+    pub sql_type: String,
+    /// It must have a value.
+    pub not_null: bool,
+    /// It has a default.
+    pub has_default: bool,
+}
+
+impl ObservedRole {
+    /// The ownership mark.
+    pub fn mark(&self) -> Option<OwnershipMark> {
+        OwnershipMark::parse(self.comment.as_deref()?)
+    }
+
+    /// The shard whose provisioner made the role: only that login may change it.
+    pub fn provisioner(&self) -> Option<LoginShard> {
+        self.members.iter().filter(|member| member.admin).find_map(|m| LoginShard::of_provisioner(&m.name))
+    }
+
+    /// Whether `login` may become the role.
+    pub fn lets_in(&self, login: &str) -> bool {
+        self.members.iter().any(|member| member.set && member.name == login)
+    }
+}
+
+impl ObservedSchema {
+    /// The ownership mark.
+    pub fn mark(&self) -> Option<OwnershipMark> {
+        OwnershipMark::parse(self.comment.as_deref()?)
+    }
+}
+
+impl Observed {
+    /// The shard of logins that the tenant is bound to, if it exists: who made the roles decides, since nobody else may
+    /// change them; the registry is asked where there are none.
+    pub fn shard(&self) -> Option<LoginShard> {
+        let roles = [&self.owner, &self.role];
+        roles
+            .into_iter()
+            .flatten()
+            .find_map(ObservedRole::provisioner)
+            .or_else(|| self.record.as_ref().map(|record| LoginShard::new(record.login_shard)))
+    }
+}
+
+/// Looks at everything that bears the tenant's names, ours or not; run as `tenantry_operator`.
+///
+/// # Errors
+/// When Postgres does not answer.
+pub async fn observe(database: &PgPool, tenant: &Identity, hosts: &[String]) -> Result<Observed, Error> {
+    let Json(observed): Json<Observed> = sqlx::query_scalar(QUERY)
+        .bind(tenant.name.as_str())
+        .bind(tenant.schema.as_str())
+        .bind(tenant.owner.as_str())
+        .bind(tenant.role.as_str())
+        .bind(hosts)
+        .fetch_one(database)
+        .await
+        .map_err(Error::database("looking at the tenant's schema"))?;
+    Ok(observed)
+}

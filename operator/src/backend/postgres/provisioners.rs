@@ -1,0 +1,175 @@
+//! Connections as the provisioner logins: opened on demand, few in all, closed when idle.
+
+use std::{
+    fmt,
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use secrecy::ExposeSecret;
+use sqlx::{ConnectOptions as _, Connection as _, PgConnection, postgres::PgConnectOptions};
+use tenantry_crds::reason::Reason;
+use tenantry_migrations::logins::{LoginKey, LoginShard};
+use tokio::{sync::Semaphore, time::timeout};
+
+use super::{
+    change::{Changes, Identity},
+    ddl,
+};
+use crate::{error::Error, metrics::Metrics};
+
+/// Connections of all shards together.
+const MAX_CONNECTIONS: usize = 16;
+/// Longer than any change of one tenant takes, short enough that a takeover does not wait long for a frozen leader: it
+/// waits for the row lock of the fence.
+const STATEMENT_TIMEOUT: &str = "10s";
+/// Traffic holds a tenant's tables only for a moment; a longer wait would queue its requests behind ours.
+const LOCK_TIMEOUT: &str = "3s";
+/// The server closes what was idle for so long, ...
+const IDLE_TIMEOUT: &str = "60s";
+/// ... and this is when we stop trusting it.
+const TRUST_IDLE: Duration = Duration::from_secs(50);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// For a whole script.
+const SCRIPT_TIMEOUT: Duration = Duration::from_secs(25);
+
+/// Makes changes for tenants, each as the provisioner of the tenant's shard.
+pub struct Provisioners {
+    options: PgConnectOptions,
+    key: LoginKey,
+    permits: Semaphore,
+    idle: Mutex<Vec<Idle>>,
+    metrics: Metrics,
+}
+
+struct Idle {
+    shard: LoginShard,
+    connection: PgConnection,
+    since: Instant,
+}
+
+impl Provisioners {
+    /// Connects as `options` say, but for the login.
+    pub fn new(options: &PgConnectOptions, key: LoginKey, metrics: Metrics) -> Self {
+        let options = options
+            .clone()
+            .application_name("tenantry-operator provisioning")
+            // Scripts are large, and each is used once.
+            .statement_cache_capacity(0)
+            .options([
+                ("search_path", "pg_catalog"),
+                ("statement_timeout", STATEMENT_TIMEOUT),
+                ("lock_timeout", LOCK_TIMEOUT),
+                ("idle_in_transaction_session_timeout", STATEMENT_TIMEOUT),
+                ("idle_session_timeout", IDLE_TIMEOUT),
+                ("client_min_messages", "warning"),
+            ])
+            .disable_statement_logging();
+        Self { options, key, permits: Semaphore::new(MAX_CONNECTIONS), idle: Mutex::default(), metrics }
+    }
+
+    /// Makes all of `changes` for `tenant`, or none of them. Nothing is sent when there are none.
+    ///
+    /// # Errors
+    /// [`Error::Fenced`] when another operator leads by now; [`Error::Blocked`] when rows stand in the way.
+    pub async fn apply(
+        &self,
+        shard: LoginShard,
+        tenant: &Identity,
+        epoch: i64,
+        changes: &Changes,
+    ) -> Result<(), Error> {
+        if changes.is_empty() {
+            return Ok(());
+        }
+        let script = ddl::script(tenant, epoch, changes);
+        let outcome = self.run(shard, script).await.map_err(|error| in_terms_of_the_tenant(tenant, error));
+        self.metrics.backend_call("postgres", "provision", outcome.is_ok());
+        outcome
+    }
+
+    async fn run(&self, shard: LoginShard, script: String) -> Result<(), Error> {
+        // Closed never: the semaphore lives as long as this.
+        let _permit = self.permits.acquire().await.map_err(|_closed| Error::Fenced)?;
+        let mut connection = match self.take_idle(shard) {
+            Some(connection) => connection,
+            None => self.connect(shard).await?,
+        };
+        let sent = sqlx::raw_sql(sqlx::AssertSqlSafe(script)).execute(&mut connection);
+        match timeout(SCRIPT_TIMEOUT, sent).await {
+            Ok(Ok(_)) => {
+                self.put_idle(shard, connection);
+                Ok(())
+            }
+            // Dropped, whatever state it is in.
+            Ok(Err(source)) => Err(Error::database("changing the tenant's schema")(source)),
+            Err(_) => Err(Error::Timeout { doing: "changing the tenant's schema", limit: SCRIPT_TIMEOUT }),
+        }
+    }
+
+    async fn connect(&self, shard: LoginShard) -> Result<PgConnection, Error> {
+        let login = shard.provisioner();
+        let password = self.key.password(&login);
+        let options = self.options.clone().username(login.as_str()).password(password.expose_secret());
+        let doing = "connecting as a provisioner";
+        timeout(CONNECT_TIMEOUT, PgConnection::connect_with(&options))
+            .await
+            .map_err(|_| Error::Timeout { doing, limit: CONNECT_TIMEOUT })?
+            .map_err(Error::database(doing))
+    }
+
+    fn take_idle(&self, shard: LoginShard) -> Option<PgConnection> {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        idle.retain(|idle| idle.since.elapsed() < TRUST_IDLE);
+        match idle.iter().rposition(|idle| idle.shard == shard) {
+            Some(at) => Some(idle.swap_remove(at).connection),
+            // This caller opens one more: with those in use there must be no more than allowed.
+            None => {
+                let in_use = MAX_CONNECTIONS.saturating_sub(self.permits.available_permits());
+                if idle.len() + in_use > MAX_CONNECTIONS {
+                    idle.remove(0);
+                }
+                None
+            }
+        }
+    }
+
+    fn put_idle(&self, shard: LoginShard, connection: PgConnection) {
+        let idle = Idle { shard, connection, since: Instant::now() };
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(idle);
+    }
+}
+
+impl fmt::Debug for Provisioners {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Provisioners").finish_non_exhaustive()
+    }
+}
+
+/// A refusal by rows that are there is for people to solve.
+fn in_terms_of_the_tenant(tenant: &Identity, error: Error) -> Error {
+    let Error::Database { source: sqlx::Error::Database(refusal), .. } = &error else { return error };
+    let Some(refusal) = refusal.try_downcast_ref::<sqlx::postgres::PgDatabaseError>() else { return error };
+    let of_tenant = refusal.schema() == Some(tenant.schema.as_str());
+    let what = match refusal.code() {
+        "23502" | "23503" | "23505" | "23514" if of_tenant => format!(
+            "rows of {}.{} do not fit {}: {}; change those rows, or take the change out of the App",
+            tenant.schema,
+            refusal.table().unwrap_or("?"),
+            refusal.constraint().or(refusal.column()).unwrap_or("the change"),
+            refusal.message()
+        ),
+        "23505" if refusal.constraint() == Some("tenant_host_pkey") => {
+            // The next pass sees who has it and names both.
+            let message = "another tenant has just taken a host of spec.hosts";
+            return Error::waiting(Reason::HostConflict, message);
+        }
+        "2BP01" => {
+            let message =
+                format!("something outside the tenant still depends on its roles: {}", refusal.message());
+            return Error::blocked(Reason::DependentsExist, message);
+        }
+        _ => return error,
+    };
+    Error::blocked(Reason::DestructiveChangeBlocked, what)
+}

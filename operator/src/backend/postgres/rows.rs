@@ -1,0 +1,174 @@
+//! The SQL of a tenant's rows in the provisioned state.
+
+use tenantry_crds::names::TenantName;
+use tenantry_migrations::sql::Literal;
+
+use super::{
+    change::{Identity, RowChange, SearchKey, SearchRow, StreamRow, TenantRow},
+    ddl::push,
+};
+
+/// Adds the changes of rows. The last statement makes a new revision of the tenant: a trigger tells the control plane.
+pub(super) fn append(sql: &mut String, tenant: &Identity, changes: &[RowChange]) {
+    for change in changes {
+        row_change(sql, tenant, change);
+    }
+    let notified = changes.is_empty()
+        || changes.iter().any(|change| matches!(change, RowChange::PutTenant(_) | RowChange::RemoveTenant));
+    if !notified {
+        let name = name(&tenant.name);
+        push(sql, format_args!("UPDATE tenantry.tenant SET revision = revision + 1 WHERE name = {name}"));
+    }
+}
+
+fn row_change(sql: &mut String, tenant: &Identity, change: &RowChange) {
+    let name = name(&tenant.name);
+    match change {
+        RowChange::PutTenant(row) => put_tenant(sql, tenant, row),
+        RowChange::AddHost(host) => push(
+            sql,
+            format_args!(
+                "INSERT INTO tenantry.tenant_host (host, tenant) VALUES ({}, {name})",
+                Literal(host)
+            ),
+        ),
+        RowChange::RemoveHost(host) => push(
+            sql,
+            format_args!(
+                "DELETE FROM tenantry.tenant_host WHERE host = {} AND tenant = {name}",
+                Literal(host)
+            ),
+        ),
+        RowChange::InstallApp(app, version) => push(
+            sql,
+            format_args!(
+                "INSERT INTO tenantry.tenant_app (tenant, app, version, state) \
+                 VALUES ({name}, {}, {}, 'Installed') \
+                 ON CONFLICT (tenant, app) DO UPDATE SET version = excluded.version, state = excluded.state",
+                Literal(app.as_str()),
+                Literal(version)
+            ),
+        ),
+        RowChange::RemoveApp(app) => push(
+            sql,
+            format_args!(
+                "UPDATE tenantry.tenant_app SET state = 'Removed' WHERE tenant = {name} AND app = {}",
+                Literal(app)
+            ),
+        ),
+        RowChange::PutStream(row) => put_stream(sql, &name, row),
+        RowChange::PutSearch(row) => put_search(sql, &name, row, false),
+        RowChange::SearchIsLive(row) => put_search(sql, &name, row, true),
+        RowChange::StopSearch(key) => {
+            push(
+                sql,
+                format_args!("UPDATE tenantry.search_binding SET live = false {}", matching(&name, key)),
+            );
+        }
+        RowChange::RemoveSearch(key) => {
+            push(sql, format_args!("DELETE FROM tenantry.search_binding {}", matching(&name, key)));
+        }
+        RowChange::StopServing => stop_serving(sql, &name),
+        RowChange::Retain => {
+            push(sql, format_args!("UPDATE tenantry.tenant SET state = 'Retained' WHERE name = {name}"));
+            stop_serving(sql, &name);
+            // The names are free for another tenant: only data is kept.
+            push(sql, format_args!("DELETE FROM tenantry.tenant_host WHERE tenant = {name}"));
+        }
+        RowChange::PurgeJournals => {
+            for journal in ["outbox", "audit"] {
+                let role = Literal(tenant.role.as_str());
+                push(sql, format_args!("DELETE FROM tenantry.{journal} WHERE role = {role}"));
+            }
+        }
+        RowChange::RemoveTenant => push(
+            sql,
+            format_args!("DELETE FROM tenantry.tenant WHERE name = {name} AND uid = '{}'", tenant.uid),
+        ),
+    }
+}
+
+fn put_tenant(sql: &mut String, tenant: &Identity, row: &TenantRow) {
+    let state = if row.suspended { "Suspended" } else { "Active" };
+    let message =
+        row.suspended_message.as_deref().map_or_else(|| "NULL".to_owned(), |m| Literal(m).to_string());
+    let json = |value: &serde_json::Value| Literal(&value.to_string()).to_string();
+    push(
+        sql,
+        format_args!(
+            "INSERT INTO tenantry.tenant (name, uid, state, suspended_message, schema_name, tenant_role, login_shard, \
+             placement, quotas, generation, ready) \
+             VALUES ({}, '{}', '{state}', {message}, {}, {}, {}, {}, {}, {}, {}) \
+             ON CONFLICT (name) DO UPDATE SET state = excluded.state, suspended_message = excluded.suspended_message, \
+             login_shard = excluded.login_shard, placement = excluded.placement, quotas = excluded.quotas, \
+             generation = excluded.generation, ready = excluded.ready, revision = tenant.revision + 1, deleted_at = NULL \
+             WHERE tenant.uid = excluded.uid",
+            name(&tenant.name),
+            tenant.uid,
+            Literal(tenant.schema.as_str()),
+            Literal(tenant.role.as_str()),
+            row.shard.number(),
+            json(&row.placement),
+            json(&row.quotas),
+            row.generation,
+            row.ready,
+        ),
+    );
+}
+
+fn put_stream(sql: &mut String, name: &str, row: &StreamRow) {
+    push(
+        sql,
+        format_args!(
+            "INSERT INTO tenantry.stream_binding \
+             (tenant, app, queue, class, stream_key, max_attempts, lease_seconds, max_length) \
+             VALUES ({name}, {}, {}, {}, {}, {}, {}, {}) \
+             ON CONFLICT (tenant, app, queue) DO UPDATE SET class = excluded.class, \
+             max_attempts = excluded.max_attempts, lease_seconds = excluded.lease_seconds, \
+             max_length = excluded.max_length",
+            Literal(row.app.as_str()),
+            Literal(row.queue.as_str()),
+            Literal(row.class),
+            Literal(row.key.as_str()),
+            row.max_attempts,
+            row.lease_seconds,
+            row.max_length,
+        ),
+    );
+}
+
+fn put_search(sql: &mut String, name: &str, row: &SearchRow, live: bool) {
+    // Plain structs with text keys cannot fail to serialize.
+    let settings = serde_json::to_string(&row.settings).unwrap_or_default();
+    push(
+        sql,
+        format_args!(
+            "INSERT INTO tenantry.search_binding \
+             (tenant, app, doc_type, engine, isolation, index_uid, settings, settings_digest, live) \
+             VALUES ({name}, {}, {}, 'Meilisearch', 'Dedicated', {}, {}, {}, {live}) \
+             ON CONFLICT (tenant, app, doc_type) DO UPDATE SET settings = excluded.settings, \
+             settings_digest = excluded.settings_digest, live = excluded.live",
+            Literal(row.app.as_str()),
+            Literal(row.doc_type.as_str()),
+            Literal(row.index.as_str()),
+            Literal(&settings),
+            Literal(&row.digest),
+        ),
+    );
+}
+
+fn stop_serving(sql: &mut String, name: &str) {
+    push(
+        sql,
+        format_args!("UPDATE tenantry.tenant SET ready = false, deleted_at = now() WHERE name = {name}"),
+    );
+}
+
+fn matching(name: &str, key: &SearchKey) -> String {
+    let (app, doc_type) = (Literal(&key.app), Literal(&key.doc_type));
+    format!("WHERE tenant = {name} AND app = {app} AND doc_type = {doc_type}")
+}
+
+fn name(tenant: &TenantName) -> String {
+    Literal(tenant.as_str()).to_string()
+}

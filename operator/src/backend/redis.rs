@@ -1,0 +1,139 @@
+//! Redis: the streams of the queues and their consumer groups.
+
+use std::time::Duration;
+
+use redis::{
+    Client, RedisError, RedisResult, Value,
+    aio::{ConnectionManager, ConnectionManagerConfig},
+};
+use secrecy::ExposeSecret;
+use tenantry_config::settings;
+use tenantry_crds::{names::RedisKey, reason::Reason};
+use tokio::sync::OnceCell;
+
+use crate::{error::Error, metrics::Metrics};
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(3);
+/// Keys removed by one command.
+const REMOVED_AT_ONCE: usize = 500;
+/// The one policy under which Redis never takes a key away by itself.
+const REQUIRED_POLICY: &str = "noeviction";
+
+/// Connects on demand, and again after a failure.
+#[derive(Clone)]
+pub struct Redis {
+    connection: ConnectionManager,
+    checked: std::sync::Arc<OnceCell<()>>,
+    metrics: Metrics,
+}
+
+impl Redis {
+    /// Opens no connection yet.
+    ///
+    /// # Errors
+    /// When the URL cannot be used. The message does not show it, since it may hold a password.
+    pub fn new(settings: &settings::Redis, metrics: Metrics) -> Result<Self, Error> {
+        let doing = "reading redis.url";
+        let client = Client::open(settings.url.expose_secret()).map_err(Error::redis(doing))?;
+        let config = ConnectionManagerConfig::new()
+            .set_connection_timeout(Some(CONNECT_TIMEOUT))
+            .set_response_timeout(Some(ANSWER_TIMEOUT))
+            // The driver retries with backoff; a pass must not wait here.
+            .set_number_of_retries(1);
+        let connection =
+            ConnectionManager::new_lazy_with_config(client, config).map_err(Error::redis(doing))?;
+        Ok(Self { connection, checked: std::sync::Arc::default(), metrics })
+    }
+
+    /// Makes sure that each stream is there with its consumer group, which reads it from its first entry: no job is ever
+    /// skipped. Changes nothing where they are.
+    ///
+    /// # Errors
+    /// When Redis does not answer, may evict keys, or has something else under a name of ours.
+    pub async fn ensure_streams(&self, keys: &[&RedisKey]) -> Result<(), Error> {
+        if keys.is_empty() {
+            return Ok(());
+        }
+        self.check_policy().await?;
+        let mut pipeline = redis::pipe();
+        for key in keys {
+            pipeline
+                .cmd("XGROUP")
+                .arg("CREATE")
+                .arg(key.as_str())
+                .arg(RedisKey::GROUP)
+                .arg("0")
+                .arg("MKSTREAM");
+        }
+        let answers: RedisResult<Vec<RedisResult<Value>>> =
+            pipeline.ignore_errors().query_async(&mut self.connection.clone()).await;
+        self.metrics.backend_call("redis", "ensure_streams", answers.is_ok());
+        let answers = answers.map_err(Error::redis("making streams"))?;
+        for (key, answer) in keys.iter().zip(answers) {
+            match answer {
+                Ok(_) => {}
+                Err(error) if error.code() == Some("BUSYGROUP") => {}
+                Err(error) => return Err(not_made(key, error)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes keys; those that are not there are fine.
+    ///
+    /// # Errors
+    /// When Redis does not answer.
+    pub async fn remove(&self, keys: &[RedisKey]) -> Result<(), Error> {
+        for chunk in keys.chunks(REMOVED_AT_ONCE) {
+            // One command for each key: two keys of one command must be on one node of a cluster.
+            let mut pipeline = redis::pipe();
+            for key in chunk {
+                pipeline.cmd("UNLINK").arg(key.as_str()).ignore();
+            }
+            let removed = pipeline.exec_async(&mut self.connection.clone()).await;
+            self.metrics.backend_call("redis", "remove", removed.is_ok());
+            removed.map_err(Error::redis("removing streams"))?;
+        }
+        Ok(())
+    }
+
+    /// Once for each process: a Redis that evicts would lose jobs without a word.
+    ///
+    /// # Errors
+    /// When Redis does not answer or has another policy.
+    pub async fn check_policy(&self) -> Result<(), Error> {
+        self.checked.get_or_try_init(|| self.policy_is_noeviction()).await.copied()
+    }
+
+    async fn policy_is_noeviction(&self) -> Result<(), Error> {
+        // INFO and not CONFIG, which managed servers refuse.
+        let answer: RedisResult<String> =
+            redis::cmd("INFO").arg("memory").query_async(&mut self.connection.clone()).await;
+        let memory = answer.map_err(Error::redis("reading maxmemory_policy"))?;
+        match memory.lines().find_map(|line| line.trim().strip_prefix("maxmemory_policy:")) {
+            Some(REQUIRED_POLICY) => Ok(()),
+            other => Err(Error::blocked(
+                Reason::BackendUnavailable,
+                format!(
+                    "Redis has maxmemory-policy {}, under which it may drop jobs; set it to {REQUIRED_POLICY}",
+                    other.unwrap_or("unknown")
+                ),
+            )),
+        }
+    }
+}
+
+impl std::fmt::Debug for Redis {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Redis").finish_non_exhaustive()
+    }
+}
+
+fn not_made(key: &RedisKey, error: RedisError) -> Error {
+    if error.code() == Some("WRONGTYPE") {
+        let message = format!("Redis key {key} exists and is no stream of Tenantry's; rename or remove it");
+        return Error::blocked(Reason::NameConflict, message);
+    }
+    Error::redis("making a stream")(error)
+}

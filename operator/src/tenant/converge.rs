@@ -1,0 +1,196 @@
+//! Brings every backend to what a tenant should be.
+//!
+//! Streams come before the Postgres transaction, so that one transaction makes the tables and says that the tenant can be
+//! served. A crash between the two leaves empty streams under derived names; the next pass or the cleanup meets them. A
+//! backend that is down does not hold up the others.
+
+use std::time::Duration;
+
+use tenantry_crds::{
+    conditions::ConditionType,
+    reason::Reason,
+    v1alpha1::{Tenant, TenantStatus},
+};
+
+use super::{
+    desired::{Desired, Manifest},
+    identity,
+    plan::{self, Around},
+    search::{self, Outcome},
+    status,
+};
+use crate::{
+    backend::postgres::{
+        change::{Changes, Identity, RowChange},
+        observe::{self, Observed},
+    },
+    context::Context,
+    driver::{Pass, Progress},
+    error::Error,
+    search_index::effective_for,
+};
+
+/// The end of a search task wakes the tenant, so this only bounds what a lost wake costs.
+const TASK_RECHECK: Duration = Duration::from_secs(30);
+
+/// One pass.
+pub async fn converge(
+    object: &Tenant,
+    ctx: &Context,
+    pass: &mut Pass<TenantStatus>,
+) -> Result<Progress, Error> {
+    let tenant = identity(object)?;
+    pass.status.not_supported = status::not_supported(&object.spec);
+    let desired = compose(object, ctx, &tenant).map_err(|e| pass.fails(ConditionType::AppsReady, e))?;
+    let apps = status::count(object.spec.apps.len(), "app", "apps");
+    pass.holds(ConditionType::AppsReady, Reason::Succeeded, format!("{apps} resolved"));
+
+    let observed = look(ctx, &desired).await.map_err(|e| pass.fails(ConditionType::DatabaseReady, e))?;
+    let (streams, claimable) =
+        tokio::join!(ensure_streams(ctx, &desired), search::claimable(ctx, &desired, &observed));
+    let around = Around {
+        streams_in_place: streams.is_ok(),
+        absent_indexes: claimable.as_ref().cloned().unwrap_or_default(),
+    };
+    let changes = provision(ctx, &desired, &observed, &around)
+        .await
+        .map_err(|e| pass.fails(ConditionType::DatabaseReady, e))?;
+    report_database(pass, &desired);
+    let streams = report_streams(pass, &desired, streams);
+    let search = report_search(pass, &desired, searches(ctx, &desired, &observed, &changes, claimable).await);
+    streams?;
+    let pending = search?;
+    if pending.is_empty() {
+        return Ok(Progress::Ready(format!("{apps}, {}", tables(&desired))));
+    }
+    Ok(Progress::Pending {
+        reason: Reason::TaskPending,
+        message: format!("the search engine is still at work on {}", pending.join(", ")),
+        after: TASK_RECHECK,
+    })
+}
+
+/// What the tenant should be.
+pub(super) fn compose(object: &Tenant, ctx: &Context, tenant: &Identity) -> Result<Desired, Error> {
+    let apps = ctx.catalog.composition(&object.spec.apps)?;
+    let indexes = effective_for(object, &apps, &ctx.stores.search_indexes.state());
+    let manifest =
+        Manifest { tenant, generation: object.metadata.generation.unwrap_or_default(), spec: &object.spec };
+    Desired::of(manifest, &apps, &indexes)
+}
+
+async fn look(ctx: &Context, desired: &Desired) -> Result<Observed, Error> {
+    let hosts: Vec<String> = desired.hosts.iter().cloned().collect();
+    let observed = observe::observe(&ctx.database, &desired.tenant, &hosts).await?;
+    plan::refuse_conflicts(desired, &observed)?;
+    Ok(observed)
+}
+
+async fn ensure_streams(ctx: &Context, desired: &Desired) -> Result<(), Error> {
+    ctx.leadership.check()?;
+    let keys: Vec<_> = desired.streams.iter().map(|stream| &stream.key).collect();
+    ctx.backends.redis.ensure_streams(&keys).await
+}
+
+/// Everything in Postgres, in one transaction; what was changed.
+async fn provision(
+    ctx: &Context,
+    desired: &Desired,
+    observed: &Observed,
+    around: &Around,
+) -> Result<Changes, Error> {
+    let (tenant, epoch) = (&desired.tenant, ctx.leadership.epoch());
+    let logins = &ctx.backends.logins;
+    let shard = logins.shard_of(&ctx.database, epoch, tenant.uid, observed.shard()).await?;
+    let changes = plan::plan(desired, observed, shard, around)?;
+    if changes.is_empty() {
+        return Ok(changes);
+    }
+    ctx.backends.provisioners.apply(shard, tenant, epoch, &changes).await?;
+    logins.bound(tenant.uid).await;
+    tracing::info!(
+        tenant = %tenant.name,
+        roles = changes.roles.len(),
+        objects = changes.objects.len(),
+        rows = changes.rows.len(),
+        "changed"
+    );
+    Ok(changes)
+}
+
+/// Brings the engine on and lets the registry say what it has; the indexes that are still being worked on.
+async fn searches(
+    ctx: &Context,
+    desired: &Desired,
+    observed: &Observed,
+    changes: &Changes,
+    claimable: Result<Vec<String>, Error>,
+) -> Result<Vec<String>, Error> {
+    let work = search::work(desired, &observed.searches);
+    if work.is_empty() {
+        return Ok(Vec::new());
+    }
+    let claimed = changes.rows.iter().filter_map(|row| match row {
+        RowChange::PutSearch(row) => Some(row.index.as_str().to_owned()),
+        _ => None,
+    });
+    let claimed: Vec<String> = claimed.collect();
+    let name = desired.tenant.name.as_str();
+    let Outcome { rows, pending, failure } = search::advance(ctx, name, work, &claimed).await;
+    let (tenant, epoch) = (&desired.tenant, ctx.leadership.epoch());
+    let logins = &ctx.backends.logins;
+    let shard = logins.shard_of(&ctx.database, epoch, tenant.uid, observed.shard()).await?;
+    let rows = Changes { rows, ..Changes::default() };
+    ctx.backends.provisioners.apply(shard, tenant, epoch, &rows).await?;
+    claimable?;
+    failure.map_or(Ok(pending), Err)
+}
+
+fn report_database(pass: &mut Pass<TenantStatus>, desired: &Desired) {
+    pass.status.schema = Some(desired.tenant.schema.as_str().to_owned());
+    status::installed(&mut pass.status, desired);
+    let message = format!("schema {} with {}", desired.tenant.schema, tables(desired));
+    pass.holds(ConditionType::DatabaseReady, Reason::Succeeded, message);
+}
+
+fn report_streams(
+    pass: &mut Pass<TenantStatus>,
+    desired: &Desired,
+    outcome: Result<(), Error>,
+) -> Result<(), Error> {
+    outcome.map_err(|error| pass.fails(ConditionType::StreamsReady, error))?;
+    match desired.streams.len() {
+        0 => pass.holds(ConditionType::StreamsReady, Reason::NotRequired, "no app has a queue"),
+        number => pass.holds(
+            ConditionType::StreamsReady,
+            Reason::Succeeded,
+            format!("{} in place", status::count(number, "queue", "queues")),
+        ),
+    }
+    Ok(())
+}
+
+fn report_search(
+    pass: &mut Pass<TenantStatus>,
+    desired: &Desired,
+    outcome: Result<Vec<String>, Error>,
+) -> Result<Vec<String>, Error> {
+    use tenantry_crds::conditions::{Finding, Truth};
+    let pending = outcome.map_err(|error| pass.fails(ConditionType::SearchReady, error))?;
+    let finding = |truth, reason, message| Finding::new(ConditionType::SearchReady, truth, reason, message);
+    let number = desired.searches.len();
+    pass.find(if !pending.is_empty() {
+        let message = format!("the search engine is still at work on {}", pending.join(", "));
+        finding(Truth::False, Reason::TaskPending, message)
+    } else if number == 0 {
+        finding(Truth::True, Reason::NotRequired, "no SearchIndex selects this tenant".to_owned())
+    } else {
+        let message = format!("{} in place", status::count(number, "index", "indexes"));
+        finding(Truth::True, Reason::Succeeded, message)
+    });
+    Ok(pending)
+}
+
+fn tables(desired: &Desired) -> String {
+    status::count(desired.tables().count(), "table", "tables")
+}

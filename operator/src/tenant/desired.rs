@@ -1,0 +1,160 @@
+//! What a tenant should be: its manifest, its apps and the search indexes that select it, as one value.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use tenantry_crds::{
+    definition::{AppDefinition, Queue},
+    names::{AppName, IndexUid, RedisKey, TenantName},
+    reason::Reason,
+    v1alpha1::{QueueClass, TenantSpec, TenantState},
+};
+use tenantry_migrations::layout::{Composition, TableLayout};
+
+use crate::{
+    backend::postgres::change::{Identity, SearchRow, StreamRow},
+    catalog::PublishedApp,
+    error::Error,
+    search_index::EffectiveIndex,
+};
+
+/// What a tenant should be.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Desired {
+    /// Whose.
+    pub tenant: Identity,
+    /// The generation of the manifest.
+    pub generation: i64,
+    /// Answered with 503.
+    pub suspended: bool,
+    /// What callers of a suspended tenant read.
+    pub suspended_message: Option<String>,
+    /// Host names.
+    pub hosts: BTreeSet<String>,
+    /// The backend instances.
+    pub placement: Value,
+    /// Limits.
+    pub quotas: Value,
+    /// The apps, each after the ones that it builds on.
+    pub apps: Vec<DesiredApp>,
+    /// Queues of the apps.
+    pub streams: Vec<StreamRow>,
+    /// Search indexes.
+    pub searches: Vec<SearchRow>,
+}
+
+/// An app of a tenant.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DesiredApp {
+    /// The app.
+    pub name: AppName,
+    /// The version.
+    pub version: String,
+    /// The tables of its document types.
+    pub tables: Vec<TableLayout>,
+}
+
+/// What of a Tenant object decides what the tenant should be.
+#[derive(Debug, Clone, Copy)]
+pub struct Manifest<'a> {
+    /// Whose.
+    pub tenant: &'a Identity,
+    /// `metadata.generation`.
+    pub generation: i64,
+    /// `spec`.
+    pub spec: &'a TenantSpec,
+}
+
+impl Desired {
+    /// Composes the tenant.
+    ///
+    /// # Errors
+    /// When a reference meets no document type.
+    pub fn of(
+        manifest: Manifest<'_>,
+        apps: &[Arc<PublishedApp>],
+        indexes: &[EffectiveIndex],
+    ) -> Result<Self, Error> {
+        let definitions: Vec<Arc<AppDefinition>> = apps.iter().map(|app| app.definition.clone()).collect();
+        let Manifest { tenant, generation, spec } = manifest;
+        Ok(Self {
+            tenant: tenant.clone(),
+            generation,
+            suspended: spec.state == TenantState::Suspended,
+            suspended_message: spec.suspended_message.clone(),
+            hosts: spec.hosts.iter().cloned().collect(),
+            placement: json!({
+                "postgres": spec.placement.postgres,
+                "redis": spec.placement.redis,
+                "search": spec.placement.search,
+            }),
+            quotas: quotas(spec)?,
+            apps: apps.iter().map(|app| DesiredApp::of(app, &definitions)).collect::<Result<_, _>>()?,
+            streams: definitions
+                .iter()
+                .flat_map(|app| app.queues.iter().map(|queue| stream(&tenant.name, &app.name, queue)))
+                .collect(),
+            searches: indexes.iter().map(|index| search(&tenant.name, index)).collect(),
+        })
+    }
+
+    /// All tables.
+    pub fn tables(&self) -> impl Iterator<Item = &TableLayout> {
+        self.apps.iter().flat_map(|app| &app.tables)
+    }
+}
+
+impl DesiredApp {
+    fn of(published: &PublishedApp, all: &[Arc<AppDefinition>]) -> Result<Self, Error> {
+        let app = &published.definition;
+        let composition = Composition(all);
+        let table = |doc_type| {
+            composition
+                .table(app, doc_type)
+                .map_err(|dangling| Error::blocked(Reason::ReferenceNotFound, dangling.to_string()))
+        };
+        let tables = app.doc_types.iter().map(table).collect::<Result<_, _>>()?;
+        Ok(Self { name: app.name.clone(), version: published.version.to_string(), tables })
+    }
+}
+
+fn quotas(spec: &TenantSpec) -> Result<Value, Error> {
+    spec.quotas
+        .as_ref()
+        .map_or_else(|| Ok(json!({})), serde_json::to_value)
+        .map_err(Error::data("writing the quotas"))
+}
+
+fn stream(tenant: &TenantName, app: &AppName, queue: &Queue) -> StreamRow {
+    // The CRD bounds all three far below this.
+    let number = |n: u32| i32::try_from(n).unwrap_or(i32::MAX);
+    StreamRow {
+        app: app.clone(),
+        queue: queue.name.clone(),
+        class: match queue.class {
+            QueueClass::Durable => "Durable",
+            QueueClass::Fast => "Fast",
+        },
+        key: RedisKey::queue(tenant, app, &queue.name),
+        max_attempts: number(queue.max_attempts),
+        lease_seconds: number(queue.lease_seconds),
+        max_length: number(queue.max_length),
+    }
+}
+
+fn search(tenant: &TenantName, index: &EffectiveIndex) -> SearchRow {
+    let mut settings = index.settings.clone();
+    // What the control plane itself filters by.
+    let always = ["id", "created_by"].map(str::to_owned);
+    settings.filterable =
+        settings.filterable.into_iter().chain(always).collect::<BTreeSet<_>>().into_iter().collect();
+    let text = json!([settings.searchable, settings.filterable, settings.sortable]).to_string();
+    SearchRow {
+        app: index.app.clone(),
+        doc_type: index.doc_type.clone(),
+        index: IndexUid::of(tenant, &index.app, &index.doc_type),
+        digest: Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect(),
+        settings,
+    }
+}

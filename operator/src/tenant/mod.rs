@@ -1,0 +1,69 @@
+//! Tenant: observe, plan, apply, status.
+//!
+//! - [`desired`]: what a tenant should be, composed of its manifest, apps and search indexes
+//! - [`plan`]: what has to change in Postgres
+//! - [`converge`]: makes it so in every backend
+//! - [`search`]: the search indexes
+//! - [`cleanup`]: the end of a tenant, by its deletion policy
+//! - [`status`]: what a pass tells
+
+mod cleanup;
+mod converge;
+mod desired;
+mod plan;
+mod search;
+mod status;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::{Resource, ResourceExt};
+use tenantry_crds::{
+    labels::TENANT_FINALIZER,
+    names::TenantName,
+    v1alpha1::{Tenant, TenantStatus},
+};
+
+use crate::{
+    backend::postgres::change::Identity,
+    context::Context,
+    driver::{Cleanup, Kind, Lane, Pass, Progress},
+    error::Error,
+};
+
+impl Kind for Tenant {
+    const NAME: &'static str = "tenant";
+    const FINALIZER: Option<&'static str> = Some(TENANT_FINALIZER);
+    type Status = TenantStatus;
+
+    fn status(&self) -> Option<&TenantStatus> {
+        self.status.as_ref()
+    }
+
+    fn conditions(status: &TenantStatus) -> &[Condition] {
+        &status.conditions
+    }
+
+    fn settle(status: &mut TenantStatus, generation: i64, conditions: Vec<Condition>) {
+        status.observed_generation = Some(generation);
+        status.conditions = conditions;
+    }
+
+    fn lane(ctx: &Context) -> &Lane<Self> {
+        &ctx.lanes.tenants
+    }
+
+    async fn converge(&self, ctx: &Context, pass: &mut Pass<TenantStatus>) -> Result<Progress, Error> {
+        converge::converge(self, ctx, pass).await
+    }
+
+    async fn cleanup(&self, ctx: &Context, pass: &mut Pass<TenantStatus>) -> Result<Cleanup, Error> {
+        cleanup::cleanup(self, ctx, pass).await
+    }
+}
+
+/// Whose names and uid the object stands for.
+fn identity(tenant: &Tenant) -> Result<Identity, Error> {
+    let name = TenantName::new(&tenant.name_any())?;
+    let uid = tenant.meta().uid.as_deref().unwrap_or_default();
+    let uid = uid.parse().map_err(Error::data("reading metadata.uid"))?;
+    Ok(Identity::new(name, uid))
+}

@@ -1,0 +1,171 @@
+//! What has to change in Postgres so that what is there becomes what should be. Pure.
+//!
+//! Expand-only: what the definition does not name any more stays, and is made harmless where it would refuse new rows.
+//! A column is NOT NULL when its table is made or when rows that are there get a default; the control plane asks for the
+//! value in any case.
+
+mod checks;
+mod rows;
+mod tables;
+#[cfg(test)]
+mod tests;
+
+use tenantry_crds::reason::Reason;
+use tenantry_migrations::{
+    logins::{self, LoginShard},
+    mark::OwnershipMark,
+};
+
+use super::desired::Desired;
+use crate::{
+    backend::postgres::{
+        change::{Changes, Identity, ObjectChange, RoleChange},
+        observe::{Observed, ObservedRole},
+    },
+    error::Error,
+};
+
+/// What is known beside Postgres when the plan is made.
+#[derive(Debug, Clone, Default)]
+pub struct Around {
+    /// The streams are in place, so the tenant can be served.
+    pub streams_in_place: bool,
+    /// Wanted indexes that the engine was seen not to have: only for those an intent may be written.
+    pub absent_indexes: Vec<String>,
+}
+
+/// What has to change. Empty when everything is in place.
+///
+/// # Errors
+/// [`Error::Blocked`], see [`refuse_conflicts`]; and when a change would lose data.
+pub fn plan(
+    desired: &Desired,
+    observed: &Observed,
+    shard: LoginShard,
+    around: &Around,
+) -> Result<Changes, Error> {
+    refuse_conflicts(desired, observed)?;
+    let mut objects = schema(observed);
+    tables::changes(desired, observed, &mut objects)?;
+    let rows = rows::changes(desired, observed, shard, around);
+    let mut roles = roles(observed, shard);
+    if !objects.is_empty() && !provisioner_may_own(observed, shard) {
+        roles.push(RoleChange::AllowProvisioner);
+    }
+    if observed.schema.is_none() {
+        roles.push(RoleChange::CreateSchema);
+    }
+    Ok(Changes { roles, objects, rows })
+}
+
+/// Refuses what bears the tenant's names and is not the tenant's.
+///
+/// # Errors
+/// [`Error::Blocked`] with NameConflict or HostConflict, which say what was found.
+pub fn refuse_conflicts(desired: &Desired, observed: &Observed) -> Result<(), Error> {
+    let tenant = &desired.tenant;
+    if let Some(record) = &observed.record
+        && record.uid != tenant.uid
+    {
+        return Err(conflict(&format!(
+            "tenant {} in the registry {}",
+            record.name,
+            other_owner(OwnershipMark { uid: record.uid, retained: record.state == "Retained" })
+        )));
+    }
+    if let Some(schema) = &observed.schema {
+        refuse_foreign(tenant, &format!("schema {}", tenant.schema), schema.mark())?;
+        if schema.owner != tenant.owner.as_str() {
+            return Err(conflict(&format!(
+                "schema {} is owned by role {} instead of {}",
+                tenant.schema, schema.owner, tenant.owner
+            )));
+        }
+    }
+    refuse_foreign_role(tenant, tenant.owner.as_str(), observed.owner.as_ref())?;
+    refuse_foreign_role(tenant, tenant.role.as_str(), observed.role.as_ref())?;
+    if let Some(taken) = observed.taken_hosts.first() {
+        return Err(Error::blocked(
+            Reason::HostConflict,
+            format!(
+                "host {} belongs to tenant {}; remove it from spec.hosts of one of the two",
+                taken.host, taken.tenant
+            ),
+        ));
+    }
+    Ok(())
+}
+
+fn refuse_foreign_role(tenant: &Identity, name: &str, role: Option<&ObservedRole>) -> Result<(), Error> {
+    let Some(role) = role else { return Ok(()) };
+    refuse_foreign(tenant, &format!("role {name}"), role.mark())?;
+    match role.provisioner() {
+        Some(_) => Ok(()),
+        None => Err(conflict(&format!("role {name} bears our mark, but no provisioner administers it"))),
+    }
+}
+
+fn refuse_foreign(tenant: &Identity, what: &str, mark: Option<OwnershipMark>) -> Result<(), Error> {
+    match mark {
+        Some(mark) if mark.uid == tenant.uid => Ok(()),
+        Some(mark) => Err(conflict(&format!("{what} {}", other_owner(mark)))),
+        None => Err(conflict(&format!(
+            "{what} exists and is not Tenantry's; rename or drop it, or use another name"
+        ))),
+    }
+}
+
+fn other_owner(mark: OwnershipMark) -> String {
+    if mark.retained {
+        format!(
+            "holds the retained data of a deleted Tenant (uid {}); remove or move that data, or use another name",
+            mark.uid
+        )
+    } else {
+        format!("belongs to another Tenant (uid {})", mark.uid)
+    }
+}
+
+fn conflict(message: &str) -> Error {
+    Error::blocked(Reason::NameConflict, message)
+}
+
+fn roles(observed: &Observed, shard: LoginShard) -> Vec<RoleChange> {
+    let mut changes = Vec::new();
+    if observed.owner.is_none() {
+        changes.push(RoleChange::CreateOwner);
+    }
+    let role = observed.role.as_ref();
+    if role.is_none() {
+        changes.push(RoleChange::CreateRole);
+    }
+    if role.is_none_or(|role| !role.groups.iter().any(|group| group == logins::TENANTS)) {
+        changes.push(RoleChange::OpenJournals);
+    }
+    if role.is_none_or(|role| !role.lets_in(shard.traffic().as_str())) {
+        changes.push(RoleChange::AllowTraffic(shard));
+    }
+    changes
+}
+
+pub(super) fn provisioner_may_own(observed: &Observed, shard: LoginShard) -> bool {
+    observed.owner.as_ref().is_some_and(|owner| owner.lets_in(shard.provisioner().as_str()))
+}
+
+fn schema(observed: &Observed) -> Vec<ObjectChange> {
+    let schema = observed.schema.as_ref();
+    let mut changes = Vec::new();
+    if schema.is_none() {
+        changes.push(ObjectChange::MarkSchema { retained: false });
+    }
+    if schema.is_none_or(|schema| !schema.granted) {
+        changes.push(ObjectChange::GrantSchema);
+    }
+    if schema.is_none_or(|schema| !schema.default_table_grants) {
+        changes.push(ObjectChange::DefaultTableGrants);
+    }
+    if schema.is_none_or(|schema| !schema.default_sequence_grants) {
+        changes.push(ObjectChange::DefaultSequenceGrants);
+    }
+    changes
+}

@@ -1,0 +1,147 @@
+//! Search indexes: what the engine is asked, and what of it the registry may say.
+//!
+//! A pass never waits for a task of the engine. It asks, leaves the task to [`crate::backend::search::Tasks`], and the next
+//! pass looks at the engine again. So a task that a restart forgot is found done, or asked for once more.
+
+use tenantry_crds::reason::Reason;
+use tenantry_migrations::registry::SearchBindingRecord;
+
+use super::desired::Desired;
+use crate::{
+    backend::postgres::{
+        change::{RowChange, SearchKey, SearchRow},
+        observe::Observed,
+    },
+    backend::search::IndexSettings,
+    context::Context,
+    error::Error,
+};
+
+/// What a pass has to do about one search index.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Work {
+    /// It is wanted, and the registry has no row of it.
+    Claim(SearchRow),
+    /// It is ours, and the engine may not have it or not with these settings.
+    Configure(SearchRow),
+    /// It is ours and not wanted any more.
+    Remove(SearchKey),
+}
+
+/// How far the search indexes are.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// What the registry may say now.
+    pub rows: Vec<RowChange>,
+    /// Indexes whose tasks are running.
+    pub pending: Vec<String>,
+    /// The first thing that went wrong; the other indexes were seen to all the same.
+    pub failure: Option<Error>,
+}
+
+/// What there is to do, wanted indexes first. Nothing for an index that is live with these settings: then the engine is
+/// not even asked.
+pub fn work(desired: &Desired, searches: &[SearchBindingRecord]) -> Vec<Work> {
+    let wanted = desired.searches.iter().filter_map(|row| {
+        let bound = searches.iter().find(|have| have.index_uid == row.index.as_str());
+        match bound {
+            None => Some(Work::Claim(row.clone())),
+            Some(have) if have.live && have.settings_digest == row.digest => None,
+            Some(_) => Some(Work::Configure(row.clone())),
+        }
+    });
+    let unwanted = searches
+        .iter()
+        .filter(|have| desired.searches.iter().all(|row| row.index.as_str() != have.index_uid))
+        .map(|have| Work::Remove(SearchKey::of(have)));
+    wanted.chain(unwanted).collect()
+}
+
+/// Those of the wanted indexes without a row that the engine does not have either: only these may become ours.
+///
+/// # Errors
+/// When the engine does not answer; NameConflict when an index is somebody else's.
+pub async fn claimable(ctx: &Context, desired: &Desired, observed: &Observed) -> Result<Vec<String>, Error> {
+    let mut absent = Vec::new();
+    for work in work(desired, &observed.searches) {
+        let Work::Claim(row) = work else { continue };
+        if ctx.backends.search()?.has_index(row.index.as_str()).await? {
+            return Err(Error::blocked(
+                Reason::NameConflict,
+                format!(
+                    "search index {} exists and is not Tenantry's; remove or rename it, or narrow the SearchIndex",
+                    row.index
+                ),
+            ));
+        }
+        absent.push(row.index.as_str().to_owned());
+    }
+    Ok(absent)
+}
+
+/// Brings the engine on; `bound` are the uids of the indexes that have a row by now.
+pub async fn advance(ctx: &Context, tenant: &str, work: Vec<Work>, bound: &[String]) -> Outcome {
+    let mut outcome = Outcome::default();
+    for item in work {
+        let step = match &item {
+            Work::Claim(row) if !bound.iter().any(|uid| uid == row.index.as_str()) => continue,
+            Work::Claim(row) | Work::Configure(row) => configure(ctx, tenant, row).await,
+            Work::Remove(key) => remove(ctx, tenant, key).await,
+        };
+        match step {
+            Ok(Step::Done(row)) => outcome.rows.push(row),
+            Ok(Step::Pending(index)) => outcome.pending.push(index),
+            Err(error) => outcome.failure = outcome.failure.or(Some(error)),
+        }
+    }
+    outcome
+}
+
+enum Step {
+    Done(RowChange),
+    Pending(String),
+}
+
+async fn configure(ctx: &Context, tenant: &str, row: &SearchRow) -> Result<Step, Error> {
+    let index = row.index.as_str();
+    if let Some(pending) = unfinished(ctx, index)? {
+        return Ok(pending);
+    }
+    let engine = ctx.backends.search()?;
+    let found = engine.settings(index).await?;
+    if found.as_ref() == Some(&IndexSettings::of(&row.settings)) {
+        return Ok(Step::Done(RowChange::SearchIsLive(row.clone())));
+    }
+    ctx.leadership.check()?;
+    let tasks = &ctx.backends.search_tasks;
+    if found.is_none() {
+        tasks.watch(engine.create_index(index).await?, tenant, index);
+    }
+    tasks.watch(engine.update_settings(index, &row.settings).await?, tenant, index);
+    Ok(Step::Pending(index.to_owned()))
+}
+
+async fn remove(ctx: &Context, tenant: &str, key: &SearchKey) -> Result<Step, Error> {
+    if let Some(pending) = unfinished(ctx, &key.index)? {
+        return Ok(pending);
+    }
+    let engine = ctx.backends.search()?;
+    if !engine.has_index(&key.index).await? {
+        return Ok(Step::Done(RowChange::RemoveSearch(key.clone())));
+    }
+    ctx.leadership.check()?;
+    ctx.backends.search_tasks.watch(engine.delete_index(&key.index).await?, tenant, &key.index);
+    Ok(Step::Pending(key.index.clone()))
+}
+
+/// A task that is running is waited for; one that failed is told, and the next pass asks again.
+fn unfinished(ctx: &Context, index: &str) -> Result<Option<Step>, Error> {
+    let tasks = &ctx.backends.search_tasks;
+    if tasks.is_running(index) {
+        return Ok(Some(Step::Pending(index.to_owned())));
+    }
+    match tasks.take_failure(index) {
+        Some(fault) => Err(Error::search("waiting for the search engine")(fault)),
+        None => Ok(None),
+    }
+}

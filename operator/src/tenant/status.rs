@@ -1,0 +1,75 @@
+//! What a pass tells about a tenant. Pure.
+
+use tenantry_crds::core_app;
+use tenantry_crds::v1alpha1::{InstalledApp, TenantSpec, TenantStatus};
+
+use super::desired::Desired;
+
+/// The tables are at what `desired` says.
+pub fn installed(status: &mut TenantStatus, desired: &Desired) {
+    let app = |app: &super::desired::DesiredApp| InstalledApp {
+        name: app.name.as_str().to_owned(),
+        version: app.version.clone(),
+    };
+    let mut apps: Vec<InstalledApp> = desired.apps.iter().map(app).collect();
+    apps.sort_by(|a, b| a.name.cmp(&b.name));
+    status.apps_installed = Some(line(&apps));
+    status.apps = apps;
+}
+
+/// `crm 1.0.0, desk 2.1.0`. `core` is in every tenant and says nothing here.
+fn line(apps: &[InstalledApp]) -> String {
+    let core = core_app::name();
+    let named: Vec<String> = apps
+        .iter()
+        .filter(|app| app.name != core.as_str())
+        .map(|app| format!("{} {}", app.name, app.version))
+        .collect();
+    named.join(", ")
+}
+
+/// Fields that are set and that this release does not act on.
+pub fn not_supported(spec: &TenantSpec) -> Vec<String> {
+    let mut fields = Vec::new();
+    if spec.quotas.is_some() {
+        fields.push("spec.quotas".to_owned());
+    }
+    if !spec.access.is_empty() {
+        fields.push("spec.access".to_owned());
+    }
+    let with_settings = spec.apps.iter().filter(|app| app.settings.is_some());
+    fields.extend(with_settings.map(|app| format!("spec.apps[{}].settings", app.name)));
+    fields
+}
+
+/// `1 table`, `2 tables`; an index or match takes `es`.
+pub fn count(number: usize, one: &str, many: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { many })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use tenantry_crds::v1alpha1::TenantApp;
+
+    use super::*;
+
+    #[test]
+    fn core_is_left_out_of_the_line() {
+        let app = |name: &str, version: &str| InstalledApp { name: name.into(), version: version.into() };
+        assert_eq!(
+            line(&[app("core", "1.0.0"), app("crm", "1.0.0"), app("desk", "2.1.0")]),
+            "crm 1.0.0, desk 2.1.0"
+        );
+        assert_eq!(line(&[app("core", "1.0.0")]), "");
+    }
+
+    #[test]
+    fn what_is_not_acted_on_is_named() {
+        let mut spec = TenantSpec::default();
+        assert!(not_supported(&spec).is_empty());
+        spec.apps = vec![TenantApp { name: "crm".into(), version: None, settings: Some(json!({"a": 1})) }];
+        spec.quotas = serde_json::from_value(json!({"requestsPerMinute": 60})).unwrap();
+        assert_eq!(not_supported(&spec), ["spec.quotas", "spec.apps[crm].settings"]);
+    }
+}
