@@ -36,7 +36,7 @@ enum Command {
     /// Prepare a database, once: the operator's login, with the password of database.url, and its schema.
     Bootstrap {
         /// The database as its administrator: postgres://USER:PASSWORD@HOST:PORT/DATABASE.
-        #[arg(long, value_name = "URL", env = "TENANTRY_ADMIN_URL", hide_env_values = true, value_parser = secret)]
+        #[arg(long, value_name = "URL", env = "TENANTRY_ADMIN_DATABASE_URL", hide_env_values = true, value_parser = secret)]
         admin_url: SecretString,
         /// A YAML file with settings; TENANTRY__SECTION__KEY in the environment wins over it.
         #[arg(long, value_name = "FILE")]
