@@ -1,11 +1,72 @@
 //! Program 2: serves tenant traffic from the provisioned state.
+//!
+//! - [`serve`]: the role that answers requests; [`http`] has the routes and their layers
+//! - [`registry`]: the tenants, in memory; [`auth`]: who calls, and for which tenant
+//! - [`data`], [`search`], [`jobs`], [`admin`]: what is served
+//! - [`postgres`]: tenants' traffic; [`database`]: all that is the same for every tenant
 
+mod admin;
 mod auth;
+mod cli;
+mod data {
+    mod model;
+    mod permit;
+    mod render;
+    mod validate;
+
+    pub use model::Catalog;
+    pub use permit::{AllOf, Allowed, Equals, allowed};
+}
+mod database;
 mod error;
 #[cfg(test)]
 mod fixture;
+mod http;
+mod issue;
+mod jobs;
 mod postgres;
 mod registry;
+mod search;
+mod serve;
+mod start;
 mod state;
 
-fn main() {}
+use std::{io::Write, process::ExitCode};
+
+use clap::Parser;
+use tenantry_config::{settings, shutdown, telemetry};
+
+use crate::{
+    cli::{Cli, Command},
+    error::Chain,
+    start::StartError,
+};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match run(Cli::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // The log may not have been started yet, and a person is likely to read this.
+            let _ = writeln!(std::io::stderr(), "tenantry-controlplane: {}", Chain(&error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(cli: Cli) -> Result<(), StartError> {
+    rustls::crypto::ring::default_provider().install_default().map_err(|_| StartError::Crypto)?;
+    let settings: settings::ControlPlane = tenantry_config::load(cli.config.as_deref())?;
+    telemetry::start(&settings.log)?;
+    match cli.command {
+        Command::Serve => serve::serve(settings, shutdown::on_signal().map_err(StartError::Signals)?).await,
+        Command::Work => Err(StartError::NoSearch),
+        Command::Token(args) => {
+            let token = issue::token(&settings, args).await?;
+            writeln!(std::io::stdout(), "{token}").map_err(StartError::Output)
+        }
+    }
+}

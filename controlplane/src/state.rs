@@ -2,7 +2,12 @@
 
 use std::{ops::Deref, sync::Arc};
 
-use crate::{auth::Tokens, registry::Registry};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    admin::Cluster, auth::Tokens, jobs::Queues, postgres::TenantDatabase, registry::Registry,
+    search::Meilisearch,
+};
 
 /// What handlers share; cheap to clone.
 #[derive(Debug, Clone)]
@@ -15,6 +20,16 @@ pub struct Shared {
     pub registry: Registry,
     /// Verifies access tokens.
     pub tokens: Tokens,
+    /// Tenants' way into Postgres.
+    pub database: TenantDatabase,
+    /// Job queues.
+    pub queues: Queues,
+    /// The search engine, if there is one.
+    pub search: Option<Meilisearch>,
+    /// The Kubernetes API, for the admin routes.
+    pub cluster: Cluster,
+    /// Cancelled when the program ends; whatever waits on behalf of a caller stops waiting.
+    pub shutdown: CancellationToken,
 }
 
 impl AppState {

@@ -14,4 +14,5 @@ pub mod token;
 
 pub use caller::{AppRole, Caller, RequestInfo, Scope};
 pub use layer::require_scope;
-pub use token::{Claims, Tokens};
+pub use tenant::bearer;
+pub use token::{Refused, Tokens};

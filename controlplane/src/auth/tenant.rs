@@ -23,7 +23,7 @@ const QUERY_TOKENS: [&str; 4] = ["access_token", "token", "jwt", "apikey"];
 ///
 /// # Errors
 /// When there is none, or one where it must not be.
-pub(super) fn bearer<'a>(headers: &'a HeaderMap, uri: &Uri) -> Result<&'a str, Refused> {
+pub fn bearer<'a>(headers: &'a HeaderMap, uri: &Uri) -> Result<&'a str, Refused> {
     let query = uri.query().unwrap_or_default();
     if query.split('&').any(|pair| QUERY_TOKENS.contains(&pair.split('=').next().unwrap_or_default())) {
         return Err(Refused::InQuery);

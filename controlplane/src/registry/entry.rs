@@ -9,6 +9,8 @@ use tenantry_crds::{
 use tenantry_migrations::{logins::LoginShard, registry::SearchSettings};
 use uuid::Uuid;
 
+use crate::data::Catalog;
+
 /// A provisioned tenant, as it was when the snapshot was taken.
 #[derive(Debug)]
 pub struct TenantEntry {
@@ -51,17 +53,25 @@ pub enum Availability {
 #[derive(Debug)]
 pub struct InstalledApps {
     definitions: HashMap<AppName, Arc<AppDefinition>>,
+    catalog: Catalog,
 }
 
 impl InstalledApps {
     /// The set of `definitions`.
     pub fn new(definitions: impl IntoIterator<Item = Arc<AppDefinition>>) -> Self {
-        Self { definitions: definitions.into_iter().map(|app| (app.name.clone(), app)).collect() }
+        let definitions: Vec<_> = definitions.into_iter().collect();
+        let catalog = Catalog::compile(&definitions);
+        Self { definitions: definitions.into_iter().map(|app| (app.name.clone(), app)).collect(), catalog }
     }
 
     /// The app with this name.
     pub fn get(&self, app: &str) -> Option<&Arc<AppDefinition>> {
         self.definitions.get(app)
+    }
+
+    /// Their document types, as documents are served.
+    pub fn catalog(&self) -> &Catalog {
+        &self.catalog
     }
 
     /// All apps.

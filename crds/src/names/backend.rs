@@ -138,6 +138,9 @@ impl TableName {
 }
 
 impl IndexUid {
+    /// The field of an indexed document that is its key, a digest of its id: the engine's keys allow fewer letters than ids do.
+    pub const PRIMARY_KEY: &str = "_pk";
+
     /// Injective: neither tenant nor app holds a `_`. A later build of the same index appends `-N`, which no document
     /// type can end in.
     pub fn of(tenant: &TenantName, app: &AppName, doc_type: &DocTypeName) -> Self {

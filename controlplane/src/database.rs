@@ -1,0 +1,49 @@
+//! The control plane's own login, for all that is the same for every tenant; tenants' traffic goes through
+//! [`crate::postgres`].
+
+use std::time::Duration;
+
+use secrecy::ExposeSecret;
+use sqlx::{
+    PgPool,
+    postgres::{PgConnectOptions, PgPoolOptions},
+};
+use tenantry_config::settings::ControlPlaneDatabase;
+use tenantry_migrations::logins::{LoginKey, LoginName, WeakKey};
+
+use crate::postgres::{Address, AddressError};
+
+const ACQUIRE_LIMIT: Duration = Duration::from_secs(5);
+/// Milliseconds; the largest read is that of the whole registry.
+const STATEMENT_LIMIT: &str = "20000";
+
+/// The key of the traffic logins.
+///
+/// # Errors
+/// When it is too short.
+pub fn traffic_key(settings: &ControlPlaneDatabase) -> Result<LoginKey, WeakKey> {
+    LoginKey::new(settings.traffic_key.clone())
+}
+
+/// Where tenants' traffic goes.
+///
+/// # Errors
+/// When the URL cannot be read.
+pub fn address(settings: &ControlPlaneDatabase) -> Result<Address, AddressError> {
+    Address::parse(settings.url.expose_secret())
+}
+
+/// Connections of the login `tenantry_controlplane`, opened when they are needed.
+///
+/// # Errors
+/// When the URL cannot be read.
+pub fn pool(settings: &ControlPlaneDatabase, key: &LoginKey) -> Result<PgPool, sqlx::Error> {
+    let login = LoginName::control_plane();
+    let options: PgConnectOptions = settings.url.expose_secret().parse()?;
+    let options = options
+        .username(login.as_str())
+        .password(key.password(&login).expose_secret())
+        .application_name("tenantry-controlplane")
+        .options([("statement_timeout", STATEMENT_LIMIT), ("search_path", "pg_catalog")]);
+    Ok(PgPoolOptions::new().max_connections(4).acquire_timeout(ACQUIRE_LIMIT).connect_lazy_with(options))
+}

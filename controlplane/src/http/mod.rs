@@ -1,0 +1,78 @@
+//! The API over HTTP.
+//!
+//! Layers from the outside in: [`observe`] (request id, log, metrics, headers), catch-panic, [`limits`] (time, load, size),
+//! tenant and token ([`crate::auth::require_scope`]), handler.
+
+mod extract;
+mod limits;
+mod observe;
+mod serve;
+
+use std::time::Duration;
+
+use axum::{Router, extract::DefaultBodyLimit, middleware, response::IntoResponse};
+use tower_http::catch_panic::CatchPanicLayer;
+
+use crate::{
+    admin, auth,
+    error::{ApiError, Code},
+    jobs, search,
+    state::AppState,
+};
+
+pub use extract::{Json, Path, Query};
+pub use limits::Limits;
+pub use observe::HttpMetrics;
+pub use serve::serve;
+
+/// All routes. `probes` stand outside of the tenant's layers.
+pub fn router(state: &AppState, limits: &Limits, metrics: HttpMetrics, probes: Router) -> Router {
+    let short = |routes: Router<AppState>| limits.apply(routes, Duration::ZERO);
+    let tenant = Router::new()
+        .merge(short(search::router()))
+        .merge(short(jobs::router()))
+        .merge(limits.apply(jobs::lease_router(), jobs::MAX_WAIT))
+        // On the routes only: whatever is merged above cannot be reached without a Scope.
+        .route_layer(middleware::from_fn_with_state(state.clone(), auth::require_scope));
+    Router::new()
+        .merge(tenant)
+        .merge(short(admin::router()))
+        .method_not_allowed_fallback(async || {
+            ApiError::new(Code::MethodNotAllowed, "this route does not have this method")
+        })
+        .fallback(async || ApiError::not_found("there is no such route"))
+        .with_state(state.clone())
+        .layer(DefaultBodyLimit::max(limits.body_bytes))
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(middleware::from_fn_with_state(metrics, observe::observe))
+        .merge(probes)
+}
+
+fn panicked(panic: Box<dyn std::any::Any + Send>) -> axum::response::Response {
+    let text = panic
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("without a text");
+    ApiError::internal(format!("a handler panicked: {text}")).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::{body::Body, http::Request, routing::get};
+    use tower::ServiceExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_is_a_problem_document_and_keeps_its_text() {
+        let router: Router = Router::new()
+            .route("/", get(async || -> &'static str { panic!("secret") }))
+            .layer(CatchPanicLayer::custom(panicked));
+        let response = router.oneshot(Request::new(Body::empty())).await.unwrap();
+        assert_eq!(response.status(), 500);
+        let body = axum::body::to_bytes(response.into_body(), 4096).await.unwrap();
+        let text = String::from_utf8_lossy(&body);
+        assert!(text.contains("\"internal\"") && !text.contains("secret"), "{text}");
+    }
+}

@@ -1,0 +1,140 @@
+//! Gives each request its id, and says afterwards what became of it: to the log, to the metrics, to the caller's headers.
+//! Neither tokens nor bodies nor queries are logged.
+
+use std::{net::SocketAddr, sync::Arc, time::Instant};
+
+use axum::{
+    extract::{ConnectInfo, MatchedPath, Request, State},
+    http::{HeaderName, HeaderValue, header},
+    middleware::Next,
+    response::Response,
+};
+use prometheus::{HistogramOpts, HistogramVec, Registry};
+use tracing::{Instrument, field};
+use uuid::Uuid;
+
+use crate::auth::RequestInfo;
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const MAX_REQUEST_ID: usize = 128;
+/// The route of requests that meet none: their paths are the caller's and would make labels without end.
+const NO_ROUTE: &str = "none";
+
+/// How long requests took, by route, method and class of status.
+#[derive(Debug, Clone)]
+pub struct HttpMetrics {
+    duration: HistogramVec,
+}
+
+impl HttpMetrics {
+    /// Registers the metrics.
+    ///
+    /// # Errors
+    /// When they are registered already.
+    pub fn register(registry: &Registry) -> prometheus::Result<Self> {
+        let options = HistogramOpts::new(
+            "tenantry_http_request_duration_seconds",
+            "Time from the head of a request to the head of its answer",
+        )
+        .buckets(vec![0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 30.0]);
+        let duration = HistogramVec::new(options, &["route", "method", "status"])?;
+        registry.register(Box::new(duration.clone()))?;
+        Ok(Self { duration })
+    }
+}
+
+pub(super) async fn observe(
+    State(metrics): State<HttpMetrics>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let start = Instant::now();
+    let id = request_id(&request);
+    let client = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip().to_string());
+    let matched = request.extensions().get::<MatchedPath>().cloned();
+    let route = matched.as_ref().map_or(NO_ROUTE, MatchedPath::as_str);
+    let method = known_method(request.method());
+    request.extensions_mut().insert(RequestInfo { id: Arc::clone(&id), client: client.map(Into::into) });
+    let span = tracing::info_span!("request", id = &*id, method, route, tenant = field::Empty);
+
+    let mut response = next.run(request).instrument(span.clone()).await;
+
+    let elapsed = start.elapsed();
+    let status = response.status();
+    metrics
+        .duration
+        .with_label_values(&[route, method, class(status.as_u16())])
+        .observe(elapsed.as_secs_f64());
+    span.in_scope(|| {
+        tracing::info!(target: "access", status = status.as_u16(), micros = elapsed.as_micros() as u64);
+    });
+    let headers = response.headers_mut();
+    if let Ok(id) = HeaderValue::from_str(&id) {
+        headers.insert(REQUEST_ID, id);
+    }
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(
+        header::CONTENT_SECURITY_POLICY,
+        HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'"),
+    );
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    // A tenant's documents must not stay in a shared cache.
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    response
+}
+
+/// The caller's id, if it is fit for logs, else a new one.
+fn request_id(request: &Request) -> Arc<str> {
+    let given = request.headers().get(&REQUEST_ID).and_then(|value| value.to_str().ok());
+    let fit = given.filter(|id| {
+        (1..=MAX_REQUEST_ID).contains(&id.len())
+            && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'))
+    });
+    match fit {
+        Some(id) => id.into(),
+        None => Uuid::now_v7().to_string().into(),
+    }
+}
+
+/// A method may be any word; only known ones become labels.
+fn known_method(method: &axum::http::Method) -> &'static str {
+    match method.as_str() {
+        "GET" => "GET",
+        "HEAD" => "HEAD",
+        "POST" => "POST",
+        "PUT" => "PUT",
+        "PATCH" => "PATCH",
+        "DELETE" => "DELETE",
+        "OPTIONS" => "OPTIONS",
+        _ => "other",
+    }
+}
+
+const fn class(status: u16) -> &'static str {
+    match status {
+        100..=199 => "1xx",
+        200..=299 => "2xx",
+        300..=399 => "3xx",
+        400..=499 => "4xx",
+        _ => "5xx",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+
+    use super::*;
+
+    #[test]
+    fn a_request_id_is_taken_over_only_when_it_is_fit_for_logs() {
+        let of = |id: &str| {
+            let request = Request::builder().header("x-request-id", id).body(Body::empty()).unwrap();
+            request_id(&request).to_string()
+        };
+        assert_eq!(of("abc-1.2_3"), "abc-1.2_3");
+        for unfit in ["", "a b", "{\"a\":1}", &"x".repeat(129)] {
+            assert!(Uuid::parse_str(&of(unfit)).is_ok(), "{unfit}");
+        }
+    }
+}
