@@ -8,7 +8,7 @@ use kube::{
 };
 use secrecy::ExposeSecret;
 use sqlx::{
-    PgPool,
+    ConnectOptions as _, PgPool,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 use tenantry_config::settings;
@@ -84,12 +84,17 @@ pub fn database(options: &PgConnectOptions) -> PgPool {
         ("lock_timeout", "5s"),
         ("idle_in_transaction_session_timeout", "5s"),
         ("search_path", "pg_catalog"),
+        // Compiling the look at a tenant takes far longer than the look.
+        ("jit", "off"),
     ];
+    // Statements that make logins hold verifiers, and sqlx would log a slow one.
+    let options =
+        options.clone().application_name("tenantry-operator").options(limits).disable_statement_logging();
     PgPoolOptions::new()
         .max_connections(8)
         .acquire_timeout(CONNECT_LIMIT)
         .max_lifetime(Duration::from_secs(1800))
-        .connect_lazy_with(options.clone().application_name("tenantry-operator").options(limits))
+        .connect_lazy_with(options)
 }
 
 /// Migrates schema `tenantry`, over a connection whose `search_path` is that schema: the migrator keeps its table there.

@@ -4,7 +4,7 @@
 //! served. A crash between the two leaves empty streams under derived names; the next pass or the cleanup meets them. A
 //! backend that is down does not hold up the others.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tenantry_crds::{
     conditions::ConditionType,
@@ -106,6 +106,7 @@ async fn provision(
     if changes.is_empty() {
         return Ok(changes);
     }
+    let started = Instant::now();
     ctx.backends.provisioners.apply(shard, tenant, epoch, &changes).await?;
     logins.bound(tenant.uid).await;
     tracing::info!(
@@ -113,6 +114,7 @@ async fn provision(
         roles = changes.roles.len(),
         objects = changes.objects.len(),
         rows = changes.rows.len(),
+        took = ?started.elapsed(),
         "changed"
     );
     Ok(changes)

@@ -10,6 +10,8 @@
 mod cleanup;
 mod converge;
 mod desired;
+#[cfg(test)]
+pub mod fixtures;
 mod plan;
 mod search;
 mod status;
@@ -58,6 +60,17 @@ impl Kind for Tenant {
     async fn cleanup(&self, ctx: &Context, pass: &mut Pass<TenantStatus>) -> Result<Cleanup, Error> {
         cleanup::cleanup(self, ctx, pass).await
     }
+}
+
+/// For the goldens of what the plan becomes in SQL.
+#[cfg(test)]
+pub fn new_tenant_changes(
+    desired: &desired::Desired,
+    observed: &crate::backend::postgres::observe::Observed,
+) -> crate::backend::postgres::change::Changes {
+    let indexes = desired.searches.iter().map(|search| search.index.to_string()).collect();
+    let around = plan::Around { streams_in_place: true, absent_indexes: indexes };
+    plan::plan(desired, observed, fixtures::SHARD, &around).unwrap()
 }
 
 /// Whose names and uid the object stands for.

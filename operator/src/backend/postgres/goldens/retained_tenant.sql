@@ -1,0 +1,11 @@
+SELECT tenantry.fence(3);
+REVOKE "tenant_acme" FROM "tenantry_shard_02";
+COMMENT ON ROLE "tenant_acme_owner" IS 'tenantry.dev/tenant 00000000-0000-0000-0000-000000000007 retained';
+COMMENT ON ROLE "tenant_acme" IS 'tenantry.dev/tenant 00000000-0000-0000-0000-000000000007 retained';
+SET LOCAL ROLE "tenant_acme_owner";
+COMMENT ON SCHEMA "tenant_acme" IS 'tenantry.dev/tenant 00000000-0000-0000-0000-000000000007 retained';
+RESET ROLE;
+UPDATE tenantry.tenant SET state = 'Retained' WHERE name = 'acme';
+UPDATE tenantry.tenant SET ready = false, deleted_at = now() WHERE name = 'acme';
+DELETE FROM tenantry.tenant_host WHERE tenant = 'acme';
+UPDATE tenantry.tenant SET revision = revision + 1 WHERE name = 'acme';
