@@ -38,6 +38,7 @@ const OPERATOR: &[&str] = &[
     "tenantry.dev searchindexes list",
     "tenantry.dev searchindexes watch",
     "tenantry.dev searchindexes/status patch",
+    "tenantry.dev tenants get",
     "tenantry.dev tenants list",
     "tenantry.dev tenants patch",
     "tenantry.dev tenants watch",
