@@ -150,6 +150,19 @@ async fn values_that_cannot_work_are_refused() {
 }
 
 #[tokio::test]
+async fn nothing_works_on_search_indexes_without_a_search_engine() {
+    let workers = |objects: &[Value]| {
+        objects.iter().filter(|object| object["metadata"]["name"] == "tenantry-work").count()
+    };
+    assert_eq!(workers(&render(TENANTRY, &[]).await), 0);
+    assert_eq!(
+        workers(&render(TENANTRY, EVERYTHING).await),
+        3,
+        "Deployment, PodDisruptionBudget, NetworkPolicy"
+    );
+}
+
+#[tokio::test]
 async fn the_bootstrap_job_is_there_only_with_an_administrator_s_secret() {
     let has_job = |objects: &[Value]| objects.iter().any(|object| object["kind"] == "Job");
     assert!(!has_job(&render(TENANTRY, &[]).await));
