@@ -6,6 +6,7 @@ use kube::{Client, ResourceExt, runtime::reflector::Store};
 use sqlx::PgPool;
 use tenantry_config::settings;
 use tenantry_crds::v1alpha1::{App, SearchIndex, Tenant};
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     backend::Backends, catalog::Catalog, driver::Lane, events::Events, leader::Leadership, metrics::Metrics,
@@ -70,15 +71,19 @@ pub struct Stores {
     pub apps: Store<App>,
     /// SearchIndexes.
     pub search_indexes: Store<SearchIndex>,
+    /// One for each store, cancelled once it is complete.
+    pub filled: [CancellationToken; 3],
 }
 
 impl Stores {
     /// Waits until every cache has had its first list. A pass that sees half of the Apps would call the other half missing.
+    ///
+    /// Not by `Store::wait_until_ready`: of several who wait there, only the last to ask is woken (kube 5.0, `DelayedInit`),
+    /// and the `Controller` itself is one of them.
     pub async fn complete(&self) {
-        // An error means that the watch has ended, which ends the process.
-        let _ended = self.apps.wait_until_ready().await;
-        let _ended = self.search_indexes.wait_until_ready().await;
-        let _ended = self.tenants.wait_until_ready().await;
+        for filled in &self.filled {
+            filled.cancelled().await;
+        }
     }
 }
 

@@ -35,6 +35,7 @@ impl Controllers {
             tenants: tenants.store.clone(),
             apps: apps.store.clone(),
             search_indexes: search_indexes.store.clone(),
+            filled: [tenants.filled.clone(), apps.filled.clone(), search_indexes.filled.clone()],
         };
         let lanes = Lanes { tenants: tenant_lane, apps: app_lane, search_indexes: search_index_lane };
         (Self { tenants, apps, search_indexes }, stores, lanes)
@@ -67,5 +68,6 @@ impl Controllers {
 fn source<K: Kind>(client: &Client, concurrency: u16) -> (Source<K>, Lane<K>) {
     let (store, writer) = reflector::store();
     let (lane, wakes) = Lane::new();
-    (Source { client: client.clone(), store, writer, wakes, concurrency }, lane)
+    let filled = CancellationToken::new();
+    (Source { client: client.clone(), store, writer, filled, wakes, concurrency }, lane)
 }

@@ -20,7 +20,7 @@ pub enum Error {
     #[error("migrating the platform schema")]
     Migration(#[source] sqlx::migrate::MigrateError),
     /// A Redis command, or a connection.
-    #[error("{doing}: Redis answered with {:?}", source.kind())]
+    #[error("{doing}: {}", redis_brief(source))]
     Redis {
         /// What was attempted.
         doing: &'static str,
@@ -338,6 +338,14 @@ fn database_brief(error: &sqlx::Error) -> String {
         sqlx::Error::Configuration(_) => "the connection settings are wrong".to_owned(),
         sqlx::Error::RowNotFound => "a row is missing".to_owned(),
         _ => "the connection to Postgres failed".to_owned(),
+    }
+}
+
+fn redis_brief(error: &redis::RedisError) -> String {
+    match (error.kind(), error.code()) {
+        (redis::ErrorKind::Io, _) => "Redis does not answer".to_owned(),
+        (_, Some(code)) => format!("Redis answered {code}"),
+        (kind, None) => format!("Redis failed with {kind:?}"),
     }
 }
 

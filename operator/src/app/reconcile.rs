@@ -129,5 +129,6 @@ pub(super) fn dependents(mut names: Vec<String>) -> String {
     let count = names.len();
     names.truncate(SAMPLE);
     let more = if count > SAMPLE { ", ..." } else { "" };
-    format!("{count} tenants use the app: {}{more}; take it out of their spec.apps first", names.join(", "))
+    let who = if count == 1 { "1 tenant uses".to_owned() } else { format!("{count} tenants use") };
+    format!("{who} the app: {}{more}; take it out of spec.apps there first", names.join(", "))
 }

@@ -28,6 +28,8 @@ pub struct Source<K: Kind> {
     pub store: Store<K>,
     /// Its only writer.
     pub writer: Writer<K>,
+    /// Cancelled once the cache is complete.
+    pub filled: CancellationToken,
     /// The requests that `Lane::wake` makes.
     pub wakes: UnboundedReceiver<ObjectRef<K>>,
     /// Passes at the same time, over different objects.
@@ -43,8 +45,9 @@ impl<K: Kind> Source<K> {
         on_change: impl FnMut(Change<K>) + Send + 'static,
         shutdown: CancellationToken,
     ) {
-        let Self { client, store, writer, wakes, concurrency } = self;
-        let objects = watch(Api::all(client), store.clone(), writer, forgetting(ctx.clone(), on_change));
+        let Self { client, store, writer, filled, wakes, concurrency } = self;
+        let objects =
+            watch(Api::all(client), store.clone(), writer, filled, forgetting(ctx.clone(), on_change));
         // 0 would mean no bound at all.
         let config = controller::Config::default().concurrency(concurrency.max(1));
         Controller::for_stream(objects, store)

@@ -129,7 +129,9 @@ async fn report<K: Kind>(
     }
     ctx.leadership.check()?;
     let after = K::conditions(&status);
+    // What comes by itself is no failure: an App and its tenants are often applied together.
     if let Err(error) = end
+        && !matches!(error, Error::Waiting { .. })
         && ready(old).map(|c| &c.reason) != ready(after).map(|c| &c.reason)
     {
         ctx.events.failed(&**object, error);

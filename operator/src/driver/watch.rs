@@ -12,6 +12,7 @@ use kube::{
     },
 };
 use serde::de::DeserializeOwned;
+use tokio_util::sync::CancellationToken;
 
 /// An object before and after; one of the two is missing when it was created or is gone.
 #[derive(Debug, Clone)]
@@ -22,12 +23,13 @@ pub struct Change<K> {
     pub after: Option<Arc<K>>,
 }
 
-/// The objects that ask for a pass. `on_change` runs after the store has the change; it also hears of what vanished while the
+/// The objects that ask for a pass. `filled` is cancelled once `store` had its first list. `on_change` runs after the store has the change; it also hears of what vanished while the
 /// watch was down, which is no event of its own.
 pub(super) fn watch<K>(
     api: Api<K>,
     store: Store<K>,
     mut writer: Writer<K>,
+    filled: CancellationToken,
     mut on_change: impl FnMut(Change<K>) + Send + 'static,
 ) -> impl Stream<Item = watcher::Result<K>> + Send + 'static
 where
@@ -44,6 +46,9 @@ where
         .modify(|object| object.meta_mut().managed_fields = None)
         .map_ok(move |event| {
             apply(&store, &mut writer, &event, &mut on_change);
+            if matches!(event, watcher::Event::InitDone) {
+                filled.cancel();
+            }
             event
         })
         .touched_objects()
