@@ -1,0 +1,12 @@
+//! Tenants from outside: manifests go in, and what is in Postgres, Redis, the search engine and the status comes out.
+//!
+//! All tests share one operator on one stack, so each takes apps and tenants of its own.
+#![allow(clippy::unwrap_used, reason = "helpers of a test")]
+
+mod backends;
+mod conflicts;
+mod evolution;
+mod lifecycle;
+mod operated;
+mod outage;
+mod search;

@@ -1,0 +1,169 @@
+//! A cluster with an operator, and the manifests of the tests.
+
+use std::time::Duration;
+
+use kube::api::{Api, DeleteParams, Patch, PatchParams};
+use kube::{Client, Resource};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::{Value, json};
+use tenantry_crds::v1alpha1::{App, SearchIndex, Tenant};
+use tenantry_e2e::rig::program::{Program, ProgramOptions, bootstrap};
+use tenantry_e2e::rig::{Endpoints, Stack, eventually};
+use tokio::sync::OnceCell;
+
+/// Far longer than anything here takes.
+pub const LIMIT: Duration = Duration::from_secs(30);
+
+static OPERATOR: OnceCell<Option<Program>> = OnceCell::const_new();
+
+/// A cluster in which the operator runs.
+pub struct Cluster {
+    pub endpoints: Endpoints,
+    client: Client,
+}
+
+impl Cluster {
+    /// The one that all tests share.
+    pub async fn shared() -> Self {
+        let stack = Stack::shared().await.unwrap();
+        OPERATOR
+            .get_or_init(|| async {
+                let runs_already = stack.endpoints().operator_metrics_url.is_some();
+                if runs_already { None } else { Some(operate(stack).await) }
+            })
+            .await;
+        Self::of(stack.endpoints()).await
+    }
+
+    pub async fn of(endpoints: &Endpoints) -> Self {
+        Self { endpoints: endpoints.clone(), client: endpoints.kube_client().await.unwrap() }
+    }
+
+    pub async fn apply<K>(&self, manifest: Value) -> K
+    where
+        K: Resource<DynamicType = (), Scope = kube::core::ClusterResourceScope>
+            + Clone
+            + Serialize
+            + DeserializeOwned
+            + std::fmt::Debug,
+    {
+        let name = manifest["metadata"]["name"].as_str().unwrap().to_owned();
+        let api: Api<K> = Api::all(self.client.clone());
+        api.patch(&name, &PatchParams::apply("test").force(), &Patch::Apply(manifest)).await.unwrap()
+    }
+
+    pub async fn app(&self, name: &str, spec: Value) -> App {
+        self.apply(object("App", name, spec)).await
+    }
+
+    pub async fn tenant(&self, name: &str, spec: Value) -> Tenant {
+        self.apply(object("Tenant", name, spec)).await
+    }
+
+    pub async fn search_index(&self, name: &str, spec: Value) -> SearchIndex {
+        self.apply(object("SearchIndex", name, spec)).await
+    }
+
+    pub async fn delete<K>(&self, name: &str)
+    where
+        K: Resource<DynamicType = (), Scope = kube::core::ClusterResourceScope>
+            + Clone
+            + DeserializeOwned
+            + std::fmt::Debug,
+    {
+        let api: Api<K> = Api::all(self.client.clone());
+        api.delete(name, &DeleteParams::default()).await.unwrap();
+        eventually(&format!("{name} is gone"), LIMIT, || async {
+            match api.get_opt(name).await.map_err(|error| error.to_string())? {
+                None => Ok(()),
+                Some(_) => Err("still there".to_owned()),
+            }
+        })
+        .await
+        .unwrap();
+    }
+
+    /// Asks for a pass now.
+    pub async fn nudge(&self, tenant: &str) {
+        let api: Api<Tenant> = Api::all(self.client.clone());
+        let at = format!("{:?}", std::time::SystemTime::now());
+        let patch = json!({"metadata": {"annotations": {"tenantry.dev/reconcile-at": at}}});
+        api.patch(tenant, &PatchParams::default(), &Patch::Merge(patch)).await.unwrap();
+    }
+
+    /// Waits until the tenant's condition is so at its newest generation; the tenant as it is then.
+    pub async fn until(&self, tenant: &str, condition: &str, status: &str, reason: &str) -> Tenant {
+        let api: Api<Tenant> = Api::all(self.client.clone());
+        eventually(&format!("{tenant} {condition}={status} {reason}"), LIMIT, || async {
+            let tenant = api.get(tenant).await.map_err(|error| error.to_string())?;
+            let found = condition_of(&tenant, condition);
+            match &found {
+                Some((s, r, _)) if s == status && r == reason && is_current(&tenant) => Ok(tenant),
+                _ => Err(format!("{:?}", tenant.status)),
+            }
+        })
+        .await
+        .unwrap()
+    }
+
+    pub async fn until_ready(&self, tenant: &str) -> Tenant {
+        self.until(tenant, "Ready", "True", "Succeeded").await
+    }
+}
+
+pub async fn operate(stack: &Stack) -> Program {
+    let (endpoints, options) = (stack.endpoints(), ProgramOptions::default());
+    endpoints.apply_crds().await.unwrap();
+    bootstrap(endpoints, &options).await.unwrap();
+    Program::operator(endpoints, &options).await.unwrap()
+}
+
+/// Status, reason and message.
+pub fn condition_of(tenant: &Tenant, kind: &str) -> Option<(String, String, String)> {
+    let conditions = &tenant.status.as_ref()?.conditions;
+    let found = conditions.iter().find(|condition| condition.type_ == kind)?;
+    Some((found.status.clone(), found.reason.clone(), found.message.clone()))
+}
+
+fn is_current(tenant: &Tenant) -> bool {
+    tenant.status.as_ref().is_some_and(|status| status.observed_generation == tenant.metadata.generation)
+}
+
+fn object(kind: &str, name: &str, spec: Value) -> Value {
+    json!({"apiVersion": "tenantry.dev/v1alpha1", "kind": kind, "metadata": {"name": name}, "spec": spec})
+}
+
+/// Customers and their orders; `version` and the fields of a customer are the test's.
+pub fn shop(version: &str, customer: Value) -> Value {
+    json!({
+        "version": version,
+        "docTypes": [
+            {"name": "customer", "fields": customer,
+             "permissions": [{"role": "owner", "allow": ["Read"], "match": {"region": "north"}}]},
+            {"name": "order", "naming": {"strategy": "Series", "pattern": "SO-.#####"},
+             "fields": [{"name": "customer", "type": "Reference", "to": "customer", "required": true}]},
+        ],
+        "queues": [{"name": "default", "class": "Fast"}],
+    })
+}
+
+pub fn customer() -> Value {
+    json!([
+        {"name": "name", "type": "String", "required": true},
+        {"name": "email", "type": "Email", "unique": true},
+        {"name": "region", "type": "String", "index": true},
+        {"name": "status", "type": "Enum", "values": ["lead", "active"], "default": "lead"},
+        {"name": "credit", "type": "Decimal", "precision": 18, "scale": 2},
+    ])
+}
+
+pub fn search_of(app: &str) -> Value {
+    json!({
+        "app": app, "docType": "customer", "engine": "Meilisearch",
+        "searchable": ["name", "email"], "filterable": ["status"], "sortable": ["created_at"],
+    })
+}
+
+pub fn uses(app: &str, policy: &str) -> Value {
+    json!({"apps": [{"name": app}], "deletionPolicy": policy})
+}
