@@ -75,6 +75,7 @@ async fn the_programs_work_with_the_rights_and_settings_of_the_chart() {
     assert_eq!(rights(&client, NAMESPACE).await, union(OPERATOR, OPERATOR_LEADS));
     assert_eq!(rights(&client, "default").await, union(OPERATOR, OPERATOR_TELLS));
     let options = rendered(&admin, "tenantry-operator", &account, Settings::operator).await;
+    let before = refusals(endpoints).await;
     bootstrap(endpoints, &ProgramOptions::default()).await.unwrap();
     let operator = Program::operator(endpoints, &options).await.unwrap();
 
@@ -99,11 +100,10 @@ async fn the_programs_work_with_the_rights_and_settings_of_the_chart() {
     let holder =
         ["get", "lease", "tenantry-operator", "-n", NAMESPACE, "-o", "jsonpath={.spec.holderIdentity}"];
     assert_eq!(endpoints.kubectl(&holder).await.unwrap(), "", "a stopped operator releases its Lease");
-    assert_eq!(
-        forbidden(endpoints).await,
-        Vec::<String>::new(),
-        "nobody asked for what the charts do not allow"
-    );
+    assert_eq!(refusals(endpoints).await, before, "nobody asked for what the charts do not allow");
+    let secrets =
+        as_account(&stack, NAMESPACE, "tenantry-operator").await.kubectl(&["get", "secrets", "-A"]).await;
+    assert!(secrets.is_err() && refusals(endpoints).await > before, "a refusal is seen here");
 }
 
 /// Both charts with helm, and the Secrets that they refer to.
@@ -315,12 +315,14 @@ async fn admin_routes(stack: &Stack, url: &str) {
     endpoints.kubectl(&["wait", "tenant/charts-admin", "--for=delete", "--timeout=60s"]).await.unwrap();
 }
 
-/// The requests that the API server answered with 403, from its own counters.
-async fn forbidden(endpoints: &Endpoints) -> Vec<String> {
+/// The requests that the API server's authorizers let nobody through with, from its own counters. Not
+/// `apiserver_request_total`: a request that is not authorized never gets there.
+async fn refusals(endpoints: &Endpoints) -> u64 {
     let metrics = endpoints.kubectl(&["get", "--raw", "/metrics"]).await.unwrap();
     metrics
         .lines()
-        .filter(|line| line.starts_with("apiserver_request_total{") && line.contains(r#"code="403""#))
-        .map(str::to_owned)
-        .collect()
+        .filter_map(|line| line.strip_prefix("authorization_attempts_total{")?.split_once("} "))
+        .filter(|(labels, _)| !labels.contains(r#"result="allowed""#))
+        .map(|(_, count)| count.parse::<u64>().unwrap())
+        .sum()
 }
