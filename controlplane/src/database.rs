@@ -33,17 +33,25 @@ pub fn address(settings: &ControlPlaneDatabase) -> Result<Address, AddressError>
     Address::parse(settings.url.expose_secret())
 }
 
+/// How to connect as the login `tenantry_controlplane`.
+///
+/// # Errors
+/// When the URL cannot be read.
+pub fn options(settings: &ControlPlaneDatabase, key: &LoginKey) -> Result<PgConnectOptions, sqlx::Error> {
+    let login = LoginName::control_plane();
+    let options: PgConnectOptions = settings.url.expose_secret().parse()?;
+    Ok(options
+        .username(login.as_str())
+        .password(key.password(&login).expose_secret())
+        .application_name("tenantry-controlplane")
+        .options([("statement_timeout", STATEMENT_LIMIT), ("search_path", "pg_catalog")]))
+}
+
 /// Connections of the login `tenantry_controlplane`, opened when they are needed.
 ///
 /// # Errors
 /// When the URL cannot be read.
 pub fn pool(settings: &ControlPlaneDatabase, key: &LoginKey) -> Result<PgPool, sqlx::Error> {
-    let login = LoginName::control_plane();
-    let options: PgConnectOptions = settings.url.expose_secret().parse()?;
-    let options = options
-        .username(login.as_str())
-        .password(key.password(&login).expose_secret())
-        .application_name("tenantry-controlplane")
-        .options([("statement_timeout", STATEMENT_LIMIT), ("search_path", "pg_catalog")]);
-    Ok(PgPoolOptions::new().max_connections(4).acquire_timeout(ACQUIRE_LIMIT).connect_lazy_with(options))
+    let pool = PgPoolOptions::new().max_connections(4).acquire_timeout(ACQUIRE_LIMIT);
+    Ok(pool.connect_lazy_with(options(settings, key)?))
 }

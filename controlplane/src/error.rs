@@ -43,14 +43,14 @@ pub enum Code {
     UnsupportedMediaType,
     /// Fields of the body do not hold.
     ValidationFailed,
-    /// The caller sends too much.
-    TooManyRequests,
     /// The queue has as many jobs as it may have.
     QueueFull,
     /// A fault of ours; the log has the cause under the request's id.
     Internal,
     /// A backend does not answer.
     Unavailable,
+    /// A write was being committed when its connection broke: it may or may not have happened.
+    OutcomeUnknown,
     /// The tenant is suspended.
     TenantSuspended,
     /// The tenant is still being provisioned.
@@ -100,12 +100,10 @@ impl Code {
             Self::ValidationFailed => {
                 ("validation_failed", StatusCode::UNPROCESSABLE_ENTITY, "Validation failed")
             }
-            Self::TooManyRequests => {
-                ("too_many_requests", StatusCode::TOO_MANY_REQUESTS, "Too many requests")
-            }
             Self::QueueFull => ("queue_full", StatusCode::TOO_MANY_REQUESTS, "Queue full"),
             Self::Internal => ("internal", StatusCode::INTERNAL_SERVER_ERROR, "Internal error"),
             Self::Unavailable => ("unavailable", StatusCode::SERVICE_UNAVAILABLE, "Unavailable"),
+            Self::OutcomeUnknown => ("outcome_unknown", StatusCode::SERVICE_UNAVAILABLE, "Outcome unknown"),
             Self::TenantSuspended => {
                 ("tenant_suspended", StatusCode::SERVICE_UNAVAILABLE, "Tenant suspended")
             }
@@ -214,6 +212,7 @@ impl ApiError {
     }
 
     /// The code.
+    #[cfg(test)]
     pub fn code(&self) -> Code {
         self.code
     }

@@ -1,6 +1,7 @@
 //! Program 2: serves tenant traffic from the provisioned state.
 //!
 //! - [`serve`]: the role that answers requests; [`http`] has the routes and their layers
+//! - [`worker`]: the role that brings documents into the search indexes
 //! - [`registry`]: the tenants, in memory; [`auth`]: who calls, and for which tenant
 //! - [`data`], [`search`], [`jobs`], [`admin`]: what is served
 //! - [`postgres`]: tenants' traffic; [`database`]: all that is the same for every tenant
@@ -8,15 +9,7 @@
 mod admin;
 mod auth;
 mod cli;
-mod data {
-    mod model;
-    mod permit;
-    mod render;
-    mod validate;
-
-    pub use model::Catalog;
-    pub use permit::{AllOf, Allowed, Equals, allowed};
-}
+mod data;
 mod database;
 mod error;
 #[cfg(test)]
@@ -30,6 +23,7 @@ mod search;
 mod serve;
 mod start;
 mod state;
+mod worker;
 
 use std::{io::Write, process::ExitCode};
 
@@ -63,7 +57,7 @@ async fn run(cli: Cli) -> Result<(), StartError> {
     telemetry::start(&settings.log)?;
     match cli.command {
         Command::Serve => serve::serve(settings, shutdown::on_signal().map_err(StartError::Signals)?).await,
-        Command::Work => Err(StartError::NoSearch),
+        Command::Work => worker::work(settings, shutdown::on_signal().map_err(StartError::Signals)?).await,
         Command::Token(args) => {
             let token = issue::token(&settings, args).await?;
             writeln!(std::io::stdout(), "{token}").map_err(StartError::Output)

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     admin::Cluster,
     auth::Tokens,
+    data::CursorKey,
     database,
     error::Chain,
     http::{self, HttpMetrics, Limits},
@@ -42,6 +43,7 @@ pub async fn serve(settings: settings::ControlPlane, shutdown: CancellationToken
         registry: registry.clone(),
         tokens,
         database: TenantDatabase::new(database::address(&settings.database)?, key.clone(), tuning),
+        cursors: CursorKey::derive(&settings.database.traffic_key),
         queues: Queues::new(
             &settings.redis,
             &settings.database.traffic_key,

@@ -41,6 +41,4 @@ pub enum StartError {
     NoSuchTenant(String),
     #[error("a role is admin or APP:ROLE, as in crm:sales; {0:?} is neither")]
     Role(String),
-    #[error("search is not configured: the work role has nothing to do without search.url")]
-    NoSearch,
 }

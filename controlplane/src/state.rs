@@ -5,8 +5,8 @@ use std::{ops::Deref, sync::Arc};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    admin::Cluster, auth::Tokens, jobs::Queues, postgres::TenantDatabase, registry::Registry,
-    search::Meilisearch,
+    admin::Cluster, auth::Tokens, data::CursorKey, jobs::Queues, postgres::TenantDatabase,
+    registry::Registry, search::Meilisearch,
 };
 
 /// What handlers share; cheap to clone.
@@ -22,6 +22,8 @@ pub struct Shared {
     pub tokens: Tokens,
     /// Tenants' way into Postgres.
     pub database: TenantDatabase,
+    /// Seals the cursors of lists.
+    pub cursors: CursorKey,
     /// Job queues.
     pub queues: Queues,
     /// The search engine, if there is one.

@@ -14,7 +14,7 @@ use axum::{Router, extract::DefaultBodyLimit, middleware, response::IntoResponse
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::{
-    admin, auth,
+    admin, auth, data,
     error::{ApiError, Code},
     jobs, search,
     state::AppState,
@@ -29,6 +29,7 @@ pub use serve::serve;
 pub fn router(state: &AppState, limits: &Limits, metrics: HttpMetrics, probes: Router) -> Router {
     let short = |routes: Router<AppState>| limits.apply(routes, Duration::ZERO);
     let tenant = Router::new()
+        .merge(short(data::router()))
         .merge(short(search::router()))
         .merge(short(jobs::router()))
         .merge(limits.apply(jobs::lease_router(), jobs::MAX_WAIT))

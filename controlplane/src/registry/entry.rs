@@ -73,11 +73,6 @@ impl InstalledApps {
     pub fn catalog(&self) -> &Catalog {
         &self.catalog
     }
-
-    /// All apps.
-    pub fn iter(&self) -> impl Iterator<Item = &Arc<AppDefinition>> {
-        self.definitions.values()
-    }
 }
 
 /// How a document type of a tenant is searched.

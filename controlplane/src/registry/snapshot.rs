@@ -46,11 +46,6 @@ impl Snapshot {
         self.by_role.get(role)
     }
 
-    /// All tenants.
-    pub fn tenants(&self) -> impl ExactSizeIterator<Item = &Arc<TenantEntry>> {
-        self.by_name.values()
-    }
-
     /// Puts `tenant` in the place of the one with its name.
     pub(super) fn insert(&mut self, tenant: TenantEntry) {
         self.remove(tenant.name.as_str());

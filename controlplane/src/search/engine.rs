@@ -6,6 +6,7 @@ use reqwest::{Client, Method, RequestBuilder};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 use tenantry_config::settings;
+use tenantry_crds::names::IndexUid;
 
 const CONNECT_LIMIT: Duration = Duration::from_secs(2);
 const SEARCH_LIMIT: Duration = Duration::from_secs(5);
@@ -103,12 +104,27 @@ impl Meilisearch {
         })
     }
 
+    /// Whether there is an index with this uid.
+    ///
+    /// # Errors
+    /// When the engine does not answer.
+    pub async fn has(&self, index: &str) -> Result<bool, Fault> {
+        match read(self.request(Method::GET, &["indexes", index]).timeout(SEARCH_LIMIT)).await {
+            Ok(_) => Ok(true),
+            Err(fault) if fault.is_missing_index() => Ok(false),
+            Err(fault) => Err(fault),
+        }
+    }
+
     /// Puts documents in the place of those with their keys; the task that does it.
     ///
     /// # Errors
     /// When the engine does not take the request.
-    pub async fn put(&self, index: &str, documents: &[Value]) -> Result<u64, Fault> {
-        task(read(self.request(Method::POST, &["indexes", index, "documents"]).json(documents)).await?)
+    pub async fn put(&self, index: &str, documents: &[&Value]) -> Result<u64, Fault> {
+        // The engine makes an index that it does not have; at least with the key that all of ours have.
+        let key = [("primaryKey", IndexUid::PRIMARY_KEY)];
+        let request = self.request(Method::POST, &["indexes", index, "documents"]).query(&key);
+        task(read(request.json(documents)).await?)
     }
 
     /// Removes the documents with these keys; the task that does it.

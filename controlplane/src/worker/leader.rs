@@ -1,0 +1,279 @@
+//! The session that may work, and what it does in a turn.
+
+use std::{
+    collections::{HashMap, HashSet},
+    convert::Infallible,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use sqlx::postgres::PgConnectOptions;
+use tenantry_config::settings;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    backfill::{Filler, Unfilled},
+    hold::Holds,
+    index::{self, Failure},
+    metrics::{Event, WorkMetrics},
+    outbox::{Cursor, EventRow, Lost, Outbox, Target},
+    plan::{self, EventId, Fate},
+};
+use crate::{
+    data::CursorKey,
+    error::Chain,
+    postgres::TenantDatabase,
+    registry::{Registry, TenantEntry},
+    search::Meilisearch,
+};
+
+/// Between two tries of a process that is not the one that works.
+const STAND_BY: Duration = Duration::from_secs(1);
+/// Between two looks for indexes that were never filled.
+const LOOK_FOR_NEW: Duration = Duration::from_secs(1);
+/// Indexes that are filled at once.
+const FILLS: usize = 2;
+
+/// The worker.
+pub(super) struct Worker {
+    pub registry: Registry,
+    pub connect: PgConnectOptions,
+    pub database: Arc<TenantDatabase>,
+    pub cursors: CursorKey,
+    pub engine: Option<Meilisearch>,
+    pub settings: settings::Worker,
+    pub metrics: WorkMetrics,
+}
+
+/// A time in which this process is the one that works.
+struct Term<'a> {
+    worker: &'a Worker,
+    outbox: Outbox,
+    cursor: Cursor,
+    holds: Holds,
+    fills: JoinSet<(Target, Result<usize, Unfilled>)>,
+    filling: HashSet<Target>,
+    looked: Option<Instant>,
+}
+
+impl Worker {
+    /// Works whenever no other process does, until `shutdown`.
+    pub(super) async fn run(&self, shutdown: CancellationToken) {
+        while !shutdown.is_cancelled() {
+            tokio::select! {
+                // What is cut off here is done again: events are removed when the engine has them.
+                () = shutdown.cancelled() => return,
+                ended = self.term() => {
+                    if let Err(lost) = ended {
+                        tracing::warn!(cause = %Chain(&lost), "the worker pauses");
+                    }
+                }
+            }
+            self.metrics.leader.set(0.0);
+            tokio::time::sleep(STAND_BY.mul_f64(rand::random_range(0.5..1.5))).await;
+        }
+    }
+
+    /// Ends at once when another process works.
+    async fn term(&self) -> Result<(), Lost> {
+        self.registry.is_read().await;
+        let Some(outbox) = Outbox::take(&self.connect).await? else { return Ok(()) };
+        tracing::info!("draining the outbox");
+        self.metrics.leader.set(1.0);
+        let mut term = Term {
+            worker: self,
+            outbox,
+            cursor: Cursor::default(),
+            holds: Holds::default(),
+            fills: JoinSet::new(),
+            filling: HashSet::new(),
+            looked: None,
+        };
+        match term.work().await? {}
+    }
+}
+
+impl Term<'_> {
+    async fn work(&mut self) -> Result<Infallible, Lost> {
+        let poll = Duration::from_millis(self.worker.settings.poll_milliseconds.max(10));
+        loop {
+            self.take_fills().await?;
+            self.start_fills().await?;
+            let now = Instant::now();
+            self.holds.sweep(now);
+            let held = self.holds.waiting(now);
+            let limit = i64::from(self.worker.settings.batch.max(1));
+            let events = self.outbox.batch(&mut self.cursor, &held, limit).await?;
+            let oldest = events.iter().map(|event| event.age).fold(0.0, f64::max);
+            self.worker.metrics.lag.set(oldest);
+            if events.is_empty() {
+                tokio::time::sleep(poll).await;
+                continue;
+            }
+            let _timer = self.worker.metrics.batch.start_timer();
+            self.worker.metrics.size.observe(events.len() as f64);
+            self.turn(events).await?;
+        }
+    }
+
+    async fn turn(&mut self, events: Vec<EventRow>) -> Result<(), Lost> {
+        let snapshot = Arc::clone(&self.worker.registry.snapshot());
+        let groups = plan::groups(events, &snapshot, self.worker.engine.is_some());
+        let targets: Vec<&Target> = groups
+            .iter()
+            .filter_map(|group| match &group.fate {
+                Fate::Index(target) => Some(target),
+                Fate::Unwanted | Fate::Wait => None,
+            })
+            .collect();
+        let filled: HashSet<Target> = match targets.as_slice() {
+            [] => HashSet::new(),
+            targets => self.outbox.backfilled(targets).await?.into_iter().collect(),
+        };
+        let (mut done, mut open, mut submitted) = (Vec::new(), Vec::new(), Vec::new());
+        let mut engine_is_up = true;
+        for group in groups {
+            let ids = || group.events.iter().map(|event| (event.role.clone(), event.id));
+            let (target, engine) = match (&group.fate, &self.worker.engine) {
+                (Fate::Unwanted, _) => {
+                    self.worker.metrics.count(Event::Unwanted, group.events.len());
+                    done.extend(ids());
+                    continue;
+                }
+                (Fate::Index(target), Some(engine)) if filled.contains(target) && engine_is_up => {
+                    (target.clone(), engine)
+                }
+                _ => {
+                    self.worker.metrics.count(Event::Held, group.events.len());
+                    self.holds.pause(&group.key, Instant::now());
+                    continue;
+                }
+            };
+            let Some(doc_type) =
+                snapshot.by_name(&target.tenant).and_then(|tenant| tenant.apps.get(&target.app)).and_then(
+                    |app| app.doc_types.iter().find(|doc_type| doc_type.name.as_str() == target.doc_type),
+                )
+            else {
+                self.holds.pause(&group.key, Instant::now());
+                continue;
+            };
+            let change = plan::coalesce(group.events, doc_type);
+            self.park(&target, &change.unfit, &mut done);
+            match index::submit(engine, &target.index_uid, change).await {
+                Ok(asked) => {
+                    submitted.push(asked);
+                    open.push((group.key, target));
+                }
+                Err(failure) => {
+                    engine_is_up &= matches!(failure, Failure::Missing);
+                    self.failed(&group.key, &target, &failure).await?;
+                }
+            }
+        }
+        if let Some(engine) = &self.worker.engine {
+            let applied = index::settle(engine, submitted).await;
+            for ((key, target), applied) in open.into_iter().zip(applied) {
+                self.worker.metrics.count(Event::Indexed, applied.done.len());
+                done.extend(applied.done);
+                self.park(&target, &applied.parked, &mut done);
+                match applied.failure {
+                    None => self.holds.release(&key),
+                    Some(failure) => self.failed(&key, &target, &failure).await?,
+                }
+            }
+        }
+        self.outbox.remove(&done).await
+    }
+
+    fn park(&self, target: &Target, events: &[EventId], done: &mut Vec<EventId>) {
+        if !events.is_empty() {
+            tracing::error!(
+                tenant = target.tenant,
+                index = target.index_uid,
+                events = events.len(),
+                "documents cannot be indexed"
+            );
+            self.worker.metrics.count(Event::Parked, events.len());
+            done.extend_from_slice(events);
+        }
+    }
+
+    async fn failed(&mut self, key: &str, target: &Target, failure: &Failure) -> Result<(), Lost> {
+        tracing::warn!(tenant = target.tenant, index = target.index_uid, cause = %Chain(failure), "index waits");
+        self.holds.hold(key, Instant::now());
+        if matches!(failure, Failure::Missing) {
+            // When the operator has made it again, it is empty.
+            self.outbox.forget(target).await?;
+        }
+        Ok(())
+    }
+
+    async fn take_fills(&mut self) -> Result<(), Lost> {
+        while let Some(ended) = self.fills.try_join_next() {
+            let Ok((target, result)) = ended else {
+                // A panic is in the log already. The look for new indexes comes upon it again.
+                self.filling.clear();
+                continue;
+            };
+            match result {
+                Ok(documents) => {
+                    self.outbox.finish(&target).await?;
+                    tracing::info!(
+                        tenant = target.tenant,
+                        index = target.index_uid,
+                        documents,
+                        "index filled"
+                    );
+                }
+                Err(error) => {
+                    tracing::warn!(tenant = target.tenant, index = target.index_uid, cause = %Chain(&error), "index not filled");
+                }
+            }
+            self.filling.remove(&target);
+        }
+        Ok(())
+    }
+
+    async fn start_fills(&mut self) -> Result<(), Lost> {
+        let Some(engine) = &self.worker.engine else { return Ok(()) };
+        if self.fills.len() >= FILLS || self.looked.is_some_and(|looked| looked.elapsed() < LOOK_FOR_NEW) {
+            return Ok(());
+        }
+        self.looked = Some(Instant::now());
+        let wanting = self.outbox.wanting().await?;
+        let snapshot = Arc::clone(&self.worker.registry.snapshot());
+        for target in wanting {
+            if self.fills.len() >= FILLS {
+                // More wait: go on as soon as one is done.
+                self.looked = None;
+                return Ok(());
+            }
+            // From a snapshot that has the index on, its events are kept; those before are covered by what is read now.
+            let tenant = snapshot.by_name(&target.tenant).filter(|tenant| is_live(tenant, &target));
+            let (Some(tenant), false) = (tenant.cloned(), self.filling.contains(&target)) else { continue };
+            let filler = Filler {
+                engine: engine.clone(),
+                database: Arc::clone(&self.worker.database),
+                cursors: self.worker.cursors.clone(),
+            };
+            self.filling.insert(target.clone());
+            self.fills.spawn(async move {
+                let result = filler.fill(tenant, &target).await;
+                (target, result)
+            });
+        }
+        Ok(())
+    }
+}
+
+fn is_live(tenant: &TenantEntry, target: &Target) -> bool {
+    let bindings: HashMap<_, _> = tenant
+        .search
+        .iter()
+        .map(|((app, doc_type), binding)| ((app.as_str(), doc_type.as_str()), binding))
+        .collect();
+    bindings
+        .get(&(target.app.as_str(), target.doc_type.as_str()))
+        .is_some_and(|binding| binding.live && binding.index_uid == target.index_uid)
+}
