@@ -15,6 +15,9 @@ pub struct ProgramOptions {
     pub settings: Vec<(String, String)>,
 }
 
+/// Sections that only the operator has; another program refuses what it does not know.
+const OPERATOR_SECTIONS: &[&str] = &["TENANTRY__LEADER__", "TENANTRY__RECONCILE__"];
+
 /// The environment variables of one program.
 #[derive(Clone)]
 pub struct Settings(BTreeMap<String, String>);
@@ -45,7 +48,8 @@ impl Settings {
             .with("TENANTRY__DATABASE__URL", with_login(superuser_url(endpoints, options), None)?)
             .with("TENANTRY__DATABASE__TRAFFIC_KEY", credentials.traffic_key)
             .with("TENANTRY__AUTH__HS256_SECRET", credentials.hs256_secret)
-            .overridden(options))
+            .overridden(options)
+            .without(OPERATOR_SECTIONS))
     }
 
     fn common(endpoints: &Endpoints, options: &ProgramOptions) -> Self {
@@ -71,6 +75,11 @@ impl Settings {
 
     fn overridden(self, options: &ProgramOptions) -> Self {
         options.settings.iter().fold(self, |settings, (key, value)| settings.with(key, value))
+    }
+
+    fn without(mut self, sections: &[&str]) -> Self {
+        self.0.retain(|key, _| !sections.iter().any(|section| key.starts_with(section)));
+        self
     }
 
     fn with(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
