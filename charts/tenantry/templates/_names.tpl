@@ -29,8 +29,3 @@ helm.sh/chart: {{ printf "%s-%s" (index . 0).Chart.Name (index . 0).Chart.Versio
 {{- define "tenantry.image" -}}
 {{ .Values.image.repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}
 {{- end }}
-
-{{- /* The parts that run, as a JSON list. */}}
-{{- define "tenantry.parts" -}}
-{{ list "operator" "serve" | concat (ternary (list "work") list (ne .Values.search.url "")) | toJson }}
-{{- end }}
