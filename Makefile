@@ -60,4 +60,4 @@ $(BENCHES:%=bench-%): bench-%: release
 
 .PHONY: release
 release:
-	@$(TIER) release cargo build --locked --release --workspace --bins
+	@$(TIER) release cargo build --locked --release --bin tenantry-operator --bin tenantry-controlplane --bin tenantry-bench

@@ -25,7 +25,7 @@ pub struct Narrator<W> {
     steps: usize,
 }
 
-const STEP_WIDTH: usize = 50;
+const STEP_WIDTH: usize = 58;
 
 impl Narrator<std::io::Stdout> {
     /// Tells the story on standard output, in colour where a person reads it.
