@@ -11,6 +11,8 @@ mod controller;
 mod kind;
 mod lane;
 mod reconcile;
+#[cfg(test)]
+mod tests;
 mod verdict;
 mod watch;
 

@@ -114,21 +114,13 @@ async fn report<K: Kind>(
     end: &Result<Ended, Error>,
 ) -> Result<(), Error> {
     let Subject { object, before } = subject;
-    let verdict = Verdict::of(end);
     let generation = object.meta().generation.unwrap_or_default();
-    let old = K::conditions(before);
-    let findings: Vec<_> = verdict.summary.iter().chain(pass.findings()).cloned().collect();
-    let mut conditions = settle(old, &findings, generation, &Time(Timestamp::now()));
-    if matches!(end, Ok(Ended::Paused)) {
-        conditions.extend(old.iter().filter(|condition| is_backend(condition)).cloned());
-    }
-    let mut status = pass.status;
-    K::settle(&mut status, generation, conditions);
+    let status = status_after::<K>(before, pass, end, generation, &Time(Timestamp::now()));
     if status == *before {
         return Ok(());
     }
     ctx.leadership.check()?;
-    let after = K::conditions(&status);
+    let (old, after) = (K::conditions(before), K::conditions(&status));
     // What comes by itself is no failure: an App and its tenants are often applied together.
     if let Err(error) = end
         && !matches!(error, Error::Waiting { .. })
@@ -144,6 +136,25 @@ async fn report<K: Kind>(
         }
     }
     Ok(())
+}
+
+/// The status after a pass that ended so. The same as `before` when the pass found nothing new, so that a resync writes nothing.
+fn status_after<K: Kind>(
+    before: &K::Status,
+    pass: Pass<K::Status>,
+    end: &Result<Ended, Error>,
+    generation: i64,
+    now: &Time,
+) -> K::Status {
+    let old = K::conditions(before);
+    let findings: Vec<_> = Verdict::of(end).summary.iter().chain(pass.findings()).cloned().collect();
+    let mut conditions = settle(old, &findings, generation, now);
+    if matches!(end, Ok(Ended::Paused)) {
+        conditions.extend(old.iter().filter(|condition| is_backend(condition)).cloned());
+    }
+    let mut status = pass.status;
+    K::settle(&mut status, generation, conditions);
+    status
 }
 
 /// Records the pass and says when the next one is.

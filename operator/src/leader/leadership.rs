@@ -26,6 +26,14 @@ impl Tenure {
         Self(Arc::new(Inner { start: Instant::now(), until: AtomicU64::new(0) }))
     }
 
+    /// A tenure without a lease behind it.
+    #[cfg(test)]
+    pub fn lasting(duration: Duration) -> Self {
+        let tenure = Self::new();
+        tenure.renewed(Instant::now(), duration);
+        tenure
+    }
+
     /// The lease was renewed by a request that was sent at `sent`; it holds for `duration` from then on.
     pub(super) fn renewed(&self, sent: Instant, duration: Duration) {
         let until = (sent + duration).saturating_duration_since(self.0.start);
