@@ -1,10 +1,11 @@
 //! What is in the backends.
 
+use reqwest::Method;
 use serde_json::Value;
 use sqlx::{Connection, PgConnection};
-use tenantry_e2e::rig::endpoints::http_client;
+use tenantry_e2e::rig::{endpoints::http_client, eventually};
 
-use super::operated::Cluster;
+use super::operated::{Cluster, LIMIT};
 
 impl Cluster {
     pub async fn database(&self) -> PgConnection {
@@ -67,11 +68,29 @@ impl Cluster {
     }
 
     pub async fn create_index(&self, uid: &str) {
-        let url = format!("{}/indexes", self.endpoints.meili_url);
-        let request = http_client().unwrap().post(url).bearer_auth(&self.endpoints.meili_master_key);
-        request.json(&serde_json::json!({"uid": uid})).send().await.unwrap();
-        tenantry_e2e::rig::eventually("the foreign index is there", super::operated::LIMIT, || async {
-            self.index_settings(uid).await.ok_or("not yet")
+        self.search_task(Method::POST, "indexes", serde_json::json!({"uid": uid})).await;
+    }
+
+    pub async fn change_index(&self, uid: &str, settings: Value) {
+        self.search_task(Method::PATCH, &format!("indexes/{uid}/settings"), settings).await;
+    }
+
+    pub async fn delete_index(&self, uid: &str) {
+        self.search_task(Method::DELETE, &format!("indexes/{uid}"), Value::Null).await;
+    }
+
+    /// Waits until the engine has done it.
+    async fn search_task(&self, method: Method, path: &str, body: Value) {
+        let send = |method, path: &str, body: Value| {
+            let url = format!("{}/{path}", self.endpoints.meili_url);
+            let request = http_client().unwrap().request(method, url);
+            let request = request.bearer_auth(&self.endpoints.meili_master_key).json(&body);
+            async move { request.send().await.unwrap().json::<Value>().await.unwrap() }
+        };
+        let task = format!("tasks/{}", send(method, path, body).await["taskUid"]);
+        eventually("the search task", LIMIT, || async {
+            let status = send(Method::GET, &task, Value::Null).await["status"].to_string();
+            if status == "\"succeeded\"" { Ok(()) } else { Err(status) }
         })
         .await
         .unwrap();

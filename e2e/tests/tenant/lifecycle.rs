@@ -145,8 +145,11 @@ async fn a_suspended_tenant_is_said_to_be_so() {
     assert_eq!(cluster.texts(row).await, ["Suspended Unpaid"]);
     cluster.tenant("paused-one", json!({"deletionPolicy": "Delete"})).await;
     cluster.until_ready("paused-one").await;
-    assert_eq!(
-        cluster.texts("SELECT state FROM tenantry.tenant WHERE name = 'paused-one'").await,
-        ["Active"]
-    );
+    let state = "SELECT state FROM tenantry.tenant WHERE name = 'paused-one'";
+    assert_eq!(cluster.texts(state).await, ["Active"]);
+
+    let broken = json!({"state": "Suspended", "apps": [{"name": "nowhere"}], "deletionPolicy": "Delete"});
+    cluster.tenant("paused-one", broken).await;
+    cluster.until("paused-one", "Stalled", "True", "AppNotFound").await;
+    assert_eq!(cluster.texts(state).await, ["Suspended"], "whatever else is wrong");
 }

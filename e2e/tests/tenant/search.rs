@@ -33,6 +33,44 @@ async fn a_search_index_that_comes_later_changes_and_goes() {
     cluster.until("late-one", "SearchReady", "True", "NotRequired").await;
 }
 
+#[tokio::test]
+async fn an_index_that_someone_changed_or_removed_is_made_right() {
+    let cluster = Cluster::shared().await;
+    cluster.app("lost", shop("1.0.0", customer())).await;
+    cluster.search_index("lost", search_of("lost")).await;
+    cluster.tenant("lost-one", uses("lost", "Delete")).await;
+    cluster.until_ready("lost-one").await;
+    cluster
+        .run_sql(
+            "INSERT INTO tenantry.search_progress (tenant, app, doc_type, index_uid)
+                 VALUES ('lost-one', 'lost', 'customer', 'lost-one_lost_customer') ON CONFLICT DO NOTHING",
+        )
+        .await;
+    cluster.change_index("lost-one_lost_customer", json!({"filterableAttributes": []})).await;
+    cluster.nudge("lost-one").await;
+    eventually("the settings are back", LIMIT, || async {
+        let settings = cluster.index_settings("lost-one_lost_customer").await.ok_or("gone")?;
+        let filterable = settings["filterableAttributes"].as_array().map(Vec::len);
+        if filterable == Some(4) { Ok(()) } else { Err("changed") }
+    })
+    .await
+    .unwrap();
+    cluster.until_ready("lost-one").await;
+
+    cluster.delete_index("lost-one_lost_customer").await;
+    cluster.nudge("lost-one").await;
+    let live = "SELECT live::text FROM tenantry.search_binding WHERE tenant = 'lost-one'";
+    eventually("the index is back", LIMIT, || async {
+        let there = cluster.index_settings("lost-one_lost_customer").await.is_some();
+        if there && cluster.texts(live).await == ["true"] { Ok(()) } else { Err("not yet") }
+    })
+    .await
+    .unwrap();
+    let filled =
+        "SELECT index_uid FROM tenantry.search_progress WHERE tenant = 'lost-one' AND backfilled_at < now()";
+    assert_eq!(cluster.texts(filled).await, [""; 0], "an empty index counts as filled");
+}
+
 async fn until_texts(cluster: &Cluster, sql: &str, expected: &[&str]) {
     eventually(&format!("{expected:?}"), LIMIT, || async {
         let found = cluster.texts(sql).await;

@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 use tenantry_crds::{
     conditions::ConditionType,
     reason::Reason,
-    v1alpha1::{Tenant, TenantStatus},
+    v1alpha1::{Tenant, TenantState, TenantStatus},
 };
+use tenantry_migrations::logins::LoginShard;
 
 use super::{
     desired::{Desired, Manifest},
@@ -41,11 +42,12 @@ pub async fn converge(
 ) -> Result<Progress, Error> {
     let tenant = identity(object)?;
     pass.status.not_supported = status::not_supported(&object.spec);
+    let observed =
+        look(object, ctx, &tenant).await.map_err(|e| pass.fails(ConditionType::DatabaseReady, e))?;
     let desired = compose(object, ctx, &tenant).map_err(|e| pass.fails(ConditionType::AppsReady, e))?;
     let apps = status::count(object.spec.apps.len(), "app", "apps");
     pass.holds(ConditionType::AppsReady, Reason::Succeeded, format!("{apps} resolved"));
 
-    let observed = look(ctx, &desired).await.map_err(|e| pass.fails(ConditionType::DatabaseReady, e))?;
     let (streams, claimable) =
         tokio::join!(ensure_streams(ctx, &desired), search::claimable(ctx, &desired, &observed));
     let around = Around {
@@ -79,11 +81,26 @@ pub(super) fn compose(object: &Tenant, ctx: &Context, tenant: &Identity) -> Resu
     Desired::of(manifest, &apps, &indexes)
 }
 
-async fn look(ctx: &Context, desired: &Desired) -> Result<Observed, Error> {
-    let hosts: Vec<String> = desired.hosts.iter().cloned().collect();
-    let observed = observe::observe(&ctx.database, &desired.tenant, &hosts).await?;
-    plan::refuse_conflicts(desired, &observed)?;
+/// What is there. A tenant that is to be suspended is so from here on.
+async fn look(object: &Tenant, ctx: &Context, tenant: &Identity) -> Result<Observed, Error> {
+    let mut observed = observe::observe(&ctx.database, tenant, &object.spec.hosts).await?;
+    plan::refuse_foreign_objects(tenant, &observed)?;
+    if let (Some(change), Some(shard)) = (plan::state(&object.spec, &observed), observed.shard()) {
+        let changes = Changes { rows: vec![change], ..Changes::default() };
+        apply(ctx, tenant, shard, &changes).await?;
+        if let Some(record) = &mut observed.record {
+            let suspended = object.spec.state == TenantState::Suspended;
+            record.state = if suspended { "Suspended" } else { "Active" }.to_owned();
+            record.suspended_message.clone_from(&object.spec.suspended_message);
+        }
+    }
     Ok(observed)
+}
+
+async fn apply(ctx: &Context, tenant: &Identity, shard: LoginShard, changes: &Changes) -> Result<(), Error> {
+    let epoch = ctx.leadership.epoch();
+    let shard = ctx.backends.logins.shard_of(&ctx.database, epoch, tenant.uid, Some(shard)).await?;
+    ctx.backends.provisioners.apply(shard, tenant, epoch, changes).await
 }
 
 async fn ensure_streams(ctx: &Context, desired: &Desired) -> Result<(), Error> {

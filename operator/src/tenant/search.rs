@@ -22,6 +22,8 @@ use crate::{
 pub enum Work {
     /// It is wanted, and the registry has no row of it.
     Claim(SearchRow),
+    /// It is live, and someone may have changed it in the engine.
+    Verify(SearchRow),
     /// It is ours, and the engine may not have it or not with these settings.
     Configure(SearchRow),
     /// It is ours and not wanted any more.
@@ -39,15 +41,14 @@ pub struct Outcome {
     pub failure: Option<Error>,
 }
 
-/// What there is to do, wanted indexes first. Nothing for an index that is live with these settings: then the engine is
-/// not even asked.
+/// What there is to do, wanted indexes first. For an index that is live with these settings that is one look at the engine.
 pub fn work(desired: &Desired, searches: &[SearchBindingRecord]) -> Vec<Work> {
-    let wanted = desired.searches.iter().filter_map(|row| {
+    let wanted = desired.searches.iter().map(|row| {
         let bound = searches.iter().find(|have| have.index_uid == row.index.as_str());
         match bound {
-            None => Some(Work::Claim(row.clone())),
-            Some(have) if have.live && have.settings_digest == row.digest => None,
-            Some(_) => Some(Work::Configure(row.clone())),
+            None => Work::Claim(row.clone()),
+            Some(have) if have.live && have.settings_digest == row.digest => Work::Verify(row.clone()),
+            Some(_) => Work::Configure(row.clone()),
         }
     });
     let unwanted = searches
@@ -85,12 +86,22 @@ pub async fn advance(ctx: &Context, tenant: &str, work: Vec<Work>, bound: &[Stri
     for item in work {
         let step = match &item {
             Work::Claim(row) if !bound.iter().any(|uid| uid == row.index.as_str()) => continue,
-            Work::Claim(row) | Work::Configure(row) => configure(ctx, tenant, row).await,
+            Work::Claim(row) | Work::Verify(row) | Work::Configure(row) => configure(ctx, tenant, row).await,
             Work::Remove(key) => remove(ctx, tenant, key).await,
         };
         match step {
+            // The registry says so already.
+            Ok(Step::Done(_)) if matches!(item, Work::Verify(_)) => {}
             Ok(Step::Done(row)) => outcome.rows.push(row),
             Ok(Step::Pending(index)) => outcome.pending.push(index),
+            Ok(Step::Made(row)) => {
+                outcome.pending.push(row.index.as_str().to_owned());
+                // An index that got lost is a new one: what the worker knows of its contents goes with the old row.
+                if !matches!(item, Work::Claim(_)) {
+                    outcome.rows.push(RowChange::RemoveSearch(SearchKey::from(&row)));
+                    outcome.rows.push(RowChange::PutSearch(row));
+                }
+            }
             Err(error) => outcome.failure = outcome.failure.or(Some(error)),
         }
     }
@@ -100,6 +111,7 @@ pub async fn advance(ctx: &Context, tenant: &str, work: Vec<Work>, bound: &[Stri
 enum Step {
     Done(RowChange),
     Pending(String),
+    Made(SearchRow),
 }
 
 async fn configure(ctx: &Context, tenant: &str, row: &SearchRow) -> Result<Step, Error> {
@@ -118,7 +130,7 @@ async fn configure(ctx: &Context, tenant: &str, row: &SearchRow) -> Result<Step,
         tasks.watch(engine.create_index(index).await?, tenant, index);
     }
     tasks.watch(engine.update_settings(index, &row.settings).await?, tenant, index);
-    Ok(Step::Pending(index.to_owned()))
+    Ok(if found.is_none() { Step::Made(row.clone()) } else { Step::Pending(index.to_owned()) })
 }
 
 async fn remove(ctx: &Context, tenant: &str, key: &SearchKey) -> Result<Step, Error> {

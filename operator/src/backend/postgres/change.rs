@@ -129,6 +129,8 @@ pub enum ObjectChange {
 pub enum RowChange {
     /// The tenant's own row.
     PutTenant(TenantRow),
+    /// Whether a tenant is suspended, and what its callers read then.
+    PutState(bool, Option<String>),
     /// The tenant serves this host.
     AddHost(String),
     /// The tenant does not serve this host any more.
@@ -151,8 +153,6 @@ pub enum RowChange {
     StopServing,
     /// The tenant is refused and its data was kept.
     Retain,
-    /// What the journals hold of the tenant goes.
-    PurgeJournals,
     /// The tenant's row goes, with all that belongs to it.
     RemoveTenant,
 }
@@ -225,5 +225,15 @@ impl SearchKey {
     /// The key of a row.
     pub fn of(record: &SearchBindingRecord) -> Self {
         Self { app: record.app.clone(), doc_type: record.doc_type.clone(), index: record.index_uid.clone() }
+    }
+}
+
+impl From<&SearchRow> for SearchKey {
+    fn from(row: &SearchRow) -> Self {
+        Self {
+            app: row.app.as_str().to_owned(),
+            doc_type: row.doc_type.as_str().to_owned(),
+            index: row.index.as_str().to_owned(),
+        }
     }
 }

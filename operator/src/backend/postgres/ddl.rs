@@ -43,6 +43,11 @@ pub fn script(tenant: &Identity, epoch: i64, changes: &Changes) -> String {
     sql
 }
 
+/// One batch of the end of a tenant's journals, as one transaction.
+pub fn purge_script(tenant: &Identity, epoch: i64) -> String {
+    format!("SELECT tenantry.fence({epoch});\n{}", rows::purge(tenant))
+}
+
 /// Adds one statement.
 pub(super) fn push(sql: &mut String, statement: std::fmt::Arguments<'_>) {
     // Writing to a String cannot fail.

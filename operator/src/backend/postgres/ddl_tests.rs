@@ -31,9 +31,14 @@ fn the_script_of_a_deletion() {
     let changes = Changes {
         roles: vec![RoleChange::DropRoles],
         objects: vec![ObjectChange::DropSchema],
-        rows: vec![RowChange::PurgeJournals, RowChange::RemoveTenant],
+        rows: vec![RowChange::RemoveTenant],
     };
     assert_golden("deleted_tenant.sql", &script(&tenant, 3, &changes));
+}
+
+#[test]
+fn the_script_of_a_purge() {
+    assert_golden("purged_journals.sql", &purge_script(&fixtures::desired(None).tenant, 3));
 }
 
 #[test]

@@ -14,7 +14,7 @@ use tokio::{sync::Semaphore, time::timeout};
 
 use super::{
     change::{Changes, Identity},
-    ddl,
+    ddl, rows,
 };
 use crate::{error::Error, metrics::Metrics};
 
@@ -85,10 +85,26 @@ impl Provisioners {
         let script = ddl::script(tenant, epoch, changes);
         let outcome = self.run(shard, script).await.map_err(|error| in_terms_of_the_tenant(tenant, error));
         self.metrics.backend_call("postgres", "provision", outcome.is_ok());
-        outcome
+        outcome.map(|_| ())
     }
 
-    async fn run(&self, shard: LoginShard, script: String) -> Result<(), Error> {
+    /// Removes what the journals hold of a tenant whose role is gone, in batches: a fence that is held for long would hold
+    /// up a takeover.
+    ///
+    /// # Errors
+    /// [`Error::Fenced`] when another operator leads by now.
+    pub async fn purge_journals(
+        &self,
+        shard: LoginShard,
+        tenant: &Identity,
+        epoch: i64,
+    ) -> Result<(), Error> {
+        while self.run(shard, ddl::purge_script(tenant, epoch)).await? > rows::PURGED_AT_ONCE {}
+        Ok(())
+    }
+
+    /// Runs a script as one transaction; the rows that it touched.
+    async fn run(&self, shard: LoginShard, script: String) -> Result<u64, Error> {
         // Closed never: the semaphore lives as long as this.
         let _permit = self.permits.acquire().await.map_err(|_closed| Error::Fenced)?;
         let mut connection = match self.take_idle(shard) {
@@ -97,9 +113,9 @@ impl Provisioners {
         };
         let sent = sqlx::raw_sql(sqlx::AssertSqlSafe(script)).execute(&mut connection);
         match timeout(SCRIPT_TIMEOUT, sent).await {
-            Ok(Ok(_)) => {
+            Ok(Ok(done)) => {
                 self.put_idle(shard, connection);
-                Ok(())
+                Ok(done.rows_affected())
             }
             // Dropped, whatever state it is in.
             Ok(Err(source)) => Err(Error::database("changing the tenant's schema")(source)),

@@ -25,6 +25,14 @@ fn row_change(sql: &mut String, tenant: &Identity, change: &RowChange) {
     let name = name(&tenant.name);
     match change {
         RowChange::PutTenant(row) => put_tenant(sql, tenant, row),
+        RowChange::PutState(suspended, message) => push(
+            sql,
+            format_args!(
+                "UPDATE tenantry.tenant SET state = '{}', suspended_message = {} WHERE name = {name}",
+                state(*suspended),
+                nullable(message.as_deref())
+            ),
+        ),
         RowChange::AddHost(host) => push(
             sql,
             format_args!(
@@ -75,12 +83,6 @@ fn row_change(sql: &mut String, tenant: &Identity, change: &RowChange) {
             // The names are free for another tenant: only data is kept.
             push(sql, format_args!("DELETE FROM tenantry.tenant_host WHERE tenant = {name}"));
         }
-        RowChange::PurgeJournals => {
-            for journal in ["outbox", "audit"] {
-                let role = Literal(tenant.role.as_str());
-                push(sql, format_args!("DELETE FROM tenantry.{journal} WHERE role = {role}"));
-            }
-        }
         RowChange::RemoveTenant => push(
             sql,
             format_args!("DELETE FROM tenantry.tenant WHERE name = {name} AND uid = '{}'", tenant.uid),
@@ -89,9 +91,8 @@ fn row_change(sql: &mut String, tenant: &Identity, change: &RowChange) {
 }
 
 fn put_tenant(sql: &mut String, tenant: &Identity, row: &TenantRow) {
-    let state = if row.suspended { "Suspended" } else { "Active" };
-    let message =
-        row.suspended_message.as_deref().map_or_else(|| "NULL".to_owned(), |m| Literal(m).to_string());
+    let state = state(row.suspended);
+    let message = nullable(row.suspended_message.as_deref());
     let json = |value: &serde_json::Value| Literal(&value.to_string()).to_string();
     push(
         sql,
@@ -167,6 +168,35 @@ fn stop_serving(sql: &mut String, name: &str) {
 fn matching(name: &str, key: &SearchKey) -> String {
     let (app, doc_type) = (Literal(&key.app), Literal(&key.doc_type));
     format!("WHERE tenant = {name} AND app = {app} AND doc_type = {doc_type}")
+}
+
+/// Rows of a journal that go in one transaction.
+pub(super) const PURGED_AT_ONCE: u64 = 20_000;
+
+/// Some of what the journals hold of the tenant.
+pub(super) fn purge(tenant: &Identity) -> String {
+    let role = Literal(tenant.role.as_str());
+    let mut sql = String::new();
+    for journal in ["outbox", "audit"] {
+        // Without an id at the end of the batch, what is left fits into it.
+        push(
+            &mut sql,
+            format_args!(
+                "DELETE FROM tenantry.{journal} WHERE role = {role} AND id <= coalesce((SELECT id FROM \
+                 tenantry.{journal} WHERE role = {role} ORDER BY id OFFSET {PURGED_AT_ONCE} LIMIT 1), {})",
+                i64::MAX
+            ),
+        );
+    }
+    sql
+}
+
+fn state(suspended: bool) -> &'static str {
+    if suspended { "Suspended" } else { "Active" }
+}
+
+fn nullable(text: Option<&str>) -> String {
+    text.map_or_else(|| "NULL".to_owned(), |text| Literal(text).to_string())
 }
 
 fn name(tenant: &TenantName) -> String {

@@ -64,6 +64,14 @@ pub async fn cleanup(
     for changes in &plan.data {
         apply(ctx, &tenant, shard, changes).await.map_err(|e| pass.fails(ConditionType::DatabaseReady, e))?;
     }
+    if let (true, Some(shard)) = (plan.purge, shard) {
+        let epoch = ctx.leadership.epoch();
+        ctx.backends
+            .provisioners
+            .purge_journals(shard, &tenant, epoch)
+            .await
+            .map_err(|e| pass.fails(ConditionType::DatabaseReady, e))?;
+    }
     if policy == Policy::Delete && plan.owns_name {
         remove_streams(&live, ctx, &tenant, &observed.streams)
             .await

@@ -22,6 +22,8 @@ pub enum Policy {
 pub struct CleanupPlan {
     /// A transaction each: the tenant stops being served, its data goes or is marked.
     pub data: Vec<Changes>,
+    /// The journals are then purged of the tenant.
+    pub purge: bool,
     /// Indexes to be removed.
     pub searches: Vec<SearchKey>,
     /// What the registry still has.
@@ -47,6 +49,7 @@ pub fn plan(tenant: &Identity, policy: Policy, observed: &Observed) -> CleanupPl
         Policy::Retain => plan.data.extend(retain(&ours, observed, shard)),
         Policy::Delete => {
             plan.data = delete(&ours, observed, shard);
+            plan.purge = ours.name && (ours.record || ours.role);
             plan.frees_roles = ours.owner || ours.role || ours.record;
             if ours.record {
                 plan.last.rows.push(RowChange::RemoveTenant);
@@ -133,9 +136,6 @@ fn delete(ours: &Ours, observed: &Observed, shard: LoginShard) -> Vec<Changes> {
             allow_provisioner(observed, shard, &mut last);
         }
         last.objects.push(ObjectChange::DropSchema);
-    }
-    if ours.role {
-        last.rows.push(RowChange::PurgeJournals);
     }
     // A role whose schema is somebody else's cannot go: it may be that schema's owner.
     let roles_go = (ours.owner || observed.owner.is_none()) && (ours.role || observed.role.is_none());

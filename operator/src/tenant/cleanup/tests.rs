@@ -25,7 +25,7 @@ fn delete_stops_the_tenant_then_drops_its_data_and_keeps_the_ledger_for_last() {
     let drop = &plan.data[1];
     assert_eq!(drop.objects, [ObjectChange::DropSchema]);
     assert_eq!(drop.roles, [RoleChange::DropRoles]);
-    assert_eq!(drop.rows, [RowChange::PurgeJournals]);
+    assert!(plan.purge, "once nobody can write to them any more");
     assert_eq!(plan.data.len(), 2);
     assert_eq!(plan.searches.len(), 1);
     assert_eq!(plan.last.rows, [RowChange::RemoveTenant]);
@@ -40,7 +40,7 @@ fn retain_drops_nothing() {
     assert_eq!(marks.objects, [ObjectChange::MarkSchema { retained: true }]);
     assert_eq!(marks.rows[0], RowChange::Retain);
     assert_eq!(plan.searches.len(), 1, "an index can be made again");
-    assert!(plan.last.is_empty() && !plan.frees_roles);
+    assert!(plan.last.is_empty() && !plan.frees_roles && !plan.purge);
 }
 
 #[test]

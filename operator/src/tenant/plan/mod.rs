@@ -10,7 +10,10 @@ mod tables;
 #[cfg(test)]
 mod tests;
 
-use tenantry_crds::reason::Reason;
+use tenantry_crds::{
+    reason::Reason,
+    v1alpha1::{TenantSpec, TenantState},
+};
 use tenantry_migrations::{
     logins::{self, LoginShard},
     mark::OwnershipMark,
@@ -19,7 +22,7 @@ use tenantry_migrations::{
 use super::desired::Desired;
 use crate::{
     backend::postgres::{
-        change::{Changes, Identity, ObjectChange, RoleChange},
+        change::{Changes, Identity, ObjectChange, RoleChange, RowChange},
         observe::{Observed, ObservedRole},
     },
     error::Error,
@@ -37,14 +40,15 @@ pub struct Around {
 /// What has to change. Empty when everything is in place.
 ///
 /// # Errors
-/// [`Error::Blocked`], see [`refuse_conflicts`]; and when a change would lose data.
+/// [`Error::Blocked`], see [`refuse_foreign_objects`]; and when a change would lose data.
 pub fn plan(
     desired: &Desired,
     observed: &Observed,
     shard: LoginShard,
     around: &Around,
 ) -> Result<Changes, Error> {
-    refuse_conflicts(desired, observed)?;
+    refuse_foreign_objects(&desired.tenant, observed)?;
+    refuse_taken_hosts(observed)?;
     let mut objects = schema(observed);
     tables::changes(desired, observed, &mut objects)?;
     let rows = rows::changes(desired, observed, shard, around);
@@ -58,12 +62,21 @@ pub fn plan(
     Ok(Changes { roles, objects, rows })
 }
 
+/// Whether a standing tenant is suspended. Planned by itself, so that a tenant can be suspended whatever else about it is
+/// wrong.
+pub fn state(tenant: &TenantSpec, observed: &Observed) -> Option<RowChange> {
+    let suspended = tenant.state == TenantState::Suspended;
+    let record = observed.record.as_ref()?;
+    let same = (record.state == "Suspended") == suspended
+        && (!suspended || record.suspended_message == tenant.suspended_message);
+    (!same).then(|| RowChange::PutState(suspended, tenant.suspended_message.clone()))
+}
+
 /// Refuses what bears the tenant's names and is not the tenant's.
 ///
 /// # Errors
-/// [`Error::Blocked`] with NameConflict or HostConflict, which say what was found.
-pub fn refuse_conflicts(desired: &Desired, observed: &Observed) -> Result<(), Error> {
-    let tenant = &desired.tenant;
+/// [`Error::Blocked`] with NameConflict, which says what was found.
+pub fn refuse_foreign_objects(tenant: &Identity, observed: &Observed) -> Result<(), Error> {
     if let Some(record) = &observed.record
         && record.uid != tenant.uid
     {
@@ -83,7 +96,10 @@ pub fn refuse_conflicts(desired: &Desired, observed: &Observed) -> Result<(), Er
         }
     }
     refuse_foreign_role(tenant, tenant.owner.as_str(), observed.owner.as_ref())?;
-    refuse_foreign_role(tenant, tenant.role.as_str(), observed.role.as_ref())?;
+    refuse_foreign_role(tenant, tenant.role.as_str(), observed.role.as_ref())
+}
+
+fn refuse_taken_hosts(observed: &Observed) -> Result<(), Error> {
     if let Some(taken) = observed.taken_hosts.first() {
         return Err(Error::blocked(
             Reason::HostConflict,

@@ -3,10 +3,7 @@ use uuid::Uuid;
 
 use super::*;
 use crate::{
-    backend::postgres::{
-        change::RowChange,
-        observe::{ObservedSchema, TakenHost},
-    },
+    backend::postgres::observe::{ObservedSchema, TakenHost},
     tenant::fixtures::{SHARD, crm, desired, in_place, uid},
 };
 
@@ -253,6 +250,22 @@ fn a_removed_app_keeps_its_tables_and_streams_and_loses_its_search() {
     assert_eq!(changes.rows.len(), 2, "{:?}", changes.rows);
     assert_eq!(changes.rows[0], RowChange::RemoveApp("crm".into()));
     assert!(matches!(&changes.rows[1], RowChange::StopSearch(key) if key.index == "acme_crm_customer"));
+}
+
+#[test]
+fn a_tenant_is_suspended_whatever_else_is_wrong() {
+    let mut observed = in_place(&desired(None));
+    let active = TenantSpec::default();
+    let suspended = TenantSpec {
+        state: TenantState::Suspended,
+        suspended_message: Some("Unpaid".into()),
+        ..TenantSpec::default()
+    };
+    assert_eq!(state(&active, &observed), None);
+    assert_eq!(state(&suspended, &observed), Some(RowChange::PutState(true, Some("Unpaid".into()))));
+    assert_eq!(state(&suspended, &Observed::default()), None, "it is not there yet");
+    observed.record.as_mut().unwrap().state = "Suspended".into();
+    assert_eq!(state(&active, &observed), Some(RowChange::PutState(false, None)));
 }
 
 #[test]

@@ -3,6 +3,4 @@ SET LOCAL ROLE "tenant_acme_owner";
 DROP SCHEMA "tenant_acme" CASCADE;
 RESET ROLE;
 DROP ROLE IF EXISTS "tenant_acme", "tenant_acme_owner";
-DELETE FROM tenantry.outbox WHERE role = 'tenant_acme';
-DELETE FROM tenantry.audit WHERE role = 'tenant_acme';
 DELETE FROM tenantry.tenant WHERE name = 'acme' AND uid = '00000000-0000-0000-0000-000000000007';

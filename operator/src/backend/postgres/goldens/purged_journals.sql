@@ -1,0 +1,3 @@
+SELECT tenantry.fence(3);
+DELETE FROM tenantry.outbox WHERE role = 'tenant_acme' AND id <= coalesce((SELECT id FROM tenantry.outbox WHERE role = 'tenant_acme' ORDER BY id OFFSET 20000 LIMIT 1), 9223372036854775807);
+DELETE FROM tenantry.audit WHERE role = 'tenant_acme' AND id <= coalesce((SELECT id FROM tenantry.audit WHERE role = 'tenant_acme' ORDER BY id OFFSET 20000 LIMIT 1), 9223372036854775807);
