@@ -1,0 +1,226 @@
+use std::{
+    collections::HashSet,
+    sync::atomic::{AtomicUsize, Ordering},
+};
+
+use serde_json::{Value, json};
+use sqlx::{Connection, PgConnection};
+use tenantry_e2e::rig::eventually;
+
+use super::world::{Answer, LIMIT, World, unique};
+
+impl World {
+    fn queue(&self, rest: &str) -> String {
+        format!("/api/v1/jobs/{}/{rest}", self.app)
+    }
+
+    async fn enqueue(&self, queue: &str, token: &str, n: u32) -> Answer {
+        let job = json!({"type": "test", "id": format!("job-{n}"), "payload": {"n": n}});
+        self.post(&self.queue(queue), token, job).await
+    }
+
+    async fn lease(&self, queue: &str, token: &str, max: u32, wait_ms: u32) -> Vec<Value> {
+        let path = self.queue(&format!("{queue}/lease"));
+        let answer = self.post(&path, token, json!({"max": max, "wait_ms": wait_ms})).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        answer.body["jobs"].as_array().unwrap().clone()
+    }
+
+    async fn counts(&self, queue: &str, token: &str) -> Value {
+        self.get(&self.queue(queue), token).await.body
+    }
+
+    async fn settle(&self, queue: &str, verb: &str, token: &str, job: &Value, more: Value) -> Answer {
+        let mut body = more;
+        body["token"] = job["token"].clone();
+        self.post(&self.queue(&format!("{queue}/{verb}")), token, body).await
+    }
+}
+
+#[tokio::test]
+async fn a_job_goes_from_waiting_to_done() {
+    let world = World::new().await;
+    let worker = world.user("w", &["worker"]).await;
+    let made = world.enqueue("default", &worker, 1).await;
+    assert_eq!((made.status, &made.body["id"]), (201, &json!("job-1")), "{made:?}");
+    let jobs = world.lease("default", &worker, 10, 5000).await;
+    assert_eq!(jobs.len(), 1);
+    assert_eq!(
+        (&jobs[0]["type"], &jobs[0]["payload"], &jobs[0]["attempt"]),
+        (&json!("test"), &json!({"n": 1}), &json!(1))
+    );
+    assert_eq!(
+        world.counts("default", &worker).await,
+        json!({"waiting": 0, "leased": 1, "delayed": 0, "dead": 0})
+    );
+    assert_eq!(world.settle("default", "ack", &worker, &jobs[0], json!({})).await.status, 204);
+    world.settle("default", "ack", &worker, &jobs[0], json!({})).await.refused(409, "stale_lease");
+    assert_eq!(
+        world.counts("default", &worker).await,
+        json!({"waiting": 0, "leased": 0, "delayed": 0, "dead": 0})
+    );
+}
+
+#[tokio::test]
+async fn a_lease_that_ran_out_is_given_to_another_and_the_first_holder_is_fenced_off() {
+    let world = World::new().await;
+    let worker = world.user("w", &["worker"]).await;
+    world.enqueue("default", &worker, 1).await;
+    let first = world.lease("default", &worker, 1, 5000).await.remove(0);
+    // The lease is one second; the call waits for longer.
+    let second = world.lease("default", &worker, 1, 10_000).await.remove(0);
+    assert_eq!(second["id"], first["id"]);
+    assert_eq!(second["attempt"], json!(1), "a lease that ran out is no failed attempt");
+    for (verb, more) in [("ack", json!({})), ("nack", json!({})), ("extend", json!({}))] {
+        world.settle("default", verb, &worker, &first, more).await.refused(409, "stale_lease");
+    }
+    assert_eq!(world.settle("default", "ack", &worker, &second, json!({})).await.status, 204);
+}
+
+#[tokio::test]
+async fn an_extended_lease_is_kept() {
+    let world = World::new().await;
+    let worker = world.user("w", &["worker"]).await;
+    world.enqueue("default", &worker, 1).await;
+    let job = world.lease("default", &worker, 1, 5000).await.remove(0);
+    let until: String = job["leaseUntil"].as_str().unwrap().to_owned();
+    let extended = eventually("the lease begins anew", LIMIT, || async {
+        let answer = world.settle("default", "extend", &worker, &job, json!({})).await;
+        match answer.body["leaseUntil"].as_str() {
+            Some(later) if later > until.as_str() => Ok(answer),
+            _ => Err(format!("{answer:?}")),
+        }
+    })
+    .await
+    .unwrap();
+    assert_eq!(extended.status, 200);
+    assert!(world.lease("default", &worker, 1, 0).await.is_empty(), "nobody else gets it");
+    assert_eq!(world.settle("default", "ack", &worker, &job, json!({})).await.status, 204);
+}
+
+#[tokio::test]
+async fn a_job_that_fails_is_tried_again_and_then_kept_among_the_dead() {
+    let world = World::new().await;
+    let worker = world.user("w", &["worker"]).await;
+    world.enqueue("default", &worker, 1).await;
+    let first = world.lease("default", &worker, 1, 5000).await.remove(0);
+    let again = json!({"error": "boom", "retry_in_seconds": 0});
+    let delayed = world.settle("default", "nack", &worker, &first, again).await;
+    assert_eq!((delayed.status, &delayed.body["state"]), (200, &json!("delayed")), "{delayed:?}");
+    let second = world.lease("default", &worker, 1, 5000).await.remove(0);
+    assert_eq!((&second["id"], &second["attempt"]), (&json!("job-1"), &json!(2)));
+    let dead = world.settle("default", "nack", &worker, &second, json!({"error": "boom"})).await;
+    assert_eq!(dead.body, json!({"state": "dead"}), "two attempts is what the queue gives");
+    assert_eq!(
+        world.counts("default", &worker).await,
+        json!({"waiting": 0, "leased": 0, "delayed": 0, "dead": 1})
+    );
+}
+
+#[tokio::test]
+async fn a_job_that_crashes_its_workers_ends_among_the_dead() {
+    let world = World::new().await;
+    let worker = world.user("w", &["worker"]).await;
+    world.enqueue("default", &worker, 1).await;
+    let deliveries = AtomicUsize::new(0);
+    eventually("nobody answers for the job", LIMIT, || async {
+        deliveries.fetch_add(world.lease("default", &worker, 1, 0).await.len(), Ordering::Relaxed);
+        match world.counts("default", &worker).await["dead"].as_u64() {
+            Some(1) => Ok(()),
+            _ => Err("not yet"),
+        }
+    })
+    .await
+    .unwrap();
+    assert_eq!(deliveries.into_inner(), 5);
+}
+
+#[tokio::test]
+async fn a_full_queue_refuses_and_loses_nothing() {
+    let world = World::new().await;
+    let worker = world.user("w", &["worker"]).await;
+    for n in 1..=2 {
+        assert_eq!(world.enqueue("small", &worker, n).await.status, 201);
+    }
+    let full = world.enqueue("small", &worker, 3).await;
+    full.refused(429, "queue_full");
+    assert!(full.headers.contains_key("retry-after"));
+    let jobs = world.lease("small", &worker, 10, 0).await;
+    assert_eq!(jobs.len(), 2);
+    world.enqueue("small", &worker, 3).await.refused(429, "queue_full");
+    assert_eq!(world.settle("small", "ack", &worker, &jobs[0], json!({})).await.status, 204);
+    assert_eq!(world.enqueue("small", &worker, 3).await.status, 201);
+}
+
+#[tokio::test]
+async fn many_workers_get_each_job_once() {
+    let world = World::new().await;
+    let worker = world.user("w", &["worker"]).await;
+    // More than one script call moves at once.
+    const JOBS: u32 = 250;
+    for n in 0..JOBS {
+        assert_eq!(world.enqueue("steady", &worker, n).await.status, 201);
+    }
+    let takers = (0..8).map(|_| async {
+        let mut mine = Vec::new();
+        loop {
+            let jobs = world.lease("steady", &worker, 10, 0).await;
+            if jobs.is_empty() {
+                return mine;
+            }
+            for job in jobs {
+                assert_eq!(world.settle("steady", "ack", &worker, &job, json!({})).await.status, 204);
+                mine.push(job["id"].as_str().unwrap().to_owned());
+            }
+        }
+    });
+    let taken: Vec<String> = futures::future::join_all(takers).await.into_iter().flatten().collect();
+    let ids: HashSet<&String> = taken.iter().collect();
+    assert_eq!((taken.len(), ids.len()), (JOBS as usize, JOBS as usize));
+}
+
+#[tokio::test]
+async fn jobs_wait_for_a_group_that_was_lost() {
+    let world = World::new().await;
+    let worker = world.user("w", &["worker"]).await;
+    let client = redis::Client::open(world.platform.endpoints().redis_url.as_str()).unwrap();
+    let mut redis = client.get_multiplexed_async_connection().await.unwrap();
+    let mut database = PgConnection::connect(&world.platform.endpoints().database_url).await.unwrap();
+    let key: String = sqlx::query_scalar(
+        "SELECT stream_key FROM tenantry.stream_binding WHERE tenant = $1 AND queue = 'default'",
+    )
+    .bind(&world.tenant)
+    .fetch_one(&mut database)
+    .await
+    .unwrap();
+    let destroyed: i64 =
+        redis::cmd("XGROUP").arg("DESTROY").arg(&key).arg("workers").query_async(&mut redis).await.unwrap();
+    assert_eq!(destroyed, 1);
+    world.enqueue("default", &worker, 1).await;
+    assert_eq!(world.lease("default", &worker, 1, 0).await.len(), 1);
+}
+
+#[tokio::test]
+async fn jobs_are_for_workers_of_the_app_and_leases_for_their_queue() {
+    let world = World::new().await;
+    let worker = world.user("w", &["worker"]).await;
+    let reader = world.user("eve", &["reader"]).await;
+    world.enqueue("default", &reader, 1).await.refused(403, "forbidden");
+    world.get(&world.queue("default"), &reader).await.refused(403, "forbidden");
+    let other_app = world.token_of(&world.tenant, "w", &["zzz:worker"]).await;
+    world.enqueue("default", &other_app, 1).await.refused(403, "forbidden");
+    world.enqueue("nothing", &worker, 1).await.refused(404, "not_found");
+    let admin = world.user("root", &["admin"]).await;
+    assert_eq!(world.enqueue("small", &admin, 1).await.status, 201);
+
+    let job = world.lease("small", &worker, 1, 0).await.remove(0);
+    world.settle("default", "ack", &worker, &job, json!({})).await.refused(409, "stale_lease");
+    let other = unique("t-");
+    world.install(&other).await;
+    let stranger = world.token_of(&other, "w", &[&format!("{}:worker", world.app)]).await;
+    world.settle("small", "ack", &stranger, &job, json!({})).await.refused(409, "stale_lease");
+    assert!(world.lease("small", &stranger, 1, 0).await.is_empty());
+    let forged = json!({"token": "MS0wIDEgMQ.AAAA"});
+    world.post(&world.queue("small/ack"), &worker, forged).await.refused(409, "stale_lease");
+    assert_eq!(world.settle("small", "ack", &worker, &job, json!({})).await.status, 204);
+}

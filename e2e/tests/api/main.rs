@@ -1,0 +1,8 @@
+//! The control plane from outside: who is let in, search, jobs, and Tenants by REST.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
+
+mod admin;
+mod auth;
+mod jobs;
+mod search;
+mod world;
