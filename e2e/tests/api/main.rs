@@ -3,6 +3,7 @@
 
 mod admin;
 mod auth;
+mod degraded;
 mod jobs;
 mod search;
 mod world;

@@ -81,7 +81,11 @@ pub fn app_spec() -> Value {
 impl World {
     /// A new app and a tenant that is Ready with it.
     pub async fn new() -> Self {
-        let platform = Platform::shared().await.unwrap();
+        Self::on(Platform::shared().await.unwrap()).await
+    }
+
+    /// The same on another platform than the one that all tests share.
+    pub async fn on(platform: &'static Platform<'static>) -> Self {
         let world = Self { platform, tenant: unique("t-"), app: unique("a") };
         world.apply::<App>("App", &world.app, app_spec()).await;
         world.install(&world.tenant).await;
