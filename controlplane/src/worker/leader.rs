@@ -28,8 +28,8 @@ use crate::{
     search::Meilisearch,
 };
 
-/// Between two tries of a process that is not the one that works.
-const STAND_BY: Duration = Duration::from_secs(1);
+/// After the connection was lost.
+const RECONNECT: Duration = Duration::from_secs(1);
 /// Between two looks for indexes that were never filled.
 const LOOK_FOR_NEW: Duration = Duration::from_secs(1);
 /// Indexes that are filled at once.
@@ -64,21 +64,17 @@ impl Worker {
             tokio::select! {
                 // What is cut off here is done again: events are removed when the engine has them.
                 () = shutdown.cancelled() => return,
-                ended = self.term() => {
-                    if let Err(lost) = ended {
-                        tracing::warn!(cause = %Chain(&lost), "the worker pauses");
-                    }
-                }
+                Err(lost) = self.term() => tracing::warn!(cause = %Chain(&lost), "the worker pauses"),
             }
             self.metrics.leader.set(0.0);
-            tokio::time::sleep(STAND_BY.mul_f64(rand::random_range(0.5..1.5))).await;
+            tokio::time::sleep(RECONNECT.mul_f64(rand::random_range(0.5..1.5))).await;
         }
     }
 
-    /// Ends at once when another process works.
-    async fn term(&self) -> Result<(), Lost> {
+    /// Stands by while another process works, then works until the connection is lost.
+    async fn term(&self) -> Result<Infallible, Lost> {
         self.registry.is_read().await;
-        let Some(outbox) = Outbox::take(&self.connect).await? else { return Ok(()) };
+        let outbox = Outbox::take(&self.connect).await?;
         tracing::info!("draining the outbox");
         self.metrics.leader.set(1.0);
         let mut term = Term {
@@ -90,7 +86,7 @@ impl Worker {
             filling: HashSet::new(),
             looked: None,
         };
-        match term.work().await? {}
+        term.work().await
     }
 }
 

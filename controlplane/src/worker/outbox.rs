@@ -9,6 +9,8 @@ use sqlx::{Connection, FromRow, PgConnection, postgres::PgConnectOptions};
 const LOCK: i64 = 0x7465_6e61_6e74_7279;
 /// Bodies of one batch, in bytes: what one request to the engine should not be much above.
 const BATCH_BYTES: usize = 8 * 1024 * 1024;
+/// Between two tries of a process that is not the one that works.
+const STAND_BY: Duration = Duration::from_secs(1);
 const LIMIT: Duration = Duration::from_secs(20);
 
 /// An event of the outbox.
@@ -59,12 +61,16 @@ pub(super) struct Outbox {
 }
 
 impl Outbox {
-    /// Takes the right to work; nothing when somebody else has it. It ends with the session.
-    pub(super) async fn take(options: &PgConnectOptions) -> Result<Option<Self>, Lost> {
+    /// Waits for the right to work, which ends with the session.
+    pub(super) async fn take(options: &PgConnectOptions) -> Result<Self, Lost> {
         let mut connection = within(PgConnection::connect_with(options)).await?;
-        let query = sqlx::query_scalar("SELECT pg_try_advisory_lock($1)").bind(LOCK);
-        let taken: bool = within(query.fetch_one(&mut connection)).await?;
-        Ok(taken.then_some(Self { connection }))
+        loop {
+            let query = sqlx::query_scalar("SELECT pg_try_advisory_lock($1)").bind(LOCK);
+            if within::<bool, _>(query.fetch_one(&mut connection)).await? {
+                return Ok(Self { connection });
+            }
+            tokio::time::sleep(STAND_BY.mul_f64(rand::random_range(0.5..1.5))).await;
+        }
     }
 
     /// Up to `limit` events from `cursor` on, but for those of `held`. The order of a document's events is that of their ids.
