@@ -9,6 +9,8 @@ mod decision;
 mod election;
 mod epoch;
 mod leadership;
+#[cfg(test)]
+mod tests;
 
 pub use election::{Election, Ended};
 pub use epoch::{fenced, open};
