@@ -1,5 +1,7 @@
 //! Logs, on standard error.
 
+use std::io::IsTerminal;
+
 use tracing_subscriber::{EnvFilter, filter::ParseError, fmt};
 
 use crate::settings::{Log, LogFormat};
@@ -14,7 +16,10 @@ pub struct InvalidFilter(#[from] ParseError);
 /// # Errors
 /// When the filter cannot be read.
 pub fn start(log: &Log) -> Result<(), InvalidFilter> {
-    let events = fmt().with_env_filter(EnvFilter::try_new(&log.filter)?).with_writer(std::io::stderr);
+    let events = fmt()
+        .with_env_filter(EnvFilter::try_new(&log.filter)?)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr);
     // A second start in one process (tests) keeps the first.
     let _kept = match log.format {
         LogFormat::Json => events.json().flatten_event(true).with_current_span(true).try_init(),

@@ -31,16 +31,16 @@ pub async fn growth(count: usize) -> Outcome<Report> {
     let (began, mut ready) = fleet.create(&names("fleet", count), limit).await?;
     ready.sort();
     let rate = |upto: usize| {
-        let since = upto.checked_sub(WINDOW + 1).map_or(began, |before: usize| ready[before]);
+        let since = upto.checked_sub(WINDOW + 1).map_or(began, |before| ready[before]);
         WINDOW as f64 / ready[upto - 1].duration_since(since).as_secs_f64()
     };
     let whole = ready.last().copied().unwrap_or_else(Instant::now).duration_since(began);
     report
         .add(format!("{count} tenants, none lost"), count as f64 / whole.as_secs_f64(), "tenants/s")
         .within(Budget::AtLeast(11.0));
-    let first = rate(WINDOW.max(200).min(count));
-    for upto in [200, 1000, 2500, count].into_iter().filter(|upto| *upto <= count) {
-        report.add(format!("rate at the {upto}th"), rate(upto), "tenants/s").against("at the 200th", first);
+    let first = rate(WINDOW.min(count));
+    for upto in [WINDOW, 1000, 2500, count].into_iter().filter(|upto| *upto <= count) {
+        report.add(format!("rate at the {upto}th"), rate(upto), "tenants/s").against("at the 100th", first);
     }
     report.add("operator's memory", resident(&platform)?, "MB").within(Budget::AtMost(250.0));
     Ok(report)
