@@ -1,4 +1,5 @@
 //! The rig itself: every server answers, faults can be made, and nothing outlives the process that started it.
+#![allow(clippy::unwrap_used, reason = "helpers of a test")]
 
 use std::time::Duration;
 
