@@ -29,6 +29,9 @@ use crate::{
 /// A shard of its own for each fixture: logins belong to the whole server.
 static NEXT_SHARD: AtomicU32 = AtomicU32::new(0);
 
+/// Roles belong to the whole server too, so two fixtures must not make them at the same moment.
+static ROLES: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
 /// A database with the platform schema, as superuser.
 pub struct Fixture {
     pub url: String,
@@ -47,10 +50,9 @@ impl Fixture {
         let shard = LoginShard::new(1000 + process * 100 + shard);
         let mut connection = PgConnection::connect(&url).await.unwrap();
         let password = key.password(&shard.traffic());
+        let roles = ROLES.lock().await;
         let login = Ident(shard.traffic().as_str()).to_string();
         for statement in [
-            // Another test may make the same role of the server at this moment.
-            "SELECT pg_advisory_lock(726)".to_owned(),
             "DO $$ BEGIN IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'tenantry_operator') THEN
                 CREATE ROLE tenantry_operator CREATEROLE; END IF; END $$"
                 .to_owned(),
@@ -73,6 +75,7 @@ impl Fixture {
             .await
             .unwrap();
         platform::migrate(&admin).await.unwrap();
+        drop(roles);
         connection.close().await.unwrap();
         Self { url, admin, key, shard }
     }

@@ -136,10 +136,10 @@ impl Startup {
     async fn next(&mut self) -> Result<Message, ConnectError> {
         self.stream.write_all_buf(&mut self.output).await?;
         loop {
-            if self.input.first() == Some(&ERROR_RESPONSE_TAG) {
-                if let Some(Answer::Error(body)) = wire::decode(&mut self.input)? {
-                    return Err(ConnectError::Refused(ServerError::parse(&body)));
-                }
+            if self.input.first() == Some(&ERROR_RESPONSE_TAG)
+                && let Some(Answer::Error(body)) = wire::decode(&mut self.input)?
+            {
+                return Err(ConnectError::Refused(ServerError::parse(&body)));
             }
             match Message::parse(&mut self.input)? {
                 Some(Message::NoticeResponse(_)) => {}

@@ -188,7 +188,8 @@ impl Pipeline {
         let alone = batch.len() == 1 && self.deferred.is_empty();
         let mut batch = batch.into_iter().peekable();
         if batch.peek().is_none() && !self.deferred.is_empty() {
-            return Ok(self.send_flush());
+            self.send_flush();
+            return Ok(());
         }
         while let Some(job) = batch.next() {
             let durability = match (alone, batch.peek()) {
@@ -437,7 +438,7 @@ impl Sent {
         if self.row_bytes > MAX_REPLY_BYTES {
             self.rows = Vec::new();
         } else {
-            self.rows.push(Row::new(statement, body));
+            self.rows.push(Row::new(body));
         }
     }
 }

@@ -12,15 +12,18 @@ pub struct Reply {
 /// A row: values in text form, still as they came from the wire.
 #[derive(Debug, Clone)]
 pub struct Row {
-    /// Which statement of the group it answers, from 0.
-    pub statement: usize,
     body: Bytes,
 }
 
 impl Row {
     /// `body` is that of a DataRow: a count, then each value with its length before it.
-    pub(super) fn new(statement: usize, body: Bytes) -> Self {
-        Self { statement, body }
+    pub(super) fn new(body: Bytes) -> Self {
+        Self { body }
+    }
+
+    /// Bytes that the row has, lengths included.
+    pub fn len(&self) -> usize {
+        self.body.len()
     }
 
     /// The values, in the order of the columns; `None` is NULL.
@@ -56,14 +59,14 @@ mod tests {
 
     #[test]
     fn values_come_in_order_and_null_is_none() {
-        let row = Row::new(0, Bytes::from_static(b"\0\x03\0\0\0\x01a\xff\xff\xff\xff\0\0\0\0"));
+        let row = Row::new(Bytes::from_static(b"\0\x03\0\0\0\x01a\xff\xff\xff\xff\0\0\0\0"));
         assert_eq!(row.values().collect::<Vec<_>>(), [Some(&b"a"[..]), None, Some(&b""[..])]);
         assert_eq!((row.text(0), row.text(1), row.text(2), row.text(3)), (Some("a"), None, Some(""), None));
     }
 
     #[test]
     fn a_row_that_is_cut_ends_early() {
-        let row = Row::new(0, Bytes::from_static(b"\0\x01\0\0\0\x09a"));
+        let row = Row::new(Bytes::from_static(b"\0\x01\0\0\0\x09a"));
         assert_eq!(row.values().count(), 0);
     }
 }

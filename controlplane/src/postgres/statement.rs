@@ -96,9 +96,6 @@ pub struct Params {
 }
 
 impl Params {
-    /// The most parameters that a statement can have.
-    pub const MAX: u16 = u16::MAX;
-
     /// Adds a value; yields its number, the N of `$N`.
     pub fn push(&mut self, value: Option<&str>) -> u16 {
         match value.map(|text| (text, i32::try_from(text.len()))) {

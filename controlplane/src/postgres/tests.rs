@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use futures::future::join_all;
 
-use super::{Access, Bound, DatabaseError, Group, Params, Template, TemplateBuilder, TenantDatabase, Tuning};
+use super::{
+    Bound, DatabaseError, Group, Params, Template, TemplateBuilder, TenantDatabase, Tuning, statement::Access,
+};
 use crate::{fixture::Fixture, registry::TenantEntry};
 
 fn template(text: &str) -> Template {
@@ -77,10 +79,13 @@ async fn a_failed_group_takes_none_of_its_neighbours_with_it() {
     let results = join_all((0..300).map(|n: usize| {
         let (database, tenant) = (&database, &tenants[n % 3]);
         async move {
-            let key = if n % 7 == 0 { "taken".to_owned() } else { format!("k{n}") };
+            let key = if n.is_multiple_of(7) { "taken".to_owned() } else { format!("k{n}") };
             let wrote = database.run(tenant, write(INSERT, &[&key])).await;
-            let sql =
-                if n % 5 == 0 { "SELECT nothing FROM @.core_setting" } else { "SELECT current_user::text" };
+            let sql = if n.is_multiple_of(5) {
+                "SELECT nothing FROM @.core_setting"
+            } else {
+                "SELECT current_user::text"
+            };
             let read = database.run(tenant, read(sql, &[])).await;
             (n, wrote, read)
         }

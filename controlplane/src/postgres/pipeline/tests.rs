@@ -2,7 +2,7 @@ use tenantry_crds::names::{SchemaName, TenantName, TenantRole};
 use tokio::sync::oneshot::{self, error::TryRecvError};
 
 use super::*;
-use crate::postgres::{Access, Bound, Group, TemplateBuilder};
+use crate::postgres::{Bound, Group, TemplateBuilder, statement::Access};
 
 type Answered = oneshot::Receiver<Result<Reply, DatabaseError>>;
 

@@ -1,0 +1,26 @@
+//! Documents: `/api/v1/data/{app}/{plural}`.
+//!
+//! A request goes from [`routes`] to [`documents`], which asks [`permit`] what the caller may do, checks the query
+//! ([`query`]) or the body ([`validate`]) against the compiled document type ([`model`]), lets [`sql`] make one statement, runs
+//! it through [`crate::postgres`] and writes the rows as JSON ([`render`]). What the database refuses becomes an answer in
+//! [`refusal`].
+
+mod documents;
+mod id;
+mod model;
+mod permit;
+mod precondition;
+mod query;
+mod refusal;
+mod render;
+mod routes;
+mod sql;
+#[cfg(test)]
+mod tests;
+mod validate;
+
+pub use documents::Documents;
+pub use model::Catalog;
+pub use permit::{AllOf, Allowed, Equals, allowed};
+pub use query::CursorKey;
+pub use routes::router;

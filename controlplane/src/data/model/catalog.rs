@@ -1,0 +1,46 @@
+//! The document types of a set of apps.
+
+use std::{collections::HashMap, sync::Arc};
+
+use tenantry_crds::{
+    definition::AppDefinition,
+    names::{AppName, PluralName},
+};
+use tenantry_migrations::layout::Composition;
+
+use super::DocModel;
+
+/// The document types of a set of apps, by app and plural.
+#[derive(Debug, Default)]
+pub struct Catalog(HashMap<AppName, HashMap<PluralName, Arc<DocModel>>>);
+
+impl Catalog {
+    /// Compiles the document types of `apps`.
+    ///
+    /// The operator installs no set with a reference that leads nowhere. Should one appear, the type that has it is left out
+    /// and named in the log; the others are served.
+    pub fn compile(apps: &[Arc<AppDefinition>]) -> Self {
+        let composition = Composition(apps);
+        let mut catalog = Self::default();
+        for app in apps {
+            let types = catalog.0.entry(app.name.clone()).or_default();
+            for doc_type in &app.doc_types {
+                match composition.table(app, doc_type) {
+                    Ok(layout) => {
+                        let model = DocModel::compile(&app.name, doc_type, &layout);
+                        types.insert(doc_type.plural.clone(), Arc::new(model));
+                    }
+                    Err(error) => {
+                        tracing::error!(app = %app.name, version = app.version, %error, "document type left out");
+                    }
+                }
+            }
+        }
+        catalog
+    }
+
+    /// The document type with this plural.
+    pub fn doc_type(&self, app: &str, plural: &str) -> Option<&Arc<DocModel>> {
+        self.0.get(app)?.get(plural)
+    }
+}

@@ -1,0 +1,107 @@
+//! One document type.
+
+use std::collections::HashMap;
+
+use tenantry_crds::{
+    definition::{DocType, Naming, Permission},
+    names::{AppName, DocTypeName, RelationKind, RelationName, TableName},
+};
+use tenantry_migrations::layout::{SqlType, TableLayout};
+
+use super::ColumnModel;
+
+/// A document type.
+#[derive(Debug)]
+pub struct DocModel {
+    /// The app.
+    pub app: AppName,
+    /// The name, in the singular.
+    pub name: DocTypeName,
+    /// The table, without its schema.
+    pub table: TableName,
+    /// How a document gets its id.
+    pub naming: Naming,
+    /// The sequence of a naming series.
+    pub series: Option<RelationName>,
+    /// Columns that requests know of, in the order of the table: what the platform keeps for itself is not among them.
+    pub columns: Vec<ColumnModel>,
+    /// Who may do what.
+    pub permissions: Vec<Permission>,
+    by_name: HashMap<String, usize>,
+    relations: HashMap<String, (Relation, usize)>,
+}
+
+/// What a constraint or index of a column is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Relation {
+    /// No two documents may have the same value.
+    Unique,
+    /// The value is the id of another document.
+    Reference,
+    /// The value is one of a list.
+    OneOf,
+}
+
+/// Reserved for fields that need no DDL; nothing reads or writes it yet.
+const HIDDEN: &str = "extra";
+
+impl DocModel {
+    pub(super) fn compile(app: &AppName, doc_type: &DocType, layout: &TableLayout) -> Self {
+        let columns: Vec<ColumnModel> = layout
+            .columns
+            .iter()
+            .filter(|column| column.name != HIDDEN)
+            .map(|column| ColumnModel::new(column, doc_type.field(&column.name)))
+            .collect();
+        let by_name: HashMap<_, _> = columns.iter().enumerate().map(|(n, c)| (c.name.clone(), n)).collect();
+        let mut relations = HashMap::new();
+        let mut relate = |name: &str, relation, column: &str| {
+            if let Some(column) = by_name.get(column) {
+                relations.insert(name.to_owned(), (relation, *column));
+            }
+        };
+        for index in layout.indexes.iter().filter(|index| index.unique) {
+            relate(index.name.as_str(), Relation::Unique, &index.column);
+        }
+        for key in &layout.foreign_keys {
+            relate(key.name.as_str(), Relation::Reference, &key.column);
+        }
+        for column in layout.columns.iter().filter(|column| column.one_of.is_some()) {
+            let check = RelationName::of(&layout.table, &column.name, RelationKind::Check);
+            relate(check.as_str(), Relation::OneOf, &column.name);
+        }
+        Self {
+            app: app.clone(),
+            name: doc_type.name.clone(),
+            table: layout.table.clone(),
+            naming: doc_type.naming.clone(),
+            series: layout.series.clone(),
+            columns,
+            permissions: doc_type.permissions.clone(),
+            by_name,
+            relations,
+        }
+    }
+
+    /// The column with this name, with its place in [`Self::columns`].
+    pub fn column(&self, name: &str) -> Option<(usize, &ColumnModel)> {
+        let n = *self.by_name.get(name)?;
+        Some((n, self.columns.get(n)?))
+    }
+
+    /// The column with this name, if callers may know of it.
+    pub fn readable(&self, name: &str) -> Option<(usize, &ColumnModel)> {
+        self.column(name).filter(|(_, column)| column.is_readable())
+    }
+
+    /// What the constraint or index with this name is for.
+    pub fn relation(&self, name: &str) -> Option<(Relation, &ColumnModel)> {
+        let (relation, n) = self.relations.get(name)?;
+        Some((*relation, self.columns.get(*n)?))
+    }
+
+    /// The type of ids.
+    pub fn id_type(&self) -> SqlType {
+        SqlType::of_id(&self.naming)
+    }
+}

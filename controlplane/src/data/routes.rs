@@ -1,0 +1,195 @@
+//! The routes of documents.
+
+use axum::{
+    Router,
+    body::Body,
+    extract::State,
+    http::{HeaderMap, HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use serde_json::Value;
+
+use super::{
+    documents::{Document, Documents, MAX_BATCH},
+    precondition,
+};
+use crate::{
+    auth::Scope,
+    error::{ApiError, FieldError},
+    http::{Json, Path, Query},
+    state::AppState,
+};
+
+type Parameters = Query<Vec<(String, String)>>;
+
+/// `/api/v1/data/...`, to stand inside of the tenant's layers.
+pub fn router() -> Router<AppState> {
+    Router::new()
+        .route("/api/v1/data/{app}/{plural}", get(list).post(create))
+        .route("/api/v1/data/{app}/{plural}/{id}", get(read).patch(patch).put(replace).delete(remove))
+}
+
+async fn list(
+    State(state): State<AppState>,
+    scope: Scope,
+    Path((app, plural)): Path<(String, String)>,
+    Query(parameters): Parameters,
+) -> Result<Response, ApiError> {
+    let body = documents(&state, &scope, &app, &plural)?.list(&parameters).await?;
+    Ok(json(StatusCode::OK, body))
+}
+
+async fn read(
+    State(state): State<AppState>,
+    scope: Scope,
+    Path((app, plural, id)): Path<(String, String, String)>,
+    Query(parameters): Parameters,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    let documents = documents(&state, &scope, &app, &plural)?;
+    let select = match parameters.as_slice() {
+        [] => None,
+        [(name, fields)] if name == "select" => Some(fields.as_str()),
+        _ => return Err(ApiError::bad_request("select is the only parameter here, and only once")),
+    };
+    let document = documents.get(&id, select).await?;
+    if precondition::is_known(&headers, &document.version)? {
+        let mut response = StatusCode::NOT_MODIFIED.into_response();
+        tag(&mut response, &document);
+        return Ok(response);
+    }
+    Ok(one(StatusCode::OK, document))
+}
+
+async fn create(
+    State(state): State<AppState>,
+    scope: Scope,
+    Path((app, plural)): Path<(String, String)>,
+    Json(body): Json<Value>,
+) -> Result<Response, ApiError> {
+    let documents = documents(&state, &scope, &app, &plural)?;
+    let Value::Array(bodies) = body else {
+        let reply = documents.create(&[body], &[String::new()]).await?;
+        let row = reply.rows.first().ok_or_else(|| ApiError::internal("an insert yielded no row"))?;
+        let document = documents.shown(row);
+        let location = format!("/api/v1/data/{app}/{plural}/{}", path_segment(&document.id));
+        let mut response = one(StatusCode::CREATED, document);
+        if let Ok(location) = HeaderValue::try_from(location) {
+            response.headers_mut().insert(header::LOCATION, location);
+        }
+        return Ok(response);
+    };
+    if bodies.is_empty() || bodies.len() > MAX_BATCH {
+        return Err(ApiError::invalid(vec![FieldError {
+            pointer: String::new(),
+            message: format!("must have 1 to {MAX_BATCH} documents"),
+        }]));
+    }
+    let pointers: Vec<String> = (0..bodies.len()).map(|n| format!("/{n}")).collect();
+    let reply = documents.create(&bodies, &pointers).await?;
+    let created: Vec<Vec<u8>> = reply.rows.iter().map(|row| documents.shown(row).json).collect();
+    Ok(json(StatusCode::CREATED, [b"[".as_slice(), &created.join(&b','), b"]"].concat()))
+}
+
+async fn patch(
+    state: State<AppState>,
+    scope: Scope,
+    path: Path<(String, String, String)>,
+    headers: HeaderMap,
+    body: Json<Value>,
+) -> Result<Response, ApiError> {
+    update(&state, &scope, path, &headers, body, false).await
+}
+
+async fn replace(
+    state: State<AppState>,
+    scope: Scope,
+    path: Path<(String, String, String)>,
+    headers: HeaderMap,
+    body: Json<Value>,
+) -> Result<Response, ApiError> {
+    update(&state, &scope, path, &headers, body, true).await
+}
+
+async fn update(
+    state: &AppState,
+    scope: &Scope,
+    Path((app, plural, id)): Path<(String, String, String)>,
+    headers: &HeaderMap,
+    Json(body): Json<Value>,
+    whole: bool,
+) -> Result<Response, ApiError> {
+    let version = precondition::if_match(headers)?;
+    let documents = documents(state, scope, &app, &plural)?;
+    Ok(one(StatusCode::OK, documents.update(&id, whole, &body, &version).await?))
+}
+
+async fn remove(
+    State(state): State<AppState>,
+    scope: Scope,
+    Path((app, plural, id)): Path<(String, String, String)>,
+    headers: HeaderMap,
+) -> Result<StatusCode, ApiError> {
+    let version = precondition::if_match(&headers)?;
+    documents(&state, &scope, &app, &plural)?.delete(&id, &version).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+fn documents<'a>(
+    state: &'a AppState,
+    scope: &'a Scope,
+    app: &str,
+    plural: &str,
+) -> Result<Documents<'a>, ApiError> {
+    let doc = scope
+        .tenant
+        .apps
+        .catalog()
+        .doc_type(app, plural)
+        .ok_or_else(|| ApiError::not_found("this tenant has no such document type"))?;
+    Ok(Documents { database: &state.database, cursors: &state.cursors, scope, doc })
+}
+
+fn json(status: StatusCode, body: Vec<u8>) -> Response {
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+fn one(status: StatusCode, document: Document) -> Response {
+    let mut response = json(status, Vec::new());
+    tag(&mut response, &document);
+    *response.body_mut() = Body::from(document.json);
+    response
+}
+
+fn tag(response: &mut Response, document: &Document) {
+    if let Some(tag) = precondition::entity_tag(&document.version) {
+        response.headers_mut().insert(header::ETAG, tag);
+    }
+}
+
+/// `id` as one segment of a path.
+fn path_segment(id: &str) -> String {
+    let mut segment = String::with_capacity(id.len());
+    for byte in id.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                segment.push(char::from(byte))
+            }
+            other => segment.push_str(&format!("%{other:02X}")),
+        }
+    }
+    segment
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn any_id_is_one_segment() {
+        assert_eq!(super::path_segment("SO-00001"), "SO-00001");
+        assert_eq!(super::path_segment("a/b é?"), "a%2Fb%20%C3%A9%3F");
+    }
+}

@@ -1,0 +1,16 @@
+//! SQL from document types: the one place of this program where it is made.
+//!
+//! Names come from compiled document types only; every value of a request is a parameter with an explicit cast. Tables are
+//! qualified with the tenant's schema, columns are listed.
+//!
+//! - [`read`]: one document, a page of documents
+//! - [`write`]: a document with its event and its audit row, in one statement
+//! - [`predicate`]: filters, row rules and cursors as conditions
+
+mod predicate;
+mod read;
+mod statement;
+mod write;
+
+pub use read::{get, list, look};
+pub use write::{Author, NewId, Version, delete, insert, update};

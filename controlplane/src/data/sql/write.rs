@@ -1,0 +1,228 @@
+//! A document with its event and its audit row, in one statement.
+//!
+//! The row is stored by a common table expression whose result feeds the outbox and the audit, so there is no way to write one
+//! without the others, and no second trip.
+
+use tenantry_crds::definition::{Naming, SeriesPattern};
+use tenantry_migrations::{layout::SqlType, sql::Literal};
+
+use super::{
+    predicate,
+    read::by_id,
+    statement::{Statement, array},
+};
+use crate::{
+    data::{
+        id::DocumentId,
+        model::{ColumnModel, DocModel},
+        permit::Allowed,
+        validate::Values,
+    },
+    postgres::Bound,
+};
+
+/// Who writes, for the row and for the audit.
+#[derive(Debug, Clone, Copy)]
+pub struct Author<'a> {
+    /// The user's id.
+    pub user: &'a str,
+    /// The request's id.
+    pub request: &'a str,
+    /// The address that the request came from.
+    pub client: Option<&'a str>,
+}
+
+/// The id of a new document.
+#[derive(Debug)]
+pub enum NewId {
+    /// Known before.
+    Given(DocumentId),
+    /// The next one of the type's series.
+    Series,
+}
+
+/// Which versions of a document may be written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Version {
+    /// Whichever is there.
+    Any,
+    /// One of these.
+    OneOf(Vec<i64>),
+}
+
+/// Stores a new document; yields its columns that answers show.
+pub fn insert(doc: &DocModel, id: &NewId, values: &Values, author: Author<'_>) -> Bound {
+    let mut sql = Statement::new("WITH stored AS (INSERT INTO ");
+    sql.table(doc).push(" (\"id\"");
+    for column in set_columns(doc, values) {
+        sql.push(", ").ident(&column.name);
+    }
+    sql.push(", \"created_by\", \"updated_by\") VALUES (");
+    match (id, &doc.naming) {
+        (NewId::Given(id), _) => {
+            sql.bind(Some(id.as_str()), &doc.id_type().to_string());
+        }
+        (NewId::Series, Naming::Series(pattern)) => series(&mut sql, doc, pattern),
+        // A type without a series has no number to give; the primary key refuses the row.
+        (NewId::Series, _) => {
+            sql.push("NULL");
+        }
+    }
+    for (n, value) in &values.columns {
+        if let Some(column) = doc.columns.get(*n) {
+            sql.push(", ").bind_for(column, value.as_deref());
+        }
+    }
+    let user = sql.keep(Some(author.user), "text");
+    sql.push(&format!(", {user}, {user})"));
+    returning(&mut sql, doc);
+    journal(&mut sql, doc, "Create", author, &user, None);
+    sql.finish()
+}
+
+/// Changes a document; yields its columns that answers show, or no row when there is none that `allowed`, `version` and `after`
+/// all admit. `after` is what must hold once `values` are set.
+pub fn update(
+    doc: &DocModel,
+    id: &DocumentId,
+    values: &Values,
+    version: &Version,
+    allowed: &Allowed,
+    after: &Allowed,
+    author: Author<'_>,
+) -> Bound {
+    let mut sql = Statement::new("WITH stored AS (UPDATE ");
+    let user = sql.keep(Some(author.user), "text");
+    sql.table(doc);
+    sql.push(" SET \"version\" = \"version\" + 1, \"updated_at\" = now(), \"updated_by\" = ").push(&user);
+    for (n, value) in &values.columns {
+        if let Some(column) = doc.columns.get(*n) {
+            sql.push(", ").ident(&column.name).push(" = ").bind_for(column, value.as_deref());
+        }
+    }
+    by_id(&mut sql, doc, id);
+    predicate::and_rules(&mut sql, allowed);
+    if after != allowed {
+        predicate::and_rules(&mut sql, after);
+    }
+    and_version(&mut sql, version);
+    returning(&mut sql, doc);
+    let shown = serde_json::Value::Object(values.shown.clone()).to_string();
+    journal(&mut sql, doc, "Update", author, &user, Some(&shown));
+    sql.finish()
+}
+
+/// Deletes a document; yields its version, or no row when there is none that `allowed` and `version` admit.
+pub fn delete(
+    doc: &DocModel,
+    id: &DocumentId,
+    version: &Version,
+    allowed: &Allowed,
+    author: Author<'_>,
+) -> Bound {
+    let mut sql = Statement::new("WITH stored AS (DELETE FROM ");
+    sql.table(doc);
+    by_id(&mut sql, doc, id);
+    predicate::and_rules(&mut sql, allowed);
+    and_version(&mut sql, version);
+    // One more than the last version that readers of events may have seen.
+    sql.push(" RETURNING \"id\"::text AS id, \"version\" + 1 AS version), event AS (");
+    event(&mut sql, doc, "'Delete', NULL::json FROM stored");
+    let user = sql.keep(Some(author.user), "text");
+    audit(&mut sql, doc, "Delete", author, &user);
+    sql.push("NULL::json FROM stored) SELECT version FROM stored");
+    sql.finish()
+}
+
+fn and_version(sql: &mut Statement, version: &Version) {
+    if let Version::OneOf(versions) = version {
+        let versions: Vec<String> = versions.iter().map(i64::to_string).collect();
+        let versions = array(versions.iter().map(String::as_str));
+        sql.push(" AND \"version\" = ANY (").bind(Some(&versions), "bigint[]").push(")");
+    }
+}
+
+/// `prefix` and a number with at least as many digits as the pattern has.
+fn series(sql: &mut Statement, doc: &DocModel, pattern: &SeriesPattern) {
+    let Some(name) = &doc.series else {
+        sql.push("NULL");
+        return;
+    };
+    let digits = pattern.digits;
+    sql.push("(SELECT ").show(Literal(&pattern.prefix));
+    sql.push(&format!(" || lpad(n::text, greatest({digits}, length(n::text)), '0') FROM nextval('"));
+    // The quoted names of the schema and the sequence, inside of a literal: neither can hold a quote of either kind.
+    sql.schema().push(".").ident(name.as_str()).push("'::regclass) AS n)");
+}
+
+fn set_columns<'a>(doc: &'a DocModel, values: &'a Values) -> impl Iterator<Item = &'a ColumnModel> {
+    values.columns.iter().filter_map(|(n, _)| doc.columns.get(*n))
+}
+
+fn shown_columns(doc: &DocModel) -> impl Iterator<Item = &ColumnModel> {
+    doc.columns.iter().filter(|column| column.is_readable())
+}
+
+fn returning(sql: &mut Statement, doc: &DocModel) {
+    sql.push(" RETURNING ").columns(shown_columns(doc)).push(")");
+}
+
+/// The event and the audit row of `stored`, then `stored` itself. `changes` are those of the audit row; the whole document unless
+/// given.
+fn journal(
+    sql: &mut Statement,
+    doc: &DocModel,
+    action: &str,
+    author: Author<'_>,
+    user: &str,
+    changes: Option<&str>,
+) {
+    sql.push(", made AS (SELECT stored.\"id\"::text AS id, stored.\"version\" AS version, row_to_json(shown) AS body \
+              FROM stored CROSS JOIN LATERAL (SELECT ");
+    for (n, column) in shown_columns(doc).enumerate() {
+        sql.push(if n > 0 { ", " } else { "" });
+        json_form(sql, column);
+    }
+    sql.push(") AS shown), event AS (");
+    event(sql, doc, "'Put', body FROM made");
+    audit(sql, doc, action, author, user);
+    match changes {
+        Some(changes) => {
+            sql.bind(Some(changes), "json");
+        }
+        None => {
+            sql.push("body");
+        }
+    }
+    sql.push(" FROM made) SELECT ").columns(shown_columns(doc)).push(" FROM stored");
+}
+
+/// A column of `stored` such that `row_to_json` writes what answers show: decimals as text, times in RFC 3339 with a `Z`.
+fn json_form(sql: &mut Statement, column: &ColumnModel) {
+    let name = &column.name;
+    match column.sql_type {
+        SqlType::Numeric { .. } => sql.push("stored.").ident(name).push("::text AS ").ident(name),
+        SqlType::Timestamptz => sql
+            .push("replace(replace(stored.")
+            .ident(name)
+            .push("::text, ' ', 'T'), '+00', 'Z') AS ")
+            .ident(name),
+        _ => sql.push("stored.").ident(name),
+    };
+}
+
+fn event(sql: &mut Statement, doc: &DocModel, rest: &str) {
+    sql.push("INSERT INTO tenantry.outbox (app, doc_type, doc_id, doc_version, operation, body) SELECT ");
+    sql.show(Literal(doc.app.as_str())).push(", ").show(Literal(doc.name.as_str()));
+    sql.push(", id, version, ").push(rest).push(")");
+}
+
+fn audit(sql: &mut Statement, doc: &DocModel, action: &str, author: Author<'_>, user: &str) {
+    sql.push(
+        ", audit AS (INSERT INTO tenantry.audit \
+         (actor, action, app, doc_type, doc_id, doc_version, request_id, client, changes) SELECT ",
+    );
+    sql.push(user).push(", ").show(Literal(action)).push(", ");
+    sql.show(Literal(doc.app.as_str())).push(", ").show(Literal(doc.name.as_str())).push(", id, version, ");
+    sql.bind(Some(author.request), "text").push(", ").bind(author.client, "text").push(", ");
+}

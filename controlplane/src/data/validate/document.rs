@@ -1,0 +1,107 @@
+//! A body as values for columns.
+
+use serde_json::{Map, Value};
+use tenantry_crds::definition::{Field, Naming};
+
+use super::{
+    Shape,
+    shape::{pointer, report},
+};
+use crate::{
+    data::model::{DocModel, Role},
+    error::FieldError,
+};
+
+/// How a body is taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode<'a> {
+    /// A new document: what is missing gets its default.
+    Create,
+    /// Of the document with this id, the members that the body has.
+    Patch(&'a str),
+    /// Of the document with this id, everything: what is missing gets its default. Fields that no answer shows stay as they are,
+    /// since whoever read the document cannot give them back.
+    Replace(&'a str),
+}
+
+/// Values for columns.
+#[derive(Debug, Default)]
+pub struct Values {
+    /// Each column, by its place in the model, with its text form; `None` is NULL.
+    pub columns: Vec<(usize, Option<String>)>,
+    /// The same as JSON, for the audit, with nothing in it that no answer shows.
+    pub shown: Map<String, Value>,
+}
+
+impl Values {
+    /// What the column is set to, if it is.
+    pub fn get(&self, column: usize) -> Option<Option<&str>> {
+        self.columns.iter().find(|(n, _)| *n == column).map(|(_, value)| value.as_deref())
+    }
+
+    fn set(&mut self, column: usize, field: &Field, shape: &Shape, value: Value) {
+        let text = (!value.is_null()).then(|| shape.parameter(value.clone()));
+        self.columns.push((column, text));
+        let shown = if field.write_only && !value.is_null() { Value::from("***") } else { value };
+        self.shown.insert(field.name.as_str().to_owned(), shown);
+    }
+}
+
+/// Checks `body`; adds what is wrong to `errors`, with pointers that start with `at`.
+pub fn document(
+    doc: &DocModel,
+    mode: Mode<'_>,
+    body: &Value,
+    at: &str,
+    errors: &mut Vec<FieldError>,
+) -> Values {
+    let mut values = Values::default();
+    let Value::Object(members) = body else {
+        report(errors, at, "must be an object".into());
+        return values;
+    };
+    if matches!(mode, Mode::Patch(_)) && members.is_empty() {
+        report(errors, at, "must have at least one field".into());
+    }
+    for name in members.keys() {
+        let problem = match doc.column(name).map(|(_, column)| column.field()) {
+            None => "is no field of this document type",
+            Some(None) => "is kept by the platform and cannot be set",
+            Some(Some(field)) if field.read_only => "cannot be set",
+            Some(Some(_)) => continue,
+        };
+        report(errors, &pointer(at, name), problem.into());
+    }
+    for (n, column) in doc.columns.iter().enumerate() {
+        let Role::Field(field, shape) = &column.role else { continue };
+        let at = || pointer(at, &column.name);
+        let given = members.get(&column.name).filter(|_| !field.read_only);
+        let value = match (given, mode) {
+            (Some(value), _) => value.clone(),
+            (None, Mode::Patch(_)) => continue,
+            (None, Mode::Replace(_)) if field.read_only || field.write_only => continue,
+            (None, _) => field.default.clone().unwrap_or(Value::Null),
+        };
+        if value.is_null() {
+            if column.not_null {
+                report(errors, &at(), "is required".into());
+            } else {
+                values.set(n, field, shape, value);
+            }
+            continue;
+        }
+        let Some(value) = shape.check(&value, &at(), errors) else { continue };
+        if let (Naming::Field(naming), Mode::Patch(id) | Mode::Replace(id)) = (&doc.naming, mode)
+            && *naming == field.name
+            && value.as_str() != Some(id)
+        {
+            report(errors, &at(), "is the document's id and cannot change".into());
+            continue;
+        }
+        values.set(n, field, shape, value);
+    }
+    values
+}
+
+#[cfg(test)]
+mod tests;
