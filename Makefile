@@ -37,14 +37,17 @@ lint: ## Format and lints, warnings denied
 	@$(TIER) format cargo fmt --all --check
 	@$(TIER) clippy cargo clippy --locked --workspace --all-targets -- --deny warnings
 
+.PHONY: tools
+tools: build ## The stack's servers, built or installed once
+	@$(TIER) tools $(RIG) tools
+
 .PHONY: unit
-unit: ## Tests that need no stack, and goldens
+unit: tools ## Tests of each crate (some on a small stack of their own), and goldens
 	@$(TIER) goldens cargo run --quiet --locked -p tenantry-crds --bin crdgen -- --check $(CRD_FOLDERS)
 	@$(TIER) unit cargo test --locked --workspace --exclude tenantry-e2e
 
 .PHONY: stack
-stack: build ## Tests on the real stack
-	@$(TIER) tools $(RIG) tools
+stack: tools ## Tests of the whole platform on the real stack
 	@$(TIER) stack $(RIG) run -- cargo test --locked -p tenantry-e2e
 
 .PHONY: test
@@ -54,7 +57,7 @@ test: ## Everything
 BENCHES := tenants documents fleet
 
 .PHONY: bench $(BENCHES:%=bench-%)
-bench: $(BENCHES:%=bench-%) ## All benchmarks (release build)
+bench: $(BENCHES:%=bench-%) ## All benchmarks (release build; bench-documents needs wrk); one: bench-tenants, -documents, -fleet
 $(BENCHES:%=bench-%): bench-%: release
 	@$(TIER) bench-$* target/release/tenantry-bench $*
 
