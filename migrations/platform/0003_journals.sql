@@ -13,8 +13,6 @@ CREATE TABLE tenantry.outbox (
     -- What a reader may see of the document; absent for Delete.
     body json,
     occurred_at timestamptz NOT NULL DEFAULT now(),
-    -- Set while a worker has the event. An event whose worker died is taken again after this time.
-    leased_until timestamptz,
     PRIMARY KEY (role, id)
 ) PARTITION BY HASH (role);
 
@@ -64,6 +62,6 @@ CREATE POLICY purge ON tenantry.audit TO tenantry_provisioners USING (true);
 GRANT USAGE ON SEQUENCE tenantry.outbox_id, tenantry.audit_id TO tenantry_tenants;
 GRANT INSERT ON tenantry.outbox TO tenantry_tenants;
 GRANT INSERT, SELECT ON tenantry.audit TO tenantry_tenants;
-GRANT SELECT, UPDATE (leased_until), DELETE ON tenantry.outbox TO tenantry_controlplane;
+GRANT SELECT, DELETE ON tenantry.outbox TO tenantry_controlplane;
 GRANT SELECT ON tenantry.audit TO tenantry_controlplane;
 GRANT SELECT (role), DELETE ON tenantry.outbox, tenantry.audit TO tenantry_provisioners;

@@ -1,9 +1,9 @@
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 use std::time::Duration;
 
 use tokio::process::Command;
 
+use super::process::captured;
 use super::{Endpoints, RigError};
 
 /// How long one command may take; longer than the `--timeout` of any `kubectl wait` in tests.
@@ -14,21 +14,7 @@ impl Endpoints {
     pub async fn run(&self, program: &str, args: &[&str]) -> Result<String, RigError> {
         let mut command = Command::new(program);
         command.args(args).env("PATH", &self.path).env("KUBECONFIG", &self.kubeconfig);
-        command.stdin(Stdio::null()).kill_on_drop(true);
-        let what = || format!("{program} {}", args.join(" "));
-        let output = tokio::time::timeout(LIMIT, command.output())
-            .await
-            .map_err(|_| RigError::Timeout { what: what(), waited: LIMIT, last: "still running".to_owned() })?
-            .map_err(|source| RigError::Spawn { name: what(), source })?;
-        if output.status.success() {
-            return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
-        }
-        let output_text = [output.stdout, output.stderr].concat();
-        Err(RigError::Command {
-            command: what(),
-            status: output.status,
-            output: String::from_utf8_lossy(&output_text).into_owned(),
-        })
+        captured(format!("{program} {}", args.join(" ")), LIMIT, command).await
     }
 
     /// Runs kubectl as the cluster's administrator.

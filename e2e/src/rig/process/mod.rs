@@ -4,8 +4,10 @@
 //! - [`Launch`]: what to run; [`Process`]: the running child with its log
 //! - [`Server`]: a process that is ready when it answers, and that can be stopped, killed, paused and started again
 //! - [`Identity`]: the unprivileged account for servers that refuse to run as root
+//! - [`captured`]: a command that runs to its end
 //! - [`ports`]: free loopback ports
 
+mod captured;
 mod identity;
 mod launch;
 mod log;
@@ -14,6 +16,7 @@ mod running;
 mod sandbox;
 mod server;
 
+pub use captured::captured;
 pub use identity::Identity;
 pub use launch::Launch;
 pub use log::tail;

@@ -12,7 +12,7 @@ use std::time::Duration;
 pub use settings::{ProgramOptions, Settings};
 
 use super::endpoints::{COMMAND, SETTINGS_PREFIX, http_client};
-use super::process::{Launch, Plan, Probe, Process, Sandbox, Server, Signal, ports};
+use super::process::{Launch, Plan, Probe, Process, Sandbox, Server, Signal, captured, ports};
 use super::stack::answers_ok;
 use super::{Endpoints, RigError};
 
@@ -132,28 +132,10 @@ fn inherited_settings() -> impl Iterator<Item = OsString> {
 
 async fn run_to_end(binary: &str, args: &[&str], settings: &Settings) -> Result<String, RigError> {
     const LIMIT: Duration = Duration::from_secs(60);
-    let what = || format!("{binary} {}", args.join(" "));
     let mut command = tokio::process::Command::new(binary::find(binary)?);
     for key in inherited_settings() {
         command.env_remove(key);
     }
-    let output = command
-        .args(args)
-        .envs(settings.variables())
-        .stdin(std::process::Stdio::null())
-        .kill_on_drop(true)
-        .output();
-    let output = tokio::time::timeout(LIMIT, output)
-        .await
-        .map_err(|_| RigError::Timeout { what: what(), waited: LIMIT, last: "still running".to_owned() })?
-        .map_err(|source| RigError::Spawn { name: what(), source })?;
-    if output.status.success() {
-        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
-    }
-    let output_text = [output.stdout, output.stderr].concat();
-    Err(RigError::Command {
-        command: what(),
-        status: output.status,
-        output: String::from_utf8_lossy(&output_text).into_owned(),
-    })
+    command.args(args).envs(settings.variables());
+    captured(format!("{binary} {}", args.join(" ")), LIMIT, command).await
 }
