@@ -54,8 +54,9 @@ pub async fn documents() -> Outcome<Report> {
              of its tenant (HS256), checked, with the permissions of role `sales`. Each figure is the median of {ROUNDS} rounds of \
              {} s after a warm-up, ours and the baseline's by turns. The baseline is the usual way: axum and a pool of 16 \
              connections, BEGIN, SET LOCAL ROLE, the query and COMMIT as round trips of their own, the same row, outbox and audit \
-             rows, but no token, no permission and no validation. Half load: each connection pauses so that about half of the \
-             rate is offered (a closed loop: the pause does not shrink when an answer is late).",
+             rows, but no token, no permission and no validation. Latencies are taken at about half of the budgeted \
+             rate, and at about half of the rate reached: each connection pauses between two requests (a closed loop: the pause \
+             does not shrink when an answer is late).",
             ROUND.as_secs()
         ),
     );
@@ -84,13 +85,15 @@ pub async fn documents() -> Outcome<Report> {
             .add(name, rate, "requests/s")
             .within(Budget::AtLeast(budget))
             .against("the usual way", median(&peer, Run::rate));
-        let pause = Duration::from_secs_f64(
-            2.0 * CLIENTS as f64 / rate - median(&full, |run| run.latency().0) / 1000.0 / 4.0,
-        );
-        let half = run(&url, &ours, ROUND, pause).await?;
-        report
-            .add(format!("{name}, p99 at {:.0}/s", half.rate()), half.latency().1, "ms")
-            .within(Budget::AtMost(15.0));
+        for (load, budget) in [(budget / 2.0, Some(15.0)), (rate / 2.0, None)] {
+            let think = 1000.0 * CLIENTS as f64 / load - median(&full, |run| run.latency().0) / 4.0;
+            let at_load = run(&url, &ours, ROUND, Duration::from_secs_f64(think.max(0.0) / 1000.0)).await?;
+            let figure =
+                report.add(format!("{name}, p99 at {:.0}/s", at_load.rate()), at_load.latency().1, "ms");
+            if let Some(most) = budget {
+                figure.within(Budget::AtMost(most));
+            }
+        }
     }
     Ok(report)
 }
