@@ -48,7 +48,7 @@ unit: tools ## Tests of each crate (some on a small stack of their own), and gol
 
 .PHONY: stack
 stack: tools ## Tests of the whole platform on the real stack
-	@$(TIER) stack $(RIG) run -- cargo test --locked -p tenantry-e2e
+	@$(TIER) stack $(RIG) run -- cargo test --locked -p tenantry-e2e --no-fail-fast
 
 .PHONY: test
 test: ## Everything
