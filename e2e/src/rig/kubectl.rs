@@ -35,6 +35,12 @@ impl Endpoints {
         let folder = in_repository("config/samples").display().to_string();
         self.kubectl(&["apply", "--server-side", "-f", &folder]).await.map(|_| ())
     }
+
+    /// Waits until all of the samples are Ready.
+    pub async fn samples_are_ready(&self) -> Result<(), RigError> {
+        let folder = in_repository("config/samples").display().to_string();
+        self.kubectl(&["wait", "--for=condition=Ready", "--timeout=60s", "-f", &folder]).await.map(|_| ())
+    }
 }
 
 /// A file of the checkout that this crate was built from.

@@ -126,7 +126,12 @@ pub async fn hold(folder: &Path, what: What) -> Result<ExitCode, RigError> {
     let work = async {
         let started = what.start().await?;
         if !what.stack_only {
-            started.endpoints().apply_samples().await.inspect_err(|_| started.keep_logs())?;
+            let endpoints = started.endpoints();
+            let ready = async {
+                endpoints.apply_samples().await?;
+                endpoints.samples_are_ready().await
+            };
+            ready.await.inspect_err(|_| started.keep_logs())?;
         }
         started.endpoints().write(&files.env)?;
         Ok::<_, RigError>(started)
