@@ -4,6 +4,7 @@
 mod admin;
 mod auth;
 mod degraded;
+mod documents;
 mod jobs;
 mod search;
 mod world;
