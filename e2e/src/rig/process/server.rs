@@ -12,6 +12,10 @@ const START_LIMIT: Duration = Duration::from_secs(60);
 
 /// Ports can be lost to another process between choosing and binding them.
 const ATTEMPTS: usize = 3;
+/// How often a server is started again on its ports before its early end counts.
+const RESTARTS: u32 = 10;
+/// Between two of these.
+const RESTART_PAUSE: Duration = Duration::from_millis(200);
 
 /// Tells whether the server answers; the error says what it did instead.
 pub type Probe = Box<dyn Fn() -> BoxFuture<'static, Result<(), String>> + Send + Sync>;
@@ -98,10 +102,21 @@ impl Server {
         if ended.exit_status().is_none() {
             return Err(RigError::Refused(format!("{} runs already", ended.name())));
         }
-        self.sandbox.forget(&ended);
-        let process = self.sandbox.spawn(&self.launch)?;
-        *self.process.lock().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&process);
-        process.ready(START_LIMIT, &self.probe).await
+        let mut attempt = 1;
+        loop {
+            self.sandbox.forget(&self.process());
+            let process = self.sandbox.spawn(&self.launch)?;
+            *self.process.lock().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&process);
+            match process.ready(START_LIMIT, &self.probe).await {
+                // After a crash its former children may still be ending: PostgreSQL refuses to start while they use its
+                // shared memory.
+                Err(RigError::Exited { .. }) if attempt < RESTARTS => {
+                    attempt += 1;
+                    tokio::time::sleep(RESTART_PAUSE).await;
+                }
+                outcome => return outcome,
+            }
+        }
     }
 }
 
