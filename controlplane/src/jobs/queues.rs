@@ -312,15 +312,19 @@ impl Queues {
         }
     }
 
-    /// Makes the group from the first entry on, so that jobs which came while there was none are not passed over.
+    /// Makes the group from the first entry on, so that jobs which came while there was none are not passed over. Not the
+    /// stream: that is the operator's, and a worker that waits while its tenant is deleted must not bring it back.
     async fn make_group(&self, stream: &RedisKey) -> Result<(), QueueError> {
-        tracing::warn!(%stream, "consumer group was gone and is made again");
         let mut redis = self.redis.clone();
         let mut create = redis::cmd("XGROUP");
-        create.arg("CREATE").arg(stream.as_str()).arg(RedisKey::GROUP).arg("0").arg("MKSTREAM");
+        create.arg("CREATE").arg(stream.as_str()).arg(RedisKey::GROUP).arg("0");
         match tokio::time::timeout(ANSWER_LIMIT, create.query_async::<()>(&mut redis)).await? {
             Err(error) if error.code() == Some("BUSYGROUP") => Ok(()),
-            other => Ok(other?),
+            Err(error) => Err(error.into()),
+            Ok(()) => {
+                tracing::warn!(%stream, "consumer group was gone and is made again");
+                Ok(())
+            }
         }
     }
 

@@ -179,20 +179,55 @@ async fn many_workers_get_each_job_once() {
     assert_eq!((taken.len(), ids.len()), (JOBS as usize, JOBS as usize));
 }
 
-#[tokio::test]
-async fn jobs_wait_for_a_group_that_was_lost() {
-    let world = World::new().await;
-    let worker = world.user("w", &["worker"]).await;
+/// Redis, and the stream of the world's default queue.
+async fn stream_of(world: &World) -> (redis::aio::MultiplexedConnection, String) {
     let client = redis::Client::open(world.platform.endpoints().redis_url.as_str()).unwrap();
-    let mut redis = client.get_multiplexed_async_connection().await.unwrap();
+    let redis = client.get_multiplexed_async_connection().await.unwrap();
     let mut database = PgConnection::connect(&world.platform.endpoints().database_url).await.unwrap();
-    let key: String = sqlx::query_scalar(
+    let key = sqlx::query_scalar(
         "SELECT stream_key FROM tenantry.stream_binding WHERE tenant = $1 AND queue = 'default'",
     )
     .bind(&world.tenant)
     .fetch_one(&mut database)
     .await
     .unwrap();
+    (redis, key)
+}
+
+#[tokio::test]
+async fn a_stream_that_the_operator_removed_is_not_made_again_by_who_waits_on_it() {
+    let world = World::new().await;
+    let worker = world.user("w", &["worker"]).await;
+    let (mut redis, key) = stream_of(&world).await;
+    let queue = format!("/api/v1/jobs/{}/default", world.app);
+    let lease = format!("{queue}/lease");
+    let waiting = world.post(&lease, &worker, json!({"max": 1, "wait_ms": 9000}));
+    let removed = async {
+        let removed: i64 = redis::cmd("UNLINK").arg(&key).query_async(&mut redis).await.unwrap();
+        assert_eq!(removed, 1);
+    };
+    let (answer, ()) = tokio::join!(waiting, removed);
+    answer.refused(503, "unavailable");
+    let refused = world.post(&queue, &worker, json!({"type": "t", "payload": {}})).await;
+    refused.refused(503, "unavailable");
+    let there: i64 = redis::cmd("EXISTS").arg(&key).query_async(&mut redis).await.unwrap();
+    assert_eq!(there, 0);
+
+    let again = ["annotate", "tenant", &world.tenant, "tenantry.dev/reconcile-at=now"];
+    world.platform.endpoints().kubectl(&again).await.unwrap();
+    eventually("the operator has made it again", LIMIT, || async {
+        let answer = world.post(&queue, &worker, json!({"type": "t", "payload": {}})).await;
+        if answer.status == 201 { Ok(()) } else { Err(format!("{answer:?}")) }
+    })
+    .await
+    .unwrap();
+}
+
+#[tokio::test]
+async fn jobs_wait_for_a_group_that_was_lost() {
+    let world = World::new().await;
+    let worker = world.user("w", &["worker"]).await;
+    let (mut redis, key) = stream_of(&world).await;
     let destroyed: i64 =
         redis::cmd("XGROUP").arg("DESTROY").arg(&key).arg("workers").query_async(&mut redis).await.unwrap();
     assert_eq!(destroyed, 1);
