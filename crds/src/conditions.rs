@@ -21,6 +21,8 @@ pub enum ConditionType {
     StreamsReady,
     /// Search indexes and their settings are in place.
     SearchReady,
+    /// Credentials for direct access are in place.
+    AccessReady,
 }
 
 impl ConditionType {
@@ -34,6 +36,7 @@ impl ConditionType {
             Self::DatabaseReady => "DatabaseReady",
             Self::StreamsReady => "StreamsReady",
             Self::SearchReady => "SearchReady",
+            Self::AccessReady => "AccessReady",
         }
     }
 }

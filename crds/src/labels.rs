@@ -15,6 +15,18 @@ pub const PAUSED_ANNOTATION: &str = "tenantry.dev/paused";
 /// Any new value asks for a pass now.
 pub const RECONCILE_AT_ANNOTATION: &str = "tenantry.dev/reconcile-at";
 
+/// `"true"` asks for a plan in the status instead of a change.
+pub const PLAN_ANNOTATION: &str = "tenantry.dev/plan";
+
+/// Any new value asks for new credentials of every access.
+pub const ROTATE_ANNOTATION: &str = "tenantry.dev/rotate";
+
+/// Backends, separated by commas, that a deletion goes on without: `postgres`, `redis`, `search`.
+pub const FORCE_RELEASE_ANNOTATION: &str = "tenantry.dev/force-release";
+
+/// The tenant that an object of ours belongs to.
+pub const TENANT_LABEL: &str = "tenantry.dev/tenant";
+
 /// The field manager of the operator's finalizer writes.
 pub const OPERATOR_FIELD_MANAGER: &str = "tenantry-operator";
 

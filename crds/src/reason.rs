@@ -51,6 +51,38 @@ reasons! {
     NameConflict,
     /// Another tenant already serves one of the hosts.
     HostConflict,
+    /// Rows that are there do not fit the change; the message says how many.
+    DataConflict,
+    /// A table is in use for too long; the change is tried again.
+    LockTimeout,
+    /// A background task, as an index build, is still running.
+    WorkPending,
+    /// A migration of the app failed, or its text changed after it ran.
+    MigrationFailed,
+    /// The annotation `tenantry.dev/plan` asks for a plan instead of a change.
+    PlanOnly,
+    /// A tenant failed at the new version; no other gets it.
+    RolloutPaused,
+    /// Apps require each other in a cycle.
+    DependencyCycle,
+    /// An access cannot have its Secret.
+    SecretConflict,
+    /// The namespace of a Secret does not exist.
+    NamespaceNotFound,
+    /// No instance of that name is configured.
+    InstanceNotFound,
+    /// No instance has room for another tenant.
+    CapacityExhausted,
+    /// The manifest asks for another instance than the one that holds the tenant.
+    PlacementImmutable,
+    /// The Tenant is being deleted, and `spec.deletionProtection` keeps its data.
+    DeletionProtected,
+    /// The export before the deletion is under way.
+    SnapshotRunning,
+    /// An export or a restore failed.
+    SnapshotFailed,
+    /// The data of a snapshot is being loaded.
+    Restoring,
     /// A backend does not answer.
     BackendUnavailable,
     /// A search task is still running.

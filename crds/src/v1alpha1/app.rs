@@ -268,7 +268,55 @@ pub struct AppStatus {
     /// Tenants that list the app.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tenants: Option<i64>,
+    /// How far the version that tenants get has reached them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollout: Option<RolloutStatus>,
     /// Fields of the spec that this release accepts but does not act on.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub not_supported: Vec<String>,
+}
+
+/// How far a version has reached the tenants.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RolloutStatus {
+    /// The version.
+    pub version: String,
+    /// Where the rollout is.
+    pub stage: RolloutStage,
+    /// Tenants whose tables are at the version.
+    pub updated: i64,
+    /// Tenants that are to get it.
+    pub total: i64,
+    /// The same as `updated/total`, for `kubectl get`.
+    pub progress: String,
+    /// Tenants that could not get it, and why. A bounded sample.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["tenant".into()]))]
+    pub failed: Vec<RolloutFailure>,
+}
+
+/// Where a rollout is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum RolloutStage {
+    /// The canary tenants get the version.
+    Canary,
+    /// The others get it, some at a time.
+    Waves,
+    /// A tenant failed; no other gets the version.
+    Paused,
+    /// Every tenant has it.
+    Complete,
+}
+
+/// A tenant that could not get a version.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RolloutFailure {
+    /// The tenant.
+    pub tenant: String,
+    /// The reason of its condition.
+    pub reason: String,
+    /// Its message.
+    pub message: String,
 }

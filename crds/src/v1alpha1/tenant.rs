@@ -1,6 +1,9 @@
 //! `Tenant`: who uses which apps.
 
-use k8s_openapi::apimachinery::pkg::{api::resource::Quantity, apis::meta::v1::Condition};
+use k8s_openapi::apimachinery::pkg::{
+    api::resource::Quantity,
+    apis::meta::v1::{Condition, Time},
+};
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -65,8 +68,8 @@ pub struct TenantSpec {
     pub apps: Vec<TenantApp>,
 
     /// The backend instances that hold this tenant.
-    #[serde(default)]
-    #[x_kube(validation = Rule::new("self.postgres == 'default' && self.redis == 'default' && self.search == 'default'")
+    #[serde(default, skip_serializing_if = "PlacementSpec::is_empty")]
+    #[x_kube(validation = Rule::new("(!has(self.postgres) || self.postgres == 'default') && (!has(self.redis) || self.redis == 'default') && (!has(self.search) || self.search == 'default')")
         .message("spec.placement: only 'default' is supported in this release"))]
     pub placement: PlacementSpec,
 
@@ -85,6 +88,28 @@ pub struct TenantSpec {
     #[x_kube(validation = Rule::new("self != 'Snapshot'")
         .message("spec.deletionPolicy: Snapshot is not supported in this release; use Retain or Delete"))]
     pub deletion_policy: DeletionPolicy,
+
+    /// While true, the Tenant cannot be deleted: the data stays even if the object is on its way out.
+    #[serde(default)]
+    pub deletion_protection: bool,
+
+    /// Take back the data that a deleted Tenant of the same name left under Retain.
+    #[serde(default)]
+    pub adopt_retained: bool,
+
+    /// Start with the data of a snapshot. Cannot be changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new("self == oldSelf").message("spec.restoreFrom: cannot be changed"))]
+    pub restore_from: Option<RestoreSpec>,
+}
+
+/// The snapshot that a tenant starts with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RestoreSpec {
+    /// The snapshot as `status.snapshot.name` said it: `{tenant}/{uid}`.
+    #[schemars(length(max = 100), regex(pattern = "^[a-z][a-z0-9-]*/[0-9a-f-]{36}$"))]
+    pub snapshot: String,
 }
 
 /// Whether a tenant is served.
@@ -129,32 +154,31 @@ pub struct TenantApp {
     pub settings: Option<serde_json::Value>,
 }
 
-/// Names of backend instances.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+/// Names of backend instances. What is left out is placed by free capacity; `status.placement` says where.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PlacementSpec {
     /// The Postgres instance.
-    #[serde(default = "default_instance")]
-    #[schemars(length(max = 63))]
-    pub postgres: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 63), regex(pattern = "^[a-z]([a-z0-9-]*[a-z0-9])?$"))]
+    #[x_kube(validation = Rule::new("self == oldSelf").message("spec.placement.postgres: a tenant cannot be moved in this release"))]
+    pub postgres: Option<String>,
     /// The Redis instance.
-    #[serde(default = "default_instance")]
-    #[schemars(length(max = 63))]
-    pub redis: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 63), regex(pattern = "^[a-z]([a-z0-9-]*[a-z0-9])?$"))]
+    #[x_kube(validation = Rule::new("self == oldSelf").message("spec.placement.redis: a tenant cannot be moved in this release"))]
+    pub redis: Option<String>,
     /// The search instance.
-    #[serde(default = "default_instance")]
-    #[schemars(length(max = 63))]
-    pub search: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 63), regex(pattern = "^[a-z]([a-z0-9-]*[a-z0-9])?$"))]
+    #[x_kube(validation = Rule::new("self == oldSelf").message("spec.placement.search: a tenant cannot be moved in this release"))]
+    pub search: Option<String>,
 }
 
-impl Default for PlacementSpec {
-    fn default() -> Self {
-        Self { postgres: default_instance(), redis: default_instance(), search: default_instance() }
+impl PlacementSpec {
+    fn is_empty(&self) -> bool {
+        *self == Self::default()
     }
-}
-
-fn default_instance() -> String {
-    "default".to_owned()
 }
 
 /// Limits on what a tenant may use.
@@ -190,8 +214,50 @@ pub struct AccessSpec {
     pub name: String,
     /// What the login may do.
     pub level: AccessLevel,
-    /// Where the credentials go.
+    /// Where the credentials go: this Secret for Postgres, `{name}-redis` and `{name}-search` for the others.
     pub secret_ref: SecretReference,
+    /// The backends that the credentials are for.
+    #[serde(default = "default_backends")]
+    #[schemars(length(min = 1, max = 3))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub backends: Vec<AccessBackend>,
+    /// Change the password by itself. Without it, only the annotation `tenantry.dev/rotate` does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rotation: Option<RotationSpec>,
+}
+
+fn default_backends() -> Vec<AccessBackend> {
+    vec![AccessBackend::Postgres]
+}
+
+/// A backend that credentials are for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+pub enum AccessBackend {
+    /// A login for the tenant's schema.
+    Postgres,
+    /// An ACL user for the tenant's streams.
+    Redis,
+    /// A key for the tenant's search indexes.
+    Search,
+}
+
+/// When credentials change.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("self.overlapSeconds < self.everySeconds")
+    .message("spec.access[].rotation: overlapSeconds must be less than everySeconds"))]
+pub struct RotationSpec {
+    /// Seconds between two rotations.
+    #[schemars(range(min = 2, max = 315360000))]
+    pub every_seconds: u64,
+    /// Seconds that the old credentials still work after a rotation.
+    #[serde(default = "default_overlap_seconds")]
+    #[schemars(range(min = 1, max = 31536000))]
+    pub overlap_seconds: u64,
+}
+
+const fn default_overlap_seconds() -> u64 {
+    3600
 }
 
 /// What a direct login may do.
@@ -238,9 +304,78 @@ pub struct TenantStatus {
     /// The same in one line, for `kubectl get`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub apps_installed: Option<String>,
+    /// The instances that hold the tenant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub placement: Option<PlacementSpec>,
+    /// Credentials for direct access. Never holds a secret.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    pub access: Vec<AccessStatus>,
+    /// What would change, while the annotation `tenantry.dev/plan` asks for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan: Option<PlanStatus>,
+    /// The export of the data, under the deletion policy Snapshot.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snapshot: Option<SnapshotStatus>,
+    /// The value of the annotation `tenantry.dev/reconcile-at` that was acted on last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_handled_reconcile_at: Option<String>,
     /// Fields of the spec that this release accepts but does not act on.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub not_supported: Vec<String>,
+}
+
+/// Credentials for direct access.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AccessStatus {
+    /// The name of the access.
+    pub name: String,
+    /// The user that the Secret names now.
+    pub username: String,
+    /// When its password was made.
+    pub rotated_at: Time,
+    /// When the next one is due.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_rotation_at: Option<Time>,
+    /// Until when the user before this one still works.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous_until: Option<Time>,
+    /// The value of the annotation `tenantry.dev/rotate` that was acted on last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_handled_rotate: Option<String>,
+}
+
+/// What a pass would change.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PlanStatus {
+    /// The statements for Postgres, in their order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sql: Vec<String>,
+    /// What would change in Redis and in the search engine.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub others: Vec<String>,
+    /// Statements that found no room here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left_out: Option<i64>,
+}
+
+/// An export of a tenant's data.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SnapshotStatus {
+    /// `{tenant}/{uid}`, as `spec.restoreFrom.snapshot` takes it.
+    pub name: String,
+    /// When it was complete and verified.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub completed_at: Option<Time>,
+    /// Tables.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tables: Option<i64>,
+    /// Rows of all tables.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rows: Option<i64>,
 }
 
 /// An app as it is installed.
@@ -251,4 +386,7 @@ pub struct InstalledApp {
     pub name: String,
     /// The version that the tables are at.
     pub version: String,
+    /// The version that the tenant gets when the rollout reaches it, if that is another one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<String>,
 }

@@ -85,9 +85,9 @@ impl Desired {
             suspended_message: spec.suspended_message.clone(),
             hosts: spec.hosts.iter().cloned().collect(),
             placement: json!({
-                "postgres": spec.placement.postgres,
-                "redis": spec.placement.redis,
-                "search": spec.placement.search,
+                "postgres": spec.placement.postgres.as_deref().unwrap_or("default"),
+                "redis": spec.placement.redis.as_deref().unwrap_or("default"),
+                "search": spec.placement.search.as_deref().unwrap_or("default"),
             }),
             quotas: quotas(spec)?,
             apps: apps.iter().map(|app| DesiredApp::of(app, &definitions)).collect::<Result<_, _>>()?,

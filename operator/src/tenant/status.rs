@@ -10,6 +10,7 @@ pub fn installed(status: &mut TenantStatus, desired: &Desired) {
     let app = |app: &super::desired::DesiredApp| InstalledApp {
         name: app.name.as_str().to_owned(),
         version: app.version.clone(),
+        target: None,
     };
     let mut apps: Vec<InstalledApp> = desired.apps.iter().map(app).collect();
     apps.sort_by(|a, b| a.name.cmp(&b.name));
@@ -56,7 +57,11 @@ mod tests {
 
     #[test]
     fn core_is_left_out_of_the_line() {
-        let app = |name: &str, version: &str| InstalledApp { name: name.into(), version: version.into() };
+        let app = |name: &str, version: &str| InstalledApp {
+            name: name.into(),
+            version: version.into(),
+            target: None,
+        };
         assert_eq!(
             line(&[app("core", "1.0.0"), app("crm", "1.0.0"), app("desk", "2.1.0")]),
             "crm 1.0.0, desk 2.1.0"
