@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use kube::{Client, ResourceExt, runtime::reflector::Store};
-use sqlx::PgPool;
 use tenantry_config::settings;
 use tenantry_crds::v1alpha1::{App, SearchIndex, Tenant};
 use tokio_util::sync::CancellationToken;
@@ -20,9 +19,7 @@ pub struct Context {
     pub settings: Arc<settings::Operator>,
     /// Check it before a side effect that no transaction fences.
     pub leadership: Leadership,
-    /// Connections as `tenantry_operator`.
-    pub database: PgPool,
-    /// Provisioners, Redis and the search engine.
+    /// Every Postgres, Redis and search instance.
     pub backends: Backends,
     /// The published apps.
     pub catalog: Arc<Catalog>,

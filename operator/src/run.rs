@@ -2,21 +2,20 @@
 
 use std::{sync::Arc, time::Duration};
 
-use sqlx::postgres::PgConnectOptions;
 use tenantry_config::{probes::Readiness, settings};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::{
     app,
-    backend::Backends,
+    backend::{Backends, postgres::Cell},
     catalog::Catalog,
     connect::{self, Clients, NoConnection},
     context::Context,
     controllers::Controllers,
     error::{Class, Error},
     events::Events,
-    leader::{self, Election, Ended, Leadership, Tenure},
+    leader::{Election, Ended, Leadership, Tenure},
     metrics::Metrics,
 };
 
@@ -51,8 +50,7 @@ pub async fn run(
     shutdown: CancellationToken,
 ) -> Result<(), Failure> {
     let clients = connect::kubernetes(&settings.kube).await?;
-    let options = connect::database_options(&settings.database)?;
-    let backends = Backends::new(&settings, metrics.clone())?;
+    let backends = Backends::new(&settings, &metrics)?;
     let me = identity();
     let election = Election::new(clients.write.clone(), &settings.leader, me.clone());
     let standby = || readiness.ready(PART);
@@ -65,7 +63,7 @@ pub async fn run(
         let stop = stop.clone();
         async move { election.keep(held, stop).await }
     });
-    let term = Term { settings, clients, options, backends, metrics: metrics.clone(), me, tenure };
+    let term = Term { settings, clients, backends, metrics: metrics.clone(), me, tenure };
     let ended = tokio::select! {
         done = lead(term, readiness, &shutdown) => done,
         _lost = &mut kept => Err(Failure::LeaseLost),
@@ -84,7 +82,6 @@ pub async fn run(
 struct Term {
     settings: Arc<settings::Operator>,
     clients: Clients,
-    options: PgConnectOptions,
     backends: Backends,
     metrics: Metrics,
     me: String,
@@ -92,23 +89,21 @@ struct Term {
 }
 
 async fn lead(term: Term, readiness: &Readiness, shutdown: &CancellationToken) -> Result<(), Failure> {
-    let Term { settings, clients: Clients { watch, write }, options, backends, metrics, me, tenure } = term;
-    let database = connect::database(&options);
+    let Term { settings, clients: Clients { watch, write }, backends, metrics, me, tenure } = term;
     let (controllers, stores, lanes) = Controllers::new(&watch, settings.reconcile.concurrency);
     let catalog = Arc::new(Catalog::new(stores.apps.clone()));
-    let taken = take_over(&options, &database, &me, &tenure, &backends, &catalog);
-    let leadership = tokio::select! {
-        taken = taken => taken?,
-        () = shutdown.cancelled() => return Ok(()),
-    };
-    metrics.leader_epoch.set(leadership.epoch());
-    tracing::info!(epoch = leadership.epoch(), "leading");
+    for cell in backends.cells() {
+        tokio::select! {
+            taken = take_over(cell, &me, &catalog, &metrics) => taken?,
+            () = shutdown.cancelled() => return Ok(()),
+        }
+    }
+    backends.check_redis().await;
     let ctx = Arc::new(Context {
         events: Events::start(write.clone(), me),
         client: write,
         settings,
-        leadership,
-        database,
+        leadership: Leadership::new(tenure),
         backends,
         catalog,
         metrics,
@@ -131,32 +126,28 @@ async fn lead(term: Term, readiness: &Readiness, shutdown: &CancellationToken) -
     if shutdown.is_cancelled() { Ok(()) } else { Err(Failure::ControllerEnded) }
 }
 
-/// Everything before the first pass, repeated as a whole until it succeeds: an epoch more does no harm.
-async fn take_over(
-    options: &PgConnectOptions,
-    database: &sqlx::PgPool,
-    me: &str,
-    tenure: &Tenure,
-    backends: &Backends,
-    catalog: &Catalog,
-) -> Result<Leadership, Error> {
+/// Everything before the first pass in a cell, repeated as a whole until it succeeds: an epoch more does no harm.
+async fn take_over(cell: &Cell, me: &str, catalog: &Catalog, metrics: &Metrics) -> Result<(), Error> {
     let mut pause = Duration::from_millis(500);
     loop {
         let attempt = async {
-            connect::migrate(options).await?;
-            let leadership = Leadership::new(leader::open(database, me).await?, tenure.clone());
-            backends.prepare(database, &leadership).await?;
-            app::publish_core(database, &leadership).await?;
-            app::load(database, catalog).await?;
-            Ok::<_, Error>(leadership)
+            cell.open(me).await?;
+            app::publish_core(cell).await?;
+            app::load(cell, catalog).await?;
+            cell.epoch()
         };
         match attempt.await {
+            Ok(epoch) => {
+                metrics.leader_epoch.set(epoch);
+                tracing::info!(instance = %cell.name(), epoch, "leading");
+                return Ok(());
+            }
             Err(error) if error.class() == Class::Transient => {
                 tracing::warn!(error = &error as &(dyn std::error::Error + 'static), "taking over");
                 tokio::time::sleep(pause).await;
                 pause = (pause * 2).min(Duration::from_secs(15));
             }
-            done => return done,
+            Err(error) => return Err(error),
         }
     }
 }

@@ -199,6 +199,26 @@ declared_name!(
     }
 );
 
+declared_name!(
+    /// A Postgres, Redis or search instance, as the settings of both programs name it.
+    InstanceName,
+    Rule {
+        kind: "instance",
+        max: 40,
+        separator: Some(b'-'),
+        reserved: &[],
+        reserved_suffix: None,
+        text: "use at most 40 lower-case letters, digits and inner '-', starting with a letter",
+    }
+);
+
+impl Default for InstanceName {
+    /// The instance of `database.url`, `redis.url` and `search.url`.
+    fn default() -> Self {
+        Self("default".into())
+    }
+}
+
 /// Tenant names that would read as a part of the platform in a host name or a URL.
 pub const RESERVED_TENANTS: &[&str] = &["admin", "api", "default", "public", "system", "tenantry", "www"];
 

@@ -10,8 +10,8 @@ mod redis;
 
 pub use backend::{IndexUid, OwnerRole, RelationKind, RelationName, SchemaName, TableName, TenantRole};
 pub use declared::{
-    AppName, DocTypeName, FieldName, InvalidName, PluralName, QueueName, RESERVED_FIELDS, RoleName,
-    TenantName,
+    AppName, DocTypeName, FieldName, InstanceName, InvalidName, PluralName, QueueName, RESERVED_FIELDS,
+    RoleName, TenantName,
 };
 pub use redis::{RedisKey, RedisShard};
 

@@ -1,13 +1,12 @@
 //! Published versions in the registry. A version never changes once it is there.
 
-use sqlx::PgPool;
 use tenantry_crds::{core_app, names::AppName, reason::Reason, v1alpha1::AppSpec};
 use tenantry_migrations::registry::{self, Of};
 
 use crate::{
+    backend::postgres::Cell,
     catalog::{Catalog, PublishedApp, Version},
     error::Error,
-    leader::{Leadership, fenced},
 };
 
 /// What has to happen so that a version is published.
@@ -29,19 +28,14 @@ pub(super) fn publication(published: Option<&PublishedApp>, digest: &str) -> Pub
     }
 }
 
-/// Publishes `app`, compiled from `spec`.
+/// Publishes `app`, compiled from `spec`, in one cell.
 ///
 /// # Errors
 /// When Postgres fails, or another definition has this version.
-pub(super) async fn publish(
-    database: &PgPool,
-    leadership: &Leadership,
-    app: &PublishedApp,
-    spec: &AppSpec,
-) -> Result<(), Error> {
+pub(super) async fn publish(cell: &Cell, app: &PublishedApp, spec: &AppSpec) -> Result<(), Error> {
     let doing = "publishing an app version";
     let definition = serde_json::to_value(spec).map_err(Error::data(doing))?;
-    let mut transaction = fenced(database, leadership.epoch()).await?;
+    let mut transaction = cell.fenced().await?;
     // The row may be there already: an answer to COMMIT can get lost.
     let digest: Option<String> = sqlx::query_scalar(
         "WITH made AS ( \
@@ -74,17 +68,13 @@ pub(super) fn changed(app: &AppName, version: &Version) -> Error {
     )
 }
 
-/// Takes every version of `app` that no tenant's tables are at out of the registry, and says which.
+/// Takes every version of `app` that no tenant's tables are at out of a cell's registry, and says which.
 ///
 /// # Errors
 /// When Postgres fails.
-pub(super) async fn withdraw(
-    database: &PgPool,
-    leadership: &Leadership,
-    app: &AppName,
-) -> Result<Vec<Version>, Error> {
+pub(super) async fn withdraw(cell: &Cell, app: &AppName) -> Result<Vec<Version>, Error> {
     let doing = "withdrawing app versions";
-    let mut transaction = fenced(database, leadership.epoch()).await?;
+    let mut transaction = cell.fenced().await?;
     let versions: Vec<String> = sqlx::query_scalar(
         "DELETE FROM tenantry.app_version v WHERE app = $1 AND NOT EXISTS \
              (SELECT FROM tenantry.tenant_app t WHERE t.app = v.app AND t.version = v.version) \
@@ -98,21 +88,21 @@ pub(super) async fn withdraw(
     Ok(versions.iter().map(|version| Version::new(version)).collect())
 }
 
-/// Publishes the built-in app at the version that this operator carries.
+/// Publishes the built-in app in one cell, at the version that this operator carries.
 ///
 /// # Errors
 /// When Postgres fails, or this build changed the app without raising its version.
-pub async fn publish_core(database: &PgPool, leadership: &Leadership) -> Result<(), Error> {
+pub async fn publish_core(cell: &Cell) -> Result<(), Error> {
     let core = PublishedApp::compile(&core_app::name(), core_app::spec())?;
-    publish(database, leadership, &core, core_app::spec()).await
+    publish(cell, &core, core_app::spec()).await
 }
 
-/// Puts every published version into `catalog`.
+/// Puts every version that is published in a cell into `catalog`.
 ///
 /// # Errors
 /// When Postgres fails, or a definition cannot be read by this release.
-pub async fn load(database: &PgPool, catalog: &Catalog) -> Result<(), Error> {
-    let rows = registry::app_versions(database, Of::Every)
+pub async fn load(cell: &Cell, catalog: &Catalog) -> Result<(), Error> {
+    let rows = registry::app_versions(cell.database(), Of::Every)
         .await
         .map_err(Error::database("reading the published apps"))?;
     for row in rows {

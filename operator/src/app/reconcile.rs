@@ -83,8 +83,10 @@ impl Kind for App {
                 after: DEPENDENTS_RECHECK,
             });
         }
-        for version in publish::withdraw(&ctx.database, &ctx.leadership, &name).await? {
-            ctx.catalog.withdraw(&name, &version);
+        for cell in ctx.backends.cells() {
+            for version in publish::withdraw(cell, &name).await? {
+                ctx.catalog.withdraw(&name, &version);
+            }
         }
         Ok(Cleanup::Done)
     }
@@ -110,7 +112,9 @@ async fn ensure_published(app: &App, name: &AppName, ctx: &Context) -> Result<()
         ));
     }
     builds_on(&compiled, &ctx.catalog)?;
-    publish::publish(&ctx.database, &ctx.leadership, &compiled, &app.spec).await?;
+    for cell in ctx.backends.cells() {
+        publish::publish(cell, &compiled, &app.spec).await?;
+    }
     tracing::info!(app = %name, version = %compiled.version, "published");
     ctx.catalog.publish(compiled);
     ctx.wake_users_of(name.as_str());

@@ -1,40 +1,32 @@
-//! The backends: Postgres as the provisioner logins, Redis, the search engine.
+//! The backends: Postgres instances as cells, Redis instances, search instances.
 
+mod placed;
 pub mod postgres;
 pub mod redis;
 pub mod search;
 
-use std::str::FromStr;
+use std::collections::BTreeMap;
 
-use secrecy::ExposeSecret;
-use sqlx::{PgPool, postgres::PgConnectOptions};
+use futures::{StreamExt as _, stream::FuturesUnordered};
 use tenantry_config::settings;
+use tenantry_crds::names::InstanceName;
 use tenantry_migrations::logins::LoginKey;
 use tokio_util::sync::CancellationToken;
 
+pub use self::placed::Placed;
 use self::{
-    postgres::{Logins, Provisioners},
+    postgres::{Cell, LoginKeys},
     redis::Redis,
-    search::{Engine, Tasks},
+    search::{Engine, Search},
 };
-use crate::{
-    error::{Error, SearchFault},
-    leader::Leadership,
-    metrics::Metrics,
-};
+use crate::{connect, error::Error, metrics::Metrics, run::Failure};
 
-/// Connections to every backend, opened on demand. Lives for one term of leadership.
+/// Every instance of every backend; connections are opened on demand. Lives for one term of leadership.
 #[derive(Debug)]
 pub struct Backends {
-    /// Changes in Postgres.
-    pub provisioners: Provisioners,
-    /// Logins, and the shards of them.
-    pub logins: Logins,
-    /// Redis.
-    pub redis: Redis,
-    /// Tasks of the search engine that tenants wait for.
-    pub search_tasks: Tasks,
-    search: Option<Engine>,
+    cells: BTreeMap<InstanceName, Cell>,
+    redis: BTreeMap<InstanceName, Redis>,
+    search: BTreeMap<InstanceName, Search>,
 }
 
 impl Backends {
@@ -42,50 +34,45 @@ impl Backends {
     ///
     /// # Errors
     /// When a setting cannot be used.
-    pub fn new(settings: &settings::Operator, metrics: Metrics) -> Result<Self, Error> {
+    pub fn new(settings: &settings::Operator, metrics: &Metrics) -> Result<Self, Failure> {
         let database = &settings.database;
         let key = |key: &secrecy::SecretString| {
             LoginKey::new(key.clone()).map_err(Error::data("reading database.provisionerKey and trafficKey"))
         };
-        let options = PgConnectOptions::from_str(database.url.expose_secret())
-            .map_err(Error::database("reading database.url"))?;
-        let engine = |search| Engine::new(search, metrics.clone());
+        let keys =
+            LoginKeys { provisioner: key(&database.provisioner_key)?, traffic: key(&database.traffic_key)? };
+        let name = InstanceName::default();
+        let options = connect::database_options(database)?;
+        let cell = Cell::new(name.clone(), options, keys, metrics.clone());
+        let redis = Redis::new(&settings.redis, metrics.clone())?;
+        let search = |search| Engine::new(search, metrics.clone()).map(Search::new);
+        let search = settings.search.as_ref().map(search).transpose()?;
         Ok(Self {
-            provisioners: Provisioners::new(&options, key(&database.provisioner_key)?, metrics.clone()),
-            logins: Logins::new(key(&database.provisioner_key)?, key(&database.traffic_key)?),
-            redis: Redis::new(&settings.redis, metrics.clone())?,
-            search: settings.search.as_ref().map(engine).transpose()?,
-            search_tasks: Tasks::default(),
+            cells: BTreeMap::from([(name.clone(), cell)]),
+            redis: BTreeMap::from([(name.clone(), redis)]),
+            search: search.map(|search| (name, search)).into_iter().collect(),
         })
     }
 
-    /// Makes the logins that the platform needs before any tenant, as the control plane's. Called once leadership is won,
-    /// with a connection pool of `tenantry_operator`.
-    ///
-    /// # Errors
-    /// When Postgres refuses.
-    pub async fn prepare(&self, database: &PgPool, leadership: &Leadership) -> Result<(), Error> {
-        self.logins.prepare(database, leadership.epoch()).await?;
-        // Every tenant's status says so too; here it is said once, when someone is looking.
-        if let Err(error) = self.redis.check_policy().await {
-            tracing::warn!(%error, "Redis is not usable yet");
+    /// The Postgres instances, by name.
+    pub fn cells(&self) -> impl Iterator<Item = &Cell> {
+        self.cells.values()
+    }
+
+    /// Says once what every tenant's status says, too: here someone may be looking.
+    pub async fn check_redis(&self) {
+        for (name, redis) in &self.redis {
+            if let Err(error) = redis.check_policy().await {
+                tracing::warn!(instance = %name, %error, "Redis is not usable yet");
+            }
         }
-        Ok(())
     }
 
-    /// The search engine.
-    ///
-    /// # Errors
-    /// When none is configured.
-    pub fn search(&self) -> Result<&Engine, Error> {
-        self.search.as_ref().ok_or_else(|| Error::search("using search indexes")(SearchFault::NotConfigured))
-    }
-
-    /// Waits for the engine's tasks until `stop`; `wake` is called with the tenants whose tasks have ended.
+    /// Waits for the engines' tasks until `stop`; `wake` is called with the tenants whose tasks have ended.
     pub async fn watch_search_tasks(&self, wake: impl Fn(&str), stop: CancellationToken) {
-        match &self.search {
-            Some(engine) => self.search_tasks.run(engine, wake, stop).await,
-            None => stop.cancelled().await,
-        }
+        let watched =
+            self.search.values().map(|search| search.tasks.run(&search.engine, &wake, stop.clone()));
+        watched.collect::<FuturesUnordered<_>>().collect::<()>().await;
+        stop.cancelled().await;
     }
 }

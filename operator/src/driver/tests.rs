@@ -27,7 +27,6 @@ use super::{
 use crate::{
     backend::Backends,
     catalog::Catalog,
-    connect,
     context::{Context, Lanes, Stores},
     error::Error,
     events::Events,
@@ -184,9 +183,8 @@ impl Server {
         Arc::new(Context {
             events: Events::start(client.clone(), "test".into()),
             client,
-            leadership: Leadership::new(1, Tenure::lasting(Duration::from_secs(3600))),
-            database: connect::database(&connect::database_options(&settings.database).unwrap()),
-            backends: Backends::new(&settings, metrics.clone()).unwrap(),
+            leadership: Leadership::new(Tenure::lasting(Duration::from_secs(3600))),
+            backends: Backends::new(&settings, &metrics).unwrap(),
             catalog: Arc::new(Catalog::new(reflector::store().0)),
             metrics,
             stores: Stores { tenants, apps, search_indexes, filled },
@@ -249,6 +247,6 @@ async fn a_paused_object_is_left_alone_and_says_so() {
 async fn whoever_does_not_lead_writes_nothing() {
     let server = Server::with("fenced", End::Ready, json!({}));
     let mut ctx = server.context();
-    Arc::get_mut(&mut ctx).unwrap().leadership = Leadership::new(1, Tenure::lasting(Duration::ZERO));
+    Arc::get_mut(&mut ctx).unwrap().leadership = Leadership::new(Tenure::lasting(Duration::ZERO));
     assert_eq!(server.pass(&ctx).await, (Action::await_change(), Vec::new()));
 }

@@ -54,22 +54,16 @@ impl Tenure {
 }
 
 /// The right to change things. The tenure alone is no mutual exclusion: a process that was frozen may wake up with work in its
-/// hands. So every Postgres transaction checks the epoch with `tenantry.fence`.
+/// hands. So every Postgres transaction checks the epoch of its cell with `tenantry.fence`.
 #[derive(Debug, Clone)]
 pub struct Leadership {
-    epoch: i64,
     tenure: Tenure,
 }
 
 impl Leadership {
-    /// Leads in `epoch`, as long as `tenure` lasts.
-    pub fn new(epoch: i64, tenure: Tenure) -> Self {
-        Self { epoch, tenure }
-    }
-
-    /// The argument of `tenantry.fence`.
-    pub fn epoch(&self) -> i64 {
-        self.epoch
+    /// Leads as long as `tenure` lasts.
+    pub fn new(tenure: Tenure) -> Self {
+        Self { tenure }
     }
 
     /// Call before every side effect that no transaction fences.
@@ -88,7 +82,7 @@ mod tests {
     #[test]
     fn leads_until_the_lease_runs_out_or_is_given_up() {
         let (tenure, now) = (Tenure::new(), Instant::now());
-        let leadership = Leadership::new(7, tenure.clone());
+        let leadership = Leadership::new(tenure.clone());
         assert!(matches!(leadership.check(), Err(Error::Fenced)));
         tenure.renewed(now, Duration::from_secs(60));
         assert!(leadership.check().is_ok());

@@ -11,7 +11,6 @@ use tenantry_crds::{
     reason::Reason,
     v1alpha1::{Tenant, TenantState, TenantStatus},
 };
-use tenantry_migrations::logins::LoginShard;
 
 use super::{
     desired::{Desired, Manifest},
@@ -21,9 +20,12 @@ use super::{
     status,
 };
 use crate::{
-    backend::postgres::{
-        change::{Changes, Identity, RowChange},
-        observe::{self, Observed},
+    backend::{
+        Placed,
+        postgres::{
+            change::{Changes, Identity, RowChange},
+            observe::{self, Observed},
+        },
     },
     context::Context,
     driver::{Pass, Progress},
@@ -42,24 +44,26 @@ pub async fn converge(
 ) -> Result<Progress, Error> {
     let tenant = identity(object)?;
     pass.status.not_supported = status::not_supported(&object.spec);
+    let placed = &ctx.backends.placed()?;
     let observed =
-        look(object, ctx, &tenant).await.map_err(|e| pass.fails(ConditionType::DatabaseReady, e))?;
+        look(object, placed, &tenant).await.map_err(|e| pass.fails(ConditionType::DatabaseReady, e))?;
     let desired = compose(object, ctx, &tenant).map_err(|e| pass.fails(ConditionType::AppsReady, e))?;
     let apps = status::count(object.spec.apps.len(), "app", "apps");
     pass.holds(ConditionType::AppsReady, Reason::Succeeded, format!("{apps} resolved"));
 
     let (streams, claimable) =
-        tokio::join!(ensure_streams(ctx, &desired), search::claimable(ctx, &desired, &observed));
+        tokio::join!(ensure_streams(ctx, placed, &desired), search::claimable(placed, &desired, &observed));
     let around = Around {
         streams_in_place: streams.is_ok(),
         absent_indexes: claimable.as_ref().cloned().unwrap_or_default(),
     };
-    let changes = provision(ctx, &desired, &observed, &around)
+    let changes = provision(placed, &desired, &observed, &around)
         .await
         .map_err(|e| pass.fails(ConditionType::DatabaseReady, e))?;
     report_database(pass, &desired);
     let streams = report_streams(pass, &desired, streams);
-    let search = report_search(pass, &desired, searches(ctx, &desired, &observed, &changes, claimable).await);
+    let search = searches(ctx, placed, &desired, &observed, &changes, claimable).await;
+    let search = report_search(pass, &desired, search);
     streams?;
     let pending = search?;
     if pending.is_empty() {
@@ -82,12 +86,13 @@ pub(super) fn compose(object: &Tenant, ctx: &Context, tenant: &Identity) -> Resu
 }
 
 /// What is there. A tenant that is to be suspended is so from here on.
-async fn look(object: &Tenant, ctx: &Context, tenant: &Identity) -> Result<Observed, Error> {
-    let mut observed = observe::observe(&ctx.database, tenant, &object.spec.hosts).await?;
+async fn look(object: &Tenant, placed: &Placed<'_>, tenant: &Identity) -> Result<Observed, Error> {
+    let mut observed = observe::observe(placed.cell.database(), tenant, &object.spec.hosts).await?;
     plan::refuse_foreign_objects(tenant, &observed)?;
     if let (Some(change), Some(shard)) = (plan::state(&object.spec, &observed), observed.shard()) {
         let changes = Changes { rows: vec![change], ..Changes::default() };
-        apply(ctx, tenant, shard, &changes).await?;
+        let shard = placed.cell.shard_of(tenant.uid, Some(shard)).await?;
+        placed.cell.apply(shard, tenant, &changes).await?;
         if let Some(record) = &mut observed.record {
             let suspended = object.spec.state == TenantState::Suspended;
             record.state = if suspended { "Suspended" } else { "Active" }.to_owned();
@@ -97,35 +102,28 @@ async fn look(object: &Tenant, ctx: &Context, tenant: &Identity) -> Result<Obser
     Ok(observed)
 }
 
-async fn apply(ctx: &Context, tenant: &Identity, shard: LoginShard, changes: &Changes) -> Result<(), Error> {
-    let epoch = ctx.leadership.epoch();
-    let shard = ctx.backends.logins.shard_of(&ctx.database, epoch, tenant.uid, Some(shard)).await?;
-    ctx.backends.provisioners.apply(shard, tenant, epoch, changes).await
-}
-
-async fn ensure_streams(ctx: &Context, desired: &Desired) -> Result<(), Error> {
+async fn ensure_streams(ctx: &Context, placed: &Placed<'_>, desired: &Desired) -> Result<(), Error> {
     ctx.leadership.check()?;
     let keys: Vec<_> = desired.streams.iter().map(|stream| &stream.key).collect();
-    ctx.backends.redis.ensure_streams(&keys).await
+    placed.redis.ensure_streams(&keys).await
 }
 
 /// Everything in Postgres, in one transaction; what was changed.
 async fn provision(
-    ctx: &Context,
+    placed: &Placed<'_>,
     desired: &Desired,
     observed: &Observed,
     around: &Around,
 ) -> Result<Changes, Error> {
-    let (tenant, epoch) = (&desired.tenant, ctx.leadership.epoch());
-    let logins = &ctx.backends.logins;
-    let shard = logins.shard_of(&ctx.database, epoch, tenant.uid, observed.shard()).await?;
+    let (tenant, cell) = (&desired.tenant, placed.cell);
+    let shard = cell.shard_of(tenant.uid, observed.shard()).await?;
     let changes = plan::plan(desired, observed, shard, around)?;
     if changes.is_empty() {
         return Ok(changes);
     }
     let started = Instant::now();
-    ctx.backends.provisioners.apply(shard, tenant, epoch, &changes).await?;
-    logins.bound(tenant.uid).await;
+    cell.apply(shard, tenant, &changes).await?;
+    cell.bound(tenant.uid).await;
     tracing::info!(
         tenant = %tenant.name,
         roles = changes.roles.len(),
@@ -140,6 +138,7 @@ async fn provision(
 /// Brings the engine on and lets the registry say what it has; the indexes that are still being worked on.
 async fn searches(
     ctx: &Context,
+    placed: &Placed<'_>,
     desired: &Desired,
     observed: &Observed,
     changes: &Changes,
@@ -155,12 +154,10 @@ async fn searches(
     });
     let claimed: Vec<String> = claimed.collect();
     let name = desired.tenant.name.as_str();
-    let Outcome { rows, pending, failure } = search::advance(ctx, name, work, &claimed).await;
-    let (tenant, epoch) = (&desired.tenant, ctx.leadership.epoch());
-    let logins = &ctx.backends.logins;
-    let shard = logins.shard_of(&ctx.database, epoch, tenant.uid, observed.shard()).await?;
-    let rows = Changes { rows, ..Changes::default() };
-    ctx.backends.provisioners.apply(shard, tenant, epoch, &rows).await?;
+    let Outcome { rows, pending, failure } = search::advance(ctx, placed, name, work, &claimed).await;
+    let tenant = &desired.tenant;
+    let shard = placed.cell.shard_of(tenant.uid, observed.shard()).await?;
+    placed.cell.apply(shard, tenant, &Changes { rows, ..Changes::default() }).await?;
     claimable?;
     failure.map_or(Ok(pending), Err)
 }

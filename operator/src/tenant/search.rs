@@ -8,11 +8,14 @@ use tenantry_migrations::registry::SearchBindingRecord;
 
 use super::desired::Desired;
 use crate::{
-    backend::postgres::{
-        change::{RowChange, SearchKey, SearchRow},
-        observe::Observed,
+    backend::{
+        Placed,
+        postgres::{
+            change::{RowChange, SearchKey, SearchRow},
+            observe::Observed,
+        },
+        search::{IndexSettings, Search, Tasks},
     },
-    backend::search::IndexSettings,
     context::Context,
     error::Error,
 };
@@ -62,11 +65,15 @@ pub fn work(desired: &Desired, searches: &[SearchBindingRecord]) -> Vec<Work> {
 ///
 /// # Errors
 /// When the engine does not answer; NameConflict when an index is somebody else's.
-pub async fn claimable(ctx: &Context, desired: &Desired, observed: &Observed) -> Result<Vec<String>, Error> {
+pub async fn claimable(
+    placed: &Placed<'_>,
+    desired: &Desired,
+    observed: &Observed,
+) -> Result<Vec<String>, Error> {
     let mut absent = Vec::new();
     for work in work(desired, &observed.searches) {
         let Work::Claim(row) = work else { continue };
-        if ctx.backends.search()?.has_index(row.index.as_str()).await? {
+        if placed.search()?.engine.has_index(row.index.as_str()).await? {
             return Err(Error::blocked(
                 Reason::NameConflict,
                 format!(
@@ -81,13 +88,21 @@ pub async fn claimable(ctx: &Context, desired: &Desired, observed: &Observed) ->
 }
 
 /// Brings the engine on; `bound` are the uids of the indexes that have a row by now.
-pub async fn advance(ctx: &Context, tenant: &str, work: Vec<Work>, bound: &[String]) -> Outcome {
+pub async fn advance(
+    ctx: &Context,
+    placed: &Placed<'_>,
+    tenant: &str,
+    work: Vec<Work>,
+    bound: &[String],
+) -> Outcome {
     let mut outcome = Outcome::default();
     for item in work {
         let step = match &item {
             Work::Claim(row) if !bound.iter().any(|uid| uid == row.index.as_str()) => continue,
-            Work::Claim(row) | Work::Verify(row) | Work::Configure(row) => configure(ctx, tenant, row).await,
-            Work::Remove(key) => remove(ctx, tenant, key).await,
+            Work::Claim(row) | Work::Verify(row) | Work::Configure(row) => {
+                configure(ctx, placed, tenant, row).await
+            }
+            Work::Remove(key) => remove(ctx, placed, tenant, key).await,
         };
         match step {
             // The registry says so already.
@@ -114,18 +129,17 @@ enum Step {
     Made(SearchRow),
 }
 
-async fn configure(ctx: &Context, tenant: &str, row: &SearchRow) -> Result<Step, Error> {
+async fn configure(ctx: &Context, placed: &Placed<'_>, tenant: &str, row: &SearchRow) -> Result<Step, Error> {
     let index = row.index.as_str();
-    if let Some(pending) = unfinished(ctx, index)? {
+    let Search { engine, tasks } = placed.search()?;
+    if let Some(pending) = unfinished(tasks, index)? {
         return Ok(pending);
     }
-    let engine = ctx.backends.search()?;
     let found = engine.settings(index).await?;
     if found.as_ref() == Some(&IndexSettings::of(&row.settings)) {
         return Ok(Step::Done(RowChange::SearchIsLive(row.clone())));
     }
     ctx.leadership.check()?;
-    let tasks = &ctx.backends.search_tasks;
     if found.is_none() {
         tasks.watch(engine.create_index(index).await?, tenant, index);
     }
@@ -133,22 +147,21 @@ async fn configure(ctx: &Context, tenant: &str, row: &SearchRow) -> Result<Step,
     Ok(if found.is_none() { Step::Made(row.clone()) } else { Step::Pending(index.to_owned()) })
 }
 
-async fn remove(ctx: &Context, tenant: &str, key: &SearchKey) -> Result<Step, Error> {
-    if let Some(pending) = unfinished(ctx, &key.index)? {
+async fn remove(ctx: &Context, placed: &Placed<'_>, tenant: &str, key: &SearchKey) -> Result<Step, Error> {
+    let Search { engine, tasks } = placed.search()?;
+    if let Some(pending) = unfinished(tasks, &key.index)? {
         return Ok(pending);
     }
-    let engine = ctx.backends.search()?;
     if !engine.has_index(&key.index).await? {
         return Ok(Step::Done(RowChange::RemoveSearch(key.clone())));
     }
     ctx.leadership.check()?;
-    ctx.backends.search_tasks.watch(engine.delete_index(&key.index).await?, tenant, &key.index);
+    tasks.watch(engine.delete_index(&key.index).await?, tenant, &key.index);
     Ok(Step::Pending(key.index.clone()))
 }
 
 /// A task that is running is waited for; one that failed is told, and the next pass asks again.
-fn unfinished(ctx: &Context, index: &str) -> Result<Option<Step>, Error> {
-    let tasks = &ctx.backends.search_tasks;
+fn unfinished(tasks: &Tasks, index: &str) -> Result<Option<Step>, Error> {
     if tasks.is_running(index) {
         return Ok(Some(Step::Pending(index.to_owned())));
     }

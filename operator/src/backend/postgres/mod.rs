@@ -1,16 +1,17 @@
-//! Postgres, as the provisioner logins.
+//! Postgres.
 //!
 //! - [`change`]: what can be changed for a tenant, as values; `ddl` and `rows` say it in SQL
 //! - [`observe`]: what is there, in one round trip
-//! - [`logins`]: the logins, and which shard of them a tenant gets
-//! - [`Provisioners`]: the connections that changes are made on
+//! - [`Cell`]: an instance, with the registry, the logins and the connections that changes are made on
+//! - `logins`: the logins, and which shard of them a tenant gets
+//! - `provisioners`: the connections as provisioner logins
 
+mod cell;
 pub mod change;
 mod ddl;
-pub mod logins;
+mod logins;
 pub mod observe;
 mod provisioners;
 mod rows;
 
-pub use logins::Logins;
-pub use provisioners::Provisioners;
+pub use cell::{Cell, LoginKeys};

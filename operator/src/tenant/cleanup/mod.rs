@@ -25,9 +25,12 @@ use super::{
     search::{self, Work},
 };
 use crate::{
-    backend::postgres::{
-        change::{Changes, Identity, RowChange},
-        observe::observe,
+    backend::{
+        Placed,
+        postgres::{
+            change::{Changes, Identity, RowChange},
+            observe::observe,
+        },
     },
     context::Context,
     driver::{Cleanup, Pass},
@@ -55,29 +58,31 @@ pub async fn cleanup(
             return Err(Error::Invalid(message.to_owned()));
         }
     };
-    let observed = observe(&ctx.database, &tenant, &[])
+    let placed = &ctx.backends.placed()?;
+    let observed = observe(placed.cell.database(), &tenant, &[])
         .await
         .map_err(|e| pass.fails(ConditionType::DatabaseReady, e))?;
     let plan = plan::plan(&tenant, policy, &observed);
     let shard = observed.shard();
 
     for changes in &plan.data {
-        apply(ctx, &tenant, shard, changes).await.map_err(|e| pass.fails(ConditionType::DatabaseReady, e))?;
+        apply(placed, &tenant, shard, changes)
+            .await
+            .map_err(|e| pass.fails(ConditionType::DatabaseReady, e))?;
     }
     if let (true, Some(shard)) = (plan.purge, shard) {
-        let epoch = ctx.leadership.epoch();
-        ctx.backends
-            .provisioners
-            .purge_journals(shard, &tenant, epoch)
+        placed
+            .cell
+            .purge_journals(shard, &tenant)
             .await
             .map_err(|e| pass.fails(ConditionType::DatabaseReady, e))?;
     }
     if policy == Policy::Delete && plan.owns_name {
-        remove_streams(&live, ctx, &tenant, &observed.streams)
+        remove_streams(&live, ctx, placed, &tenant, &observed.streams)
             .await
             .map_err(|e| pass.fails(ConditionType::StreamsReady, e))?;
     }
-    let pending = remove_searches(ctx, &tenant, shard, &plan)
+    let pending = remove_searches(ctx, placed, &tenant, shard, &plan)
         .await
         .map_err(|e| pass.fails(ConditionType::SearchReady, e))?;
     if !pending.is_empty() {
@@ -87,8 +92,10 @@ pub async fn cleanup(
             after: TASK_RECHECK,
         });
     }
-    apply(ctx, &tenant, shard, &plan.last).await.map_err(|e| pass.fails(ConditionType::DatabaseReady, e))?;
-    ctx.backends.logins.released(tenant.uid, shard.filter(|_| plan.frees_roles)).await;
+    apply(placed, &tenant, shard, &plan.last)
+        .await
+        .map_err(|e| pass.fails(ConditionType::DatabaseReady, e))?;
+    placed.cell.released(tenant.uid, shard.filter(|_| plan.frees_roles)).await;
     tracing::info!(tenant = %tenant.name, ?policy, "cleaned up");
     Ok(Cleanup::Done)
 }
@@ -103,21 +110,21 @@ async fn confirmed(object: &Tenant, ctx: &Context) -> Result<Option<Tenant>, Err
 }
 
 async fn apply(
-    ctx: &Context,
+    placed: &Placed<'_>,
     tenant: &Identity,
     shard: Option<LoginShard>,
     changes: &Changes,
 ) -> Result<(), Error> {
     let (false, Some(_)) = (changes.is_empty(), shard) else { return Ok(()) };
-    let epoch = ctx.leadership.epoch();
-    let shard = ctx.backends.logins.shard_of(&ctx.database, epoch, tenant.uid, shard).await?;
-    ctx.backends.provisioners.apply(shard, tenant, epoch, changes).await
+    let shard = placed.cell.shard_of(tenant.uid, shard).await?;
+    placed.cell.apply(shard, tenant, changes).await
 }
 
 /// The keys of every queue that the registry knows, and of those that a pass may have made just before a crash.
 async fn remove_streams(
     object: &Tenant,
     ctx: &Context,
+    placed: &Placed<'_>,
     tenant: &Identity,
     bindings: &[StreamBindingRecord],
 ) -> Result<(), Error> {
@@ -134,19 +141,20 @@ async fn remove_streams(
     keys.sort_unstable();
     keys.dedup();
     ctx.leadership.check()?;
-    ctx.backends.redis.remove(&keys).await
+    placed.redis.remove(&keys).await
 }
 
 /// Asks for the end of the indexes; those that are not gone yet.
 async fn remove_searches(
     ctx: &Context,
+    placed: &Placed<'_>,
     tenant: &Identity,
     shard: Option<LoginShard>,
     plan: &CleanupPlan,
 ) -> Result<Vec<String>, Error> {
     let work = plan.searches.iter().cloned().map(Work::Remove).collect();
-    let outcome = search::advance(ctx, tenant.name.as_str(), work, &[]).await;
+    let outcome = search::advance(ctx, placed, tenant.name.as_str(), work, &[]).await;
     let rows: Vec<RowChange> = outcome.rows;
-    apply(ctx, tenant, shard, &Changes { rows, ..Changes::default() }).await?;
+    apply(placed, tenant, shard, &Changes { rows, ..Changes::default() }).await?;
     outcome.failure.map_or(Ok(outcome.pending), Err)
 }

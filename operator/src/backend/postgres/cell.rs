@@ -1,0 +1,131 @@
+//! A Postgres instance as a cell: a registry, app versions, logins and journals of its own, for the tenants that live there.
+//!
+//! Whatever is made for a tenant, its registry rows and the fence are in one database, so they stay one transaction.
+
+use std::sync::OnceLock;
+
+use sqlx::{PgPool, Postgres, Transaction, postgres::PgConnectOptions};
+use tenantry_crds::{names::InstanceName, reason::Reason};
+use tenantry_migrations::logins::{LoginKey, LoginShard};
+use uuid::Uuid;
+
+use super::{
+    change::{Changes, Identity},
+    logins::Logins,
+    provisioners::Provisioners,
+};
+use crate::{connect, error::Error, leader, metrics::Metrics};
+
+/// A Postgres instance. Lives for one term of leadership, since what it knows is true only while nobody else writes.
+#[derive(Debug)]
+pub struct Cell {
+    name: InstanceName,
+    options: PgConnectOptions,
+    database: PgPool,
+    provisioners: Provisioners,
+    logins: Logins,
+    /// Each cell counts its own epochs; nothing before this term's was opened.
+    epoch: OnceLock<i64>,
+}
+
+/// The keys from which the passwords of a cell's logins derive.
+#[derive(Debug, Clone)]
+pub struct LoginKeys {
+    /// Of the provisioners.
+    pub provisioner: LoginKey,
+    /// Of traffic.
+    pub traffic: LoginKey,
+}
+
+impl Cell {
+    /// A cell that `options` lead to as `tenantry_operator`. Opens no connection.
+    pub fn new(name: InstanceName, options: PgConnectOptions, keys: LoginKeys, metrics: Metrics) -> Self {
+        Self {
+            name,
+            database: connect::database(&options),
+            provisioners: Provisioners::new(&options, keys.provisioner.clone(), metrics),
+            logins: Logins::new(keys.provisioner, keys.traffic),
+            epoch: OnceLock::new(),
+            options,
+        }
+    }
+
+    /// The name of the instance.
+    pub fn name(&self) -> &InstanceName {
+        &self.name
+    }
+
+    /// Connections as `tenantry_operator`.
+    pub fn database(&self) -> &PgPool {
+        &self.database
+    }
+
+    /// Takes the cell over: migrates it, opens an epoch, from which on an older leader can change nothing here, and makes the
+    /// logins that are needed before any tenant. Repeated until it succeeds once: an epoch more does no harm.
+    ///
+    /// # Errors
+    /// When Postgres fails or refuses.
+    pub async fn open(&self, holder: &str) -> Result<(), Error> {
+        connect::migrate(&self.options).await?;
+        let epoch = leader::open(&self.database, holder).await?;
+        self.logins.prepare(&self.database, epoch).await?;
+        let _opened_before = self.epoch.set(epoch);
+        Ok(())
+    }
+
+    /// The argument of `tenantry.fence` in this cell.
+    ///
+    /// # Errors
+    /// [`Error::Waiting`] while the cell is not taken over yet.
+    pub fn epoch(&self) -> Result<i64, Error> {
+        self.epoch.get().copied().ok_or_else(|| {
+            Error::waiting(
+                Reason::BackendUnavailable,
+                format!("Postgres instance {} has not answered since this operator leads", self.name),
+            )
+        })
+    }
+
+    /// A transaction as `tenantry_operator` that only the leader can commit.
+    ///
+    /// # Errors
+    /// [`Error::Fenced`] when another operator leads by now.
+    pub async fn fenced(&self) -> Result<Transaction<'static, Postgres>, Error> {
+        leader::fenced(&self.database, self.epoch()?).await
+    }
+
+    /// The shard of logins for the tenant with this uid: the one it is `bound` to, else one with room. A tenant that asks
+    /// again before it has a row gets the same.
+    ///
+    /// # Errors
+    /// When Postgres refuses.
+    pub async fn shard_of(&self, tenant: Uuid, bound: Option<LoginShard>) -> Result<LoginShard, Error> {
+        self.logins.shard_of(&self.database, self.epoch()?, tenant, bound).await
+    }
+
+    /// Makes all of `changes` for `tenant`, or none of them. Nothing is sent when there are none.
+    ///
+    /// # Errors
+    /// [`Error::Fenced`] when another operator leads by now; [`Error::Blocked`] when rows stand in the way.
+    pub async fn apply(&self, shard: LoginShard, tenant: &Identity, changes: &Changes) -> Result<(), Error> {
+        self.provisioners.apply(shard, tenant, self.epoch()?, changes).await
+    }
+
+    /// Removes what the journals hold of a tenant whose role is gone.
+    ///
+    /// # Errors
+    /// [`Error::Fenced`] when another operator leads by now.
+    pub async fn purge_journals(&self, shard: LoginShard, tenant: &Identity) -> Result<(), Error> {
+        self.provisioners.purge_journals(shard, tenant, self.epoch()?).await
+    }
+
+    /// The tenant has its row: the registry holds its shard from now on.
+    pub async fn bound(&self, tenant: Uuid) {
+        self.logins.bound(tenant).await;
+    }
+
+    /// The tenant is gone, and `shard` is what it was bound to.
+    pub async fn released(&self, tenant: Uuid, shard: Option<LoginShard>) {
+        self.logins.released(tenant, shard).await;
+    }
+}
