@@ -204,11 +204,11 @@ declared_name!(
     InstanceName,
     Rule {
         kind: "instance",
-        max: 40,
+        max: 63,
         separator: Some(b'-'),
         reserved: &[],
         reserved_suffix: None,
-        text: "use at most 40 lower-case letters, digits and inner '-', starting with a letter",
+        text: "use at most 63 lower-case letters, digits and inner '-', starting with a letter",
     }
 );
 
