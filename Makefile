@@ -6,7 +6,7 @@ SHELL := /bin/bash
 
 TIER := .ci/tier
 RIG := target/debug/tenantry-rig
-CRD_FOLDERS := crds/generated charts/tenantry-crds/files
+GENERATED := crds/generated charts/tenantry-crds/files docs/reference/conditions.md
 
 .PHONY: help
 help: ## What can be made
@@ -29,8 +29,8 @@ build: ## All programs, debug build
 	@$(TIER) build cargo build --locked --workspace --bins
 
 .PHONY: crds
-crds: ## Write the CRDs from the types
-	@cargo run --quiet --locked -p tenantry-crds --bin crdgen -- $(CRD_FOLDERS)
+crds: ## Write the CRDs and their reference from the types
+	@cargo run --quiet --locked -p tenantry-crds --bin crdgen -- $(GENERATED)
 
 .PHONY: lint
 lint: ## Format and lints, warnings denied
@@ -43,7 +43,7 @@ tools: build ## The stack's servers, built or installed once
 
 .PHONY: unit
 unit: tools ## Tests of each crate (some on a small stack of their own), and goldens
-	@$(TIER) goldens cargo run --quiet --locked -p tenantry-crds --bin crdgen -- --check $(CRD_FOLDERS)
+	@$(TIER) goldens cargo run --quiet --locked -p tenantry-crds --bin crdgen -- --check $(GENERATED)
 	@$(TIER) unit cargo test --locked --workspace --exclude tenantry-e2e
 
 .PHONY: stack

@@ -4,41 +4,59 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use crate::reason::Reason;
 
-/// The condition types that the operator sets.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum ConditionType {
-    /// Everything declared is in place at `observedGeneration`.
-    Ready,
-    /// Work is under way. Present only while it is.
-    Reconciling,
-    /// No progress without a change by someone. Present only while it is so.
-    Stalled,
-    /// The app definitions are resolved and their versions are known.
-    AppsReady,
-    /// Schema, roles and tables are in place.
-    DatabaseReady,
-    /// Streams and consumer groups are in place.
-    StreamsReady,
-    /// Search indexes and their settings are in place.
-    SearchReady,
-    /// Credentials for direct access are in place.
-    AccessReady,
+macro_rules! condition_types {
+    ($($(#[doc = $meaning:literal])+ $name:ident on $kinds:literal,)*) => {
+        /// The condition types that the operator sets.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum ConditionType {
+            $($(#[doc = $meaning])+ $name,)*
+        }
+
+        impl ConditionType {
+            /// Every type.
+            pub const ALL: &[Self] = &[$(Self::$name),*];
+
+            /// The type as it stands in a condition.
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$name => stringify!($name),)*
+                }
+            }
+
+            /// What it says, in Markdown.
+            pub(crate) const fn meaning(self) -> &'static str {
+                match self {
+                    $(Self::$name => concat!($($meaning),+),)*
+                }
+            }
+
+            /// The kinds that have it.
+            pub(crate) const fn kinds(self) -> &'static str {
+                match self {
+                    $(Self::$name => $kinds,)*
+                }
+            }
+        }
+    };
 }
 
-impl ConditionType {
-    /// The type as it stands in a condition.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Ready => "Ready",
-            Self::Reconciling => "Reconciling",
-            Self::Stalled => "Stalled",
-            Self::AppsReady => "AppsReady",
-            Self::DatabaseReady => "DatabaseReady",
-            Self::StreamsReady => "StreamsReady",
-            Self::SearchReady => "SearchReady",
-            Self::AccessReady => "AccessReady",
-        }
-    }
+condition_types! {
+    /// Everything declared is in place at `observedGeneration`. `Unknown` when nobody looked.
+    Ready on "all",
+    /// Work is under way or is tried again by itself. Present only while it is so.
+    Reconciling on "all",
+    /// No progress without a change by someone. Present only while it is so.
+    Stalled on "all",
+    /// The app definitions are resolved and the versions to install are known.
+    AppsReady on "Tenant",
+    /// Schema, roles and tables are in place.
+    DatabaseReady on "Tenant",
+    /// Streams and consumer groups are in place.
+    StreamsReady on "Tenant",
+    /// Search indexes and their settings are in place.
+    SearchReady on "Tenant",
+    /// Credentials for direct access are in place. Only when `spec.access` has some.
+    AccessReady on "Tenant",
 }
 
 /// The status of a condition.

@@ -11,4 +11,5 @@ pub mod definition;
 pub mod labels;
 pub mod names;
 pub mod reason;
+pub mod reference;
 pub mod v1alpha1;

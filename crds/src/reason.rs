@@ -3,11 +3,12 @@
 use std::fmt;
 
 macro_rules! reasons {
-    ($($(#[$doc:meta])* $name:ident,)*) => {
-        /// Why a condition has its status. `docs/reference/conditions.md` says what to do about each.
+    ($($(#[doc = $doc:literal])+ $name:ident,)*) => {
+        /// Why a condition has its status. The text of each says what it means and what to do about it; it is what
+        /// `docs/reference/conditions.md` is generated from.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         pub enum Reason {
-            $($(#[$doc])* $name,)*
+            $($(#[doc = $doc])+ $name,)*
         }
 
         impl Reason {
@@ -20,87 +21,132 @@ macro_rules! reasons {
                     $(Self::$name => stringify!($name),)*
                 }
             }
+
+            /// What it means and what to do about it, in Markdown; a line begins with a space.
+            pub(crate) const fn text(self) -> &'static str {
+                match self {
+                    $(Self::$name => concat!($($doc, "\n"),+),)*
+                }
+            }
         }
     };
 }
 
 reasons! {
-    /// Everything declared is in place.
+    /// Everything declared is in place. Nothing to do.
     Succeeded,
-    /// Work is under way.
+    /// Work is under way. Nothing to do.
     Progressing,
-    /// A backend failed in a way that usually passes; the next attempt is scheduled.
+    /// The last attempt failed in a way that usually passes (a backend was busy, someone wrote at the same time, the pass took
+    /// too long). The next attempt is scheduled with backoff. If it lasts for minutes, look at the message and at the backend
+    /// it names.
     ProgressingWithRetry,
-    /// The object carries the `tenantry.dev/paused` annotation.
+    /// The annotation `tenantry.dev/paused: "true"` is on the object. Remove it to go on: `kubectl annotate tenant NAME
+    /// tenantry.dev/paused-`.
     Paused,
-    /// The manifest breaks a rule that the CRD could not check.
+    /// The manifest breaks a rule that the API server could not check. The message has the path of the field, as in
+    /// `spec.docTypes[order].fields[customer].to`. Correct it and apply again.
     InvalidSpec,
-    /// A named App does not exist.
+    /// An App that is named does not exist. Apply it, or take its name out of `spec.apps`.
     AppNotFound,
-    /// The App exists, but not in the version that is asked for.
+    /// The App exists, but `spec.apps[].version` pins a version that was never published. `kubectl get app NAME` shows the
+    /// newest published one. Publish the version that is wanted, or change the pin.
     AppVersionNotFound,
-    /// An App that another one requires is missing, too old, or part of a cycle.
+    /// An App that `spec.requires` names is missing, older than `minVersion`, or part of a cycle. Publish or upgrade it; a
+    /// cycle is broken by removing one of the requirements that the message lists.
     DependencyNotReady,
-    /// A document type, field or role that is referred to does not exist.
+    /// A document type, field or role that is referred to does not exist: the target of a Reference in another app, or a field
+    /// of a SearchIndex. Correct the name, or publish the version of the other app that has it.
     ReferenceNotFound,
-    /// The definition changed without a new `spec.version`.
+    /// The App's definition changed and its `spec.version` did not. What is published stays as it was, and tenants keep it.
+    /// Give the change a new version.
     VersionImmutable,
-    /// A change would lose data or cannot be made on existing tables.
+    /// The new version would lose data or cannot be applied to tables that exist (a field changed its type, text would be cut,
+    /// a field that has empty values became required). Tables stay as they are. Publish a version that only adds; to change a
+    /// field's type, add a field with a new name and copy the data.
     DestructiveChangeBlocked,
-    /// An external object has the name we need and is not ours.
+    /// A schema, role, index or registry row has the name that this object needs and does not carry its ownership mark. It is
+    /// never adopted, changed or dropped. The message says what was found. The usual causes: a Tenant was deleted with `Retain`
+    /// and made again (its data belongs to the old one), or someone made the object by hand. Rename or remove what was found,
+    /// or give the Tenant another name.
     NameConflict,
-    /// Another tenant already serves one of the hosts.
+    /// Another tenant already serves one of `spec.hosts`. The message names the host. Remove it from one of the two.
     HostConflict,
-    /// Rows that are there do not fit the change; the message says how many.
+    /// Rows that are there do not fit the change: a value is missing, is there twice, or is not allowed any more. The message
+    /// has the table, the field and the number of rows. Change those rows, or take the change out of the App.
     DataConflict,
-    /// A table is in use for too long; the change is tried again.
+    /// A transaction of someone else uses a table for too long. The change is tried again; traffic goes on meanwhile. If it
+    /// lasts, end that transaction.
     LockTimeout,
-    /// A background task, as an index build, is still running.
+    /// A background task, as an index build on a table that holds data, is still running. Nothing to do.
     WorkPending,
-    /// A migration of the app failed, or its text changed after it ran.
+    /// A statement of `spec.migrations` failed, or the text of a migration changed after it had run. Correct the migration in a
+    /// new version of the App.
     MigrationFailed,
-    /// The annotation `tenantry.dev/plan` asks for a plan instead of a change.
+    /// The annotation `tenantry.dev/plan: "true"` is on the object: `status.plan` says what would change, and nothing is
+    /// changed. Remove it to go on.
     PlanOnly,
-    /// A tenant failed at the new version; no other gets it.
+    /// A tenant failed at the new version of the App, and `spec.rollout.pauseOnFailure` keeps it from the others.
+    /// `status.rollout.failed` says who failed and why. Solve that, or publish a newer version.
     RolloutPaused,
-    /// Apps require each other in a cycle.
+    /// Apps require each other in a cycle. Take one of the entries out of `spec.requires`.
     DependencyCycle,
-    /// An access cannot have its Secret.
+    /// The Secret of an access exists and is not Tenantry's, or another access has it. Name another one in
+    /// `spec.access[].secretRef`, or remove it.
     SecretConflict,
-    /// The namespace of a Secret does not exist.
+    /// The namespace in `spec.access[].secretRef` does not exist. Create it.
     NamespaceNotFound,
-    /// No instance of that name is configured.
+    /// `spec.placement` names an instance that the operator's settings do not have. Correct the name, or add the instance.
     InstanceNotFound,
-    /// No instance has room for another tenant.
+    /// No instance has room for another tenant. Add an instance, or raise a capacity in the operator's settings.
     CapacityExhausted,
-    /// The manifest asks for another instance than the one that holds the tenant.
+    /// The manifest asks for another instance than the one that holds the tenant. A tenant cannot be moved in this release: set
+    /// `spec.placement` back.
     PlacementImmutable,
-    /// The Tenant is being deleted, and `spec.deletionProtection` keeps its data.
+    /// The Tenant is being deleted, and `spec.deletionProtection: true` keeps everything of it. Set it to `false` to go on.
     DeletionProtected,
-    /// The export before the deletion is under way.
+    /// The data is being exported before it is dropped. Nothing to do.
     SnapshotRunning,
-    /// An export or a restore failed.
+    /// An export or a restore failed; the message says where. Nothing was dropped. It is tried again.
     SnapshotFailed,
-    /// The data of a snapshot is being loaded.
+    /// The data of `spec.restoreFrom` is being loaded. The tenant is served once it is complete.
     Restoring,
-    /// A backend does not answer.
+    /// Postgres, Redis, Meilisearch or the Kubernetes API does not answer, refuses the credentials or lacks a right. With
+    /// `Reconciling` it is tried again by itself; with `Stalled` somebody has to correct the credentials or the rights that the
+    /// message names. Tenants that were Ready are served all the while from what is provisioned.
     BackendUnavailable,
-    /// A search task is still running.
+    /// A search task is queued or running. Nothing to do; a long queue shows in Meilisearch's `/tasks`.
     TaskPending,
-    /// A search task failed.
+    /// Meilisearch ran a task and it failed. The message has the task's number and code; `GET /tasks/NUMBER` of Meilisearch has
+    /// the rest.
     TaskFailed,
-    /// The object waits for others that still use it.
+    /// The object is being deleted and others still use it: an App that Tenants list. Deletion goes on when the last of them is
+    /// gone.
     DependentsExist,
-    /// Deletion is under way.
+    /// Deletion is under way; the message says what is left. While a backend is down, it waits for that backend.
     Deleting,
-    /// The pass failed in a way that is a fault of ours; the operator's log has the cause.
+    /// The pass failed by a fault of ours, or a backend answered what this release cannot read. The operator's log has the
+    /// cause, under the object's name. It is tried again with backoff. Please report it.
     InternalError,
-    /// Nothing of this sort is declared.
+    /// Nothing of this sort is declared, as `StreamsReady` of a tenant whose apps have no queues. Nothing to do.
     NotRequired,
 }
 
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reason_says_what_it_means_and_what_to_do() {
+        for reason in Reason::ALL {
+            let sentences = reason.text().matches(['.', ':', ';']).count();
+            assert!(sentences >= 2, "{reason}: {}", reason.text());
+        }
     }
 }

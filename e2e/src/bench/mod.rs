@@ -12,6 +12,7 @@ mod tenants;
 
 use std::error::Error;
 
+use crate::rig::program::ProgramOptions;
 use crate::rig::{Platform, Stack, StackOptions};
 
 pub use baseline::serve as serve_baseline;
@@ -26,5 +27,6 @@ pub type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 /// A platform that writes as it would in production: fsync on, everywhere.
 async fn durable_platform() -> Outcome<Platform<'static>> {
     let stack = Stack::start(StackOptions { durable: true, ..StackOptions::default() }).await?;
-    Ok(Platform::start(stack).await?)
+    let unobserved = ProgramOptions { unobserved: true, ..ProgramOptions::default() };
+    Ok(Platform::start_with(stack, &unobserved).await?)
 }

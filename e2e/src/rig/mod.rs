@@ -7,11 +7,13 @@
 //! - [`endpoints`]: how to reach them, in memory and as an env file
 //! - [`program`]: `tenantry-operator` and `tenantry-controlplane` under test
 //! - [`platform`]: all of it together: [`Platform::shared`] for most tests
+//! - [`kstatus`]: the rules of status, which every object is held against while a program of ours runs
 //! - [`wait`]: bounded polling, the only form of waiting
 
 mod credentials;
 pub mod endpoints;
 mod error;
+pub mod kstatus;
 mod kubectl;
 pub mod platform;
 pub mod process;

@@ -12,6 +12,7 @@ use std::time::Duration;
 pub use settings::{ProgramOptions, Settings};
 
 use super::endpoints::{COMMAND, SETTINGS_PREFIX, http_client};
+use super::kstatus::Observer;
 use super::process::{Launch, Plan, Probe, Process, Sandbox, Server, Signal, captured, ports};
 use super::stack::answers_ok;
 use super::{Endpoints, RigError};
@@ -22,15 +23,20 @@ const CONTROLPLANE: &str = "tenantry-controlplane";
 /// A running program of ours.
 #[derive(Debug)]
 pub struct Program {
+    // First: its panic on a broken rule unwinds through the others.
+    _observer: Option<Observer>,
     server: Server,
     http_url: Option<String>,
     metrics_url: String,
 }
 
 impl Program {
-    /// Starts `tenantry-operator run` and waits until it is ready.
+    /// Starts `tenantry-operator run` and waits until it is ready. What it writes is held against the rules of status:
+    /// dropping the program panics when one was broken.
     pub async fn operator(endpoints: &Endpoints, options: &ProgramOptions) -> Result<Self, RigError> {
-        Self::start(endpoints, options, OPERATOR, "run", Settings::operator).await
+        let program = Self::start(endpoints, options, OPERATOR, "run", Settings::operator).await?;
+        let observer = if options.unobserved { None } else { Some(Observer::start(endpoints)?) };
+        Ok(Self { _observer: observer, ..program })
     }
 
     /// Starts `tenantry-controlplane serve` and waits until it is ready.
@@ -71,7 +77,7 @@ impl Program {
         .await;
         let (server, (api, metrics_url)) = started.inspect_err(|_| sandbox.keep())?;
         let http_url = (command == "serve").then(|| format!("http://127.0.0.1:{api}"));
-        Ok(Self { server, http_url, metrics_url })
+        Ok(Self { _observer: None, server, http_url, metrics_url })
     }
 
     /// The process, to kill (SIGKILL), stop (SIGTERM), pause and start it again on the same ports.

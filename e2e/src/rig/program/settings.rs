@@ -13,6 +13,8 @@ pub struct ProgramOptions {
     pub database_url: Option<String>,
     /// Settings by their environment variable, as in `("TENANTRY__RECONCILE__CONCURRENCY", "2")`; they win.
     pub settings: Vec<(String, String)>,
+    /// Nobody watches what the operator writes: for measurements.
+    pub unobserved: bool,
 }
 
 /// Sections that only the operator has; another program refuses what it does not know.
