@@ -35,7 +35,7 @@ fn reasons() -> String {
 mod tests {
     use super::*;
 
-    const PAGE: &str = "Before.\n<!-- generated: conditions -->\nold\n<!-- end: conditions -->\n\
+    const PAGE: &str = "Before.\n<!-- generated: conditions -->\nSTALE\n<!-- end: conditions -->\n\
                         Between.\n<!-- generated: reasons -->\n<!-- end: reasons -->\nAfter.\n";
 
     #[test]
@@ -43,7 +43,7 @@ mod tests {
         let page = conditions_page(PAGE).unwrap();
         assert!(page.starts_with("Before.\n") && page.contains("\nBetween.\n") && page.ends_with("After.\n"));
         assert!(page.contains("### `NameConflict`") && page.contains("| `Stalled` | all |"));
-        assert!(!page.contains("old"));
+        assert!(!page.contains("STALE"));
         assert_eq!(conditions_page(&page).unwrap(), page);
     }
 

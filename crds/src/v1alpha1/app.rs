@@ -24,6 +24,7 @@ use super::{doc_type::DocTypeSpec, schema::any_object};
     printcolumn(name = "Version", type_ = "string", json_path = ".status.publishedVersion"),
     printcolumn(name = "Tenants", type_ = "integer", json_path = ".status.tenants"),
     printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].reason"),
+    printcolumn(name = "Message", type_ = "string", priority = 1, json_path = ".status.conditions[?(@.type==\"Ready\")].message"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     validation = Rule::new("self.metadata.name.matches('^[a-z][a-z0-9]{0,19}$')")
         .message("metadata.name: use at most 20 lower-case letters and digits, starting with a letter"),

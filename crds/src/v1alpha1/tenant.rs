@@ -25,6 +25,7 @@ use super::schema::any_object;
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
     printcolumn(name = "Apps", type_ = "string", json_path = ".status.appsInstalled"),
     printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].reason"),
+    printcolumn(name = "Message", type_ = "string", priority = 1, json_path = ".status.conditions[?(@.type==\"Ready\")].message"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     validation = Rule::new("self.metadata.name.matches('^[a-z]([a-z0-9-]{0,46}[a-z0-9])?$')")
         .message("metadata.name: use at most 48 lower-case letters, digits and inner '-', starting with a letter"),
