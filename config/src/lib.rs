@@ -2,10 +2,12 @@
 //!
 //! - [`load`]: settings, from defaults, a file and the environment
 //! - [`settings`]: what can be set
+//! - [`instances`]: the backends that can be one of several
 //! - [`telemetry`]: logs, on standard error
 //! - [`shutdown`]: one signal, seen everywhere
 //! - [`probes`]: `/livez`, `/readyz` and `/metrics`
 
+pub mod instances;
 mod load;
 pub mod probes;
 pub mod settings;

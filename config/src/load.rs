@@ -35,7 +35,7 @@ pub fn load<T: DeserializeOwned>(file: Option<&Path>) -> Result<T, Error> {
         }
         figment = figment.merge(Yaml::file_exact(file));
     }
-    figment.merge(Env::prefixed(ENV_PREFIX).split("__").map(camel_case).lowercase(false)).extract().map_err(
+    figment.merge(Env::prefixed(ENV_PREFIX).split("__").map(setting).lowercase(false)).extract().map_err(
         |error| {
             let problems: Vec<_> = error.into_iter().map(|one| describe(&one)).collect();
             Error::Invalid(problems.join("; "))
@@ -43,9 +43,18 @@ pub fn load<T: DeserializeOwned>(file: Option<&Path>) -> Result<T, Error> {
     )
 }
 
-/// `MAX_BODY_BYTES` is `maxBodyBytes`.
-fn camel_case(key: &figment::value::UncasedStr) -> figment::value::Uncased<'_> {
+/// `HTTP__MAX_BODY_BYTES` is `http.maxBodyBytes`, and `INSTANCES__REDIS__EU_WEST__URL_FILE` is
+/// `instances.redis.eu-west.urlFile`: an instance has a DNS label for a name.
+fn setting(key: &figment::value::UncasedStr) -> figment::value::Uncased<'_> {
     let lower = key.as_str().to_ascii_lowercase();
+    let parts: Vec<&str> = lower.split('.').collect();
+    let named = |n: usize| parts[0] == "instances" && n == 2;
+    let parts = parts.iter().enumerate();
+    let parts = parts.map(|(n, part)| if named(n) { part.replace('_', "-") } else { camel_case(part) });
+    parts.collect::<Vec<_>>().join(".").into()
+}
+
+fn camel_case(lower: &str) -> String {
     let mut out = String::with_capacity(lower.len());
     let mut upper = false;
     for letter in lower.chars() {
@@ -58,7 +67,7 @@ fn camel_case(key: &figment::value::UncasedStr) -> figment::value::Uncased<'_> {
             _ => out.push(letter),
         }
     }
-    out.into()
+    out
 }
 
 /// The path and the sort of problem; `figment` would also print the value that it found.

@@ -5,6 +5,8 @@ use std::{net::SocketAddr, path::PathBuf};
 use secrecy::SecretString;
 use serde::Deserialize;
 
+use crate::instances::Instances;
+
 /// Settings of the operator.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -16,6 +18,9 @@ pub struct Operator {
     /// Meilisearch; without it, tenants with search indexes wait.
     #[serde(default)]
     pub search: Option<Search>,
+    /// Instances beside the ones above, which are those named `default`.
+    #[serde(default)]
+    pub instances: Instances,
     /// The Kubernetes API.
     #[serde(default)]
     pub kube: Kube,
@@ -44,6 +49,9 @@ pub struct ControlPlane {
     /// Meilisearch; without it, searches are answered with 503.
     #[serde(default)]
     pub search: Option<Search>,
+    /// Instances beside the ones above, which are those named `default`; the same as the operator's.
+    #[serde(default)]
+    pub instances: Instances,
     /// The Kubernetes API, for the admin routes only.
     #[serde(default)]
     pub kube: Kube,

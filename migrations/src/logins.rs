@@ -10,6 +10,7 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use hmac::{Hmac, KeyInit, Mac};
 use secrecy::{ExposeSecret, SecretString};
 use sha2::Sha256;
+use tenantry_crds::names::InstanceName;
 
 /// Owner of schema `tenantry`; bootstraps the other logins.
 pub const OPERATOR: &str = "tenantry_operator";
@@ -108,11 +109,25 @@ impl LoginKey {
         if key.expose_secret().len() < Self::MIN_LEN { Err(WeakKey) } else { Ok(Self(key)) }
     }
 
+    /// The key for a Postgres instance: logins have the same names in all of them, and what leaks from one must not open
+    /// another. The default instance has the key itself.
+    pub fn of_instance(&self, instance: &InstanceName) -> Self {
+        if *instance == InstanceName::default() {
+            self.clone()
+        } else {
+            Self(self.derive(&format!("instance {instance}")))
+        }
+    }
+
     /// The password of `login`.
     pub fn password(&self, login: &LoginName) -> SecretString {
+        self.derive(login.as_str())
+    }
+
+    fn derive(&self, text: &str) -> SecretString {
         // HMAC takes a key of any length, so there is no error to report.
         let mac = Hmac::<Sha256>::new_from_slice(self.0.expose_secret().as_bytes())
-            .map(|mac| mac.chain_update(login.as_str().as_bytes()).finalize().into_bytes());
+            .map(|mac| mac.chain_update(text.as_bytes()).finalize().into_bytes());
         SecretString::from(mac.map(|bytes| URL_SAFE_NO_PAD.encode(bytes)).unwrap_or_default())
     }
 }
@@ -130,6 +145,17 @@ mod tests {
         assert_ne!(password(&key("a"), &zero), password(&key("a"), &one));
         assert_ne!(password(&key("a"), &zero), password(&key("b"), &zero));
         assert!(!password(&key("a"), &zero).is_empty());
+    }
+
+    #[test]
+    fn an_instance_has_passwords_of_its_own() {
+        let key = LoginKey::new(SecretString::from("a".repeat(32))).unwrap();
+        let of = |instance: &str| {
+            let key = key.of_instance(&InstanceName::new(instance).unwrap());
+            key.password(&LoginShard::new(0).traffic()).expose_secret().to_owned()
+        };
+        assert_eq!(of("default"), key.password(&LoginShard::new(0).traffic()).expose_secret());
+        assert!(of("east") != of("default") && of("east") != of("west"));
     }
 
     #[test]

@@ -5,6 +5,7 @@
 use serde::Deserialize;
 use serde_json::Value;
 use sqlx::{FromRow, PgExecutor};
+use tenantry_crds::names::InstanceName;
 use uuid::Uuid;
 
 /// A row of `tenantry.tenant`, with its hosts.
@@ -24,7 +25,7 @@ pub struct TenantRecord {
     pub tenant_role: String,
     /// The shard of logins that hold the tenant's roles.
     pub login_shard: i16,
-    /// The backend instances.
+    /// The backend instances, as [`Placement`].
     pub placement: Value,
     /// Limits.
     pub quotas: Value,
@@ -36,6 +37,18 @@ pub struct TenantRecord {
     pub revision: i64,
     /// Host names.
     pub hosts: Vec<String>,
+}
+
+/// The value of `tenantry.tenant.placement`: the instances that hold a tenant.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default, serde::Serialize, Deserialize)]
+#[serde(default)]
+pub struct Placement {
+    /// The Postgres instance, which is the one that the row is in.
+    pub postgres: InstanceName,
+    /// The Redis instance.
+    pub redis: InstanceName,
+    /// The search instance.
+    pub search: InstanceName,
 }
 
 /// A row of `tenantry.tenant_app`.

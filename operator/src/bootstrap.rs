@@ -5,7 +5,8 @@ use std::{str::FromStr, time::Duration};
 use postgres_protocol::password::scram_sha_256;
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::{ConnectOptions, Connection, postgres::PgConnectOptions};
-use tenantry_config::settings;
+use tenantry_config::{instances::InstanceError, settings};
+use tenantry_crds::names::InstanceName;
 use tenantry_migrations::{bootstrap, logins};
 
 const LIMIT: Duration = Duration::from_secs(30);
@@ -17,10 +18,16 @@ pub enum Failure {
     #[error("{0} is not of the form postgres://USER:PASSWORD@HOST:PORT/DATABASE")]
     Url(&'static str),
     /// The operator would connect as someone else.
-    #[error("database.url must name the user {}", logins::OPERATOR)]
+    #[error("the URL of the instance must name the user {}", logins::OPERATOR)]
     User,
+    /// The settings do not name the instance.
+    #[error("the settings name no Postgres instance {0}; add it to instances.postgres")]
+    Instance(InstanceName),
+    /// The settings of an instance cannot be used.
+    #[error(transparent)]
+    Settings(#[from] InstanceError),
     /// The two URLs name different databases: the operator would not find what was prepared.
-    #[error("the admin's URL and database.url name different databases")]
+    #[error("the admin's URL and that of the instance name different databases")]
     Database,
     /// The administrator cannot connect.
     #[error("connecting as the administrator")]
@@ -33,24 +40,31 @@ pub enum Failure {
     Timeout,
 }
 
-/// Makes the operator's login, with the password of `database.url`, and its schema. The password itself is never sent: Postgres
+/// Makes the operator's login in an instance, with the password of its URL, and its schema. The password itself is never sent: Postgres
 /// gets its SCRAM verifier, so no server log can show it.
 ///
 /// # Errors
 /// When a URL cannot be used, or the server refuses.
-pub async fn run(admin: &SecretString, database: &settings::OperatorDatabase) -> Result<(), Failure> {
+pub async fn run(
+    admin: &SecretString,
+    settings: &settings::Operator,
+    instance: &InstanceName,
+) -> Result<(), Failure> {
+    let instances = settings.instances.postgres(&settings.database.url)?;
+    let known = instances.into_iter().find(|known| known.name == *instance);
+    let url = known.ok_or_else(|| Failure::Instance(instance.clone()))?.access;
     let options = |url: &SecretString, name| {
         PgConnectOptions::from_str(url.expose_secret()).map_err(|_| Failure::Url(name))
     };
     let (administrator, operator) =
-        (options(admin, "the admin's URL")?, options(&database.url, "database.url")?);
+        (options(admin, "the admin's URL")?, options(&url, "the instance's URL")?);
     if operator.get_username() != logins::OPERATOR {
         return Err(Failure::User);
     }
     if operator.get_database() != administrator.get_database() {
         return Err(Failure::Database);
     }
-    let password = password(&database.url).ok_or(Failure::Url("database.url"))?;
+    let password = password(&url).ok_or(Failure::Url("the instance's URL"))?;
     let verifier = scram_sha_256(password.expose_secret().as_bytes());
     let work = async {
         let mut connection = administrator

@@ -8,6 +8,7 @@ use tenantry_config::{
     probes::{self, Readiness},
     settings, shutdown, telemetry,
 };
+use tenantry_crds::names::InstanceName;
 use tokio::runtime;
 use tokio_util::sync::CancellationToken;
 
@@ -33,8 +34,11 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,
     },
-    /// Prepare a database, once: the operator's login, with the password of database.url, and its schema.
+    /// Prepare a Postgres instance, once: the operator's login, with the password of the instance's URL, and its schema.
     Bootstrap {
+        /// The instance: the one of database.url, or one of instances.postgres.
+        #[arg(long, value_name = "NAME", default_value = "default")]
+        instance: InstanceName,
         /// The database as its administrator: postgres://USER:PASSWORD@HOST:PORT/DATABASE.
         #[arg(long, value_name = "URL", env = "TENANTRY_ADMIN_DATABASE_URL", hide_env_values = true, value_parser = secret)]
         admin_url: SecretString,
@@ -54,9 +58,9 @@ pub fn main() -> ExitCode {
         Command::Run { config } => {
             tenantry_config::load(config.as_deref()).map_err(Failure::from).and_then(operate)
         }
-        Command::Bootstrap { admin_url, config } => tenantry_config::load(config.as_deref())
+        Command::Bootstrap { instance, admin_url, config } => tenantry_config::load(config.as_deref())
             .map_err(Failure::from)
-            .and_then(|settings| prepare(&admin_url, &settings)),
+            .and_then(|settings| prepare(&admin_url, &settings, &instance)),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -103,10 +107,14 @@ fn serve_probes(
     Ok(())
 }
 
-fn prepare(admin_url: &SecretString, settings: &settings::Operator) -> Result<(), Failure> {
+fn prepare(
+    admin_url: &SecretString,
+    settings: &settings::Operator,
+    instance: &InstanceName,
+) -> Result<(), Failure> {
     telemetry::start(&settings.log)?;
     let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(bootstrap::run(admin_url, &settings.database))?;
+    runtime.block_on(bootstrap::run(admin_url, settings, instance))?;
     Ok(())
 }
 

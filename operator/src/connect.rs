@@ -6,12 +6,13 @@ use kube::{
     Client, Config,
     config::{KubeConfigOptions, Kubeconfig},
 };
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 use sqlx::{
     ConnectOptions as _, PgPool,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 use tenantry_config::settings;
+use tenantry_crds::names::InstanceName;
 use tenantry_migrations::platform;
 
 use crate::error::Error;
@@ -36,9 +37,11 @@ pub enum NoConnection {
     /// The kubeconfig or the in-cluster account cannot be used.
     #[error("the Kubernetes API cannot be used: check kube.kubeconfig, or the service account")]
     Kubernetes(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// `database.url` is no URL of a Postgres database. The cause would show the password.
-    #[error("database.url is not of the form postgres://USER:PASSWORD@HOST:PORT/DATABASE")]
-    DatabaseUrl,
+    /// The URL of an instance is none of a Postgres database. The cause would show the password.
+    #[error(
+        "the URL of Postgres instance {0} is not of the form postgres://USER:PASSWORD@HOST:PORT/DATABASE"
+    )]
+    DatabaseUrl(InstanceName),
 }
 
 /// Connects to the Kubernetes API.
@@ -71,9 +74,12 @@ pub async fn kubernetes(settings: &settings::Kube) -> Result<Clients, NoConnecti
 /// How the operator's login connects.
 ///
 /// # Errors
-/// When `database.url` cannot be read.
-pub fn database_options(settings: &settings::OperatorDatabase) -> Result<PgConnectOptions, NoConnection> {
-    PgConnectOptions::from_str(settings.url.expose_secret()).map_err(|_| NoConnection::DatabaseUrl)
+/// When the URL cannot be read.
+pub fn database_options(
+    instance: &InstanceName,
+    url: &SecretString,
+) -> Result<PgConnectOptions, NoConnection> {
+    PgConnectOptions::from_str(url.expose_secret()).map_err(|_| NoConnection::DatabaseUrl(instance.clone()))
 }
 
 /// A pool of `tenantry_operator`; connects on demand. A leader that froze holds nothing longer than these limits, so the next

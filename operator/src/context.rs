@@ -4,11 +4,15 @@ use std::sync::Arc;
 
 use kube::{Client, ResourceExt, runtime::reflector::Store};
 use tenantry_config::settings;
-use tenantry_crds::v1alpha1::{App, SearchIndex, Tenant};
+use tenantry_crds::{
+    names::InstanceName,
+    v1alpha1::{App, SearchIndex, Tenant},
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     backend::Backends, catalog::Catalog, driver::Lane, events::Events, leader::Leadership, metrics::Metrics,
+    placement::Directory,
 };
 
 /// What every pass is given. It exists only while this process leads.
@@ -20,7 +24,9 @@ pub struct Context {
     /// Check it before a side effect that no transaction fences.
     pub leadership: Leadership,
     /// Every Postgres, Redis and search instance.
-    pub backends: Backends,
+    pub backends: Arc<Backends>,
+    /// Who lives where.
+    pub directory: Arc<Directory>,
     /// The published apps.
     pub catalog: Arc<Catalog>,
     /// Metrics.
@@ -37,6 +43,19 @@ impl Context {
     /// The tenants that list `app`, in no order.
     pub fn tenants_of(&self, app: &str) -> Vec<Arc<Tenant>> {
         self.stores.tenants.state_filter(|tenant| uses(tenant, app))
+    }
+
+    /// An instance holds nothing of a tenant any more: whoever found no room is looked at again.
+    pub fn left(&self, tenant: &str, cell: &InstanceName) {
+        for waiting in self.directory.leave(tenant, cell) {
+            self.lanes.tenants.wake(&waiting);
+        }
+    }
+
+    /// Wakes every App and every Tenant: an instance that was away can be used from now on.
+    pub fn wake_all(&self) {
+        self.stores.apps.state().iter().for_each(|app| self.lanes.apps.wake(&app.name_any()));
+        self.stores.tenants.state().iter().for_each(|tenant| self.lanes.tenants.wake(&tenant.name_any()));
     }
 
     /// Wakes all that depend on the definition of `app`: its tenants, its SearchIndexes and the Apps that require it.

@@ -2,7 +2,11 @@
 
 use std::{error::Error as StdError, time::Duration};
 
-use tenantry_crds::{definition::DefinitionErrors, names::InvalidName, reason::Reason};
+use tenantry_crds::{
+    definition::DefinitionErrors,
+    names::{InstanceName, InvalidName},
+    reason::Reason,
+};
 use tenantry_migrations::platform::FENCED_SQLSTATE;
 
 /// Why a pass did not reach its goal. Each says what was attempted and keeps its cause; none holds a secret.
@@ -56,6 +60,14 @@ pub enum Error {
         doing: &'static str,
         /// How long it was waited for.
         limit: Duration,
+    },
+    /// A backend instance other than the default one did not do what it was asked.
+    #[error("{source} (instance {instance})")]
+    Instance {
+        /// Its name.
+        instance: InstanceName,
+        /// The cause.
+        source: Box<Error>,
     },
     /// Somebody else leads now: nothing may be changed any more.
     #[error("this operator does not lead any more")]
@@ -201,6 +213,18 @@ impl Error {
         Self::Waiting { reason, message: message.into() }
     }
 
+    /// Says at which instance a backend failed. The default one is what people think of anyway.
+    pub fn at(self, instance: &InstanceName) -> Self {
+        match &self {
+            Self::Database { .. } | Self::Redis { .. } | Self::Search { .. } | Self::Timeout { .. }
+                if *instance != InstanceName::default() =>
+            {
+                Self::Instance { instance: instance.clone(), source: Box::new(self) }
+            }
+            _ => self,
+        }
+    }
+
     /// Whether the object that was written to is gone.
     pub fn is_gone(&self) -> bool {
         matches!(self, Self::Kube { source, .. } if matches!(&**source, kube::Error::Api(status) if status.is_not_found()))
@@ -220,6 +244,7 @@ impl Error {
             Self::Redis { source, .. } => redis_class(source),
             Self::Search { source, .. } => search_class(source),
             Self::Kube { source, .. } => kube_class(source),
+            Self::Instance { source, .. } => source.class(),
             Self::Timeout { .. } | Self::Fenced | Self::Deadline { .. } | Self::Waiting { .. } => {
                 Class::Transient
             }
@@ -246,6 +271,7 @@ impl Error {
                 Class::Conflict => Reason::ProgressingWithRetry,
                 Class::Invalid | Class::Fatal => Reason::InternalError,
             },
+            Self::Instance { source, .. } => source.reason(),
             Self::Fenced | Self::Deadline { .. } | Self::Raced { .. } => Reason::ProgressingWithRetry,
             Self::Panicked | Self::Data { .. } => Reason::InternalError,
         }

@@ -15,8 +15,10 @@ mod error;
 mod events;
 mod leader;
 mod metrics;
+mod placement;
 mod run;
 mod search_index;
+mod takeover;
 mod tenant;
 mod triggers;
 

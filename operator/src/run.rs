@@ -1,22 +1,24 @@
 //! `run`: a candidate, then perhaps the leader, until a signal or the loss of the Lease.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use tenantry_config::{probes::Readiness, settings};
+use tenantry_crds::names::InstanceName;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::{
-    app,
-    backend::{Backends, postgres::Cell},
+    backend::{Backends, Unusable},
     catalog::Catalog,
     connect::{self, Clients, NoConnection},
     context::Context,
     controllers::Controllers,
-    error::{Class, Error},
+    error::Error,
     events::Events,
     leader::{Election, Ended, Leadership, Tenure},
     metrics::Metrics,
+    placement::Directory,
+    takeover::Takeover,
 };
 
 /// What `/readyz` waits for. A standby is ready, too: it could take over.
@@ -28,6 +30,9 @@ pub enum Failure {
     /// A setting cannot be used.
     #[error(transparent)]
     Connection(#[from] NoConnection),
+    /// A setting of a backend cannot be used.
+    #[error(transparent)]
+    Backend(#[from] Unusable),
     /// The platform cannot be prepared.
     #[error("taking over")]
     Takeover(#[from] Error),
@@ -92,19 +97,26 @@ async fn lead(term: Term, readiness: &Readiness, shutdown: &CancellationToken) -
     let Term { settings, clients: Clients { watch, write }, backends, metrics, me, tenure } = term;
     let (controllers, stores, lanes) = Controllers::new(&watch, settings.reconcile.concurrency);
     let catalog = Arc::new(Catalog::new(stores.apps.clone()));
-    for cell in backends.cells() {
-        tokio::select! {
-            taken = take_over(cell, &me, &catalog, &metrics) => taken?,
-            () = shutdown.cancelled() => return Ok(()),
-        }
-    }
-    backends.check_redis().await;
+    let backends = Arc::new(backends);
+    let directory = Arc::new(Directory::new(backends.cells().map(|cell| cell.name().clone())));
+    let takeover = Takeover {
+        backends: backends.clone(),
+        catalog: catalog.clone(),
+        directory: directory.clone(),
+        metrics: metrics.clone(),
+        holder: me.clone(),
+    };
+    let pending = tokio::select! {
+        pending = takeover.begin() => pending?,
+        () = shutdown.cancelled() => return Ok(()),
+    };
     let ctx = Arc::new(Context {
         events: Events::start(write.clone(), me),
         client: write,
         settings,
         leadership: Leadership::new(tenure),
         backends,
+        directory,
         catalog,
         metrics,
         stores,
@@ -121,35 +133,17 @@ async fn lead(term: Term, readiness: &Readiness, shutdown: &CancellationToken) -
         ctx.stores.complete().await;
         readiness.ready(PART);
     };
-    let ((), ()) = tokio::join!(controllers.run(ctx.clone(), shutdown.clone()), announced);
+    let opened = |instance: &InstanceName| {
+        tracing::info!(%instance, "an instance that was away is used again");
+        ctx.wake_all();
+    };
+    let passes = async { tokio::join!(controllers.run(ctx.clone(), shutdown.clone()), announced) };
+    tokio::select! {
+        _ended = passes => {}
+        () = pending.go_on(opened) => {}
+    }
     search_tasks.abort();
     if shutdown.is_cancelled() { Ok(()) } else { Err(Failure::ControllerEnded) }
-}
-
-/// Everything before the first pass in a cell, repeated as a whole until it succeeds: an epoch more does no harm.
-async fn take_over(cell: &Cell, me: &str, catalog: &Catalog, metrics: &Metrics) -> Result<(), Error> {
-    let mut pause = Duration::from_millis(500);
-    loop {
-        let attempt = async {
-            cell.open(me).await?;
-            app::publish_core(cell).await?;
-            app::load(cell, catalog).await?;
-            cell.epoch()
-        };
-        match attempt.await {
-            Ok(epoch) => {
-                metrics.leader_epoch.set(epoch);
-                tracing::info!(instance = %cell.name(), epoch, "leading");
-                return Ok(());
-            }
-            Err(error) if error.class() == Class::Transient => {
-                tracing::warn!(error = &error as &(dyn std::error::Error + 'static), "taking over");
-                tokio::time::sleep(pause).await;
-                pause = (pause * 2).min(Duration::from_secs(15));
-            }
-            Err(error) => return Err(error),
-        }
-    }
 }
 
 /// A name that no other process has, not even one in the same Pod after a restart.

@@ -68,10 +68,11 @@ pub struct TenantSpec {
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub apps: Vec<TenantApp>,
 
-    /// The backend instances that hold this tenant.
+    /// The backend instances that hold this tenant, by the names that the settings give them. What is left out is chosen once,
+    /// by free capacity. Cannot be changed in this release.
     #[serde(default, skip_serializing_if = "PlacementSpec::is_empty")]
-    #[x_kube(validation = Rule::new("(!has(self.postgres) || self.postgres == 'default') && (!has(self.redis) || self.redis == 'default') && (!has(self.search) || self.search == 'default')")
-        .message("spec.placement: only 'default' is supported in this release"))]
+    #[x_kube(validation = Rule::new("(!has(oldSelf.postgres) || has(self.postgres)) && (!has(oldSelf.redis) || has(self.redis)) && (!has(oldSelf.search) || has(self.search))")
+        .message("spec.placement: a tenant cannot be moved in this release, so what is set stays"))]
     pub placement: PlacementSpec,
 
     /// Limits on what this tenant may use.

@@ -6,4 +6,4 @@ mod reconcile;
 #[cfg(test)]
 mod tests;
 
-pub use publish::{load, publish_core};
+pub use publish::{load, publish, publish_core};

@@ -1,12 +1,17 @@
 //! Published versions in the registry. A version never changes once it is there.
 
-use tenantry_crds::{core_app, names::AppName, reason::Reason, v1alpha1::AppSpec};
+use tenantry_crds::{
+    core_app,
+    names::{AppName, InstanceName},
+    reason::Reason,
+};
 use tenantry_migrations::registry::{self, Of};
 
 use crate::{
-    backend::postgres::Cell,
+    backend::{Backends, postgres::Cell},
     catalog::{Catalog, PublishedApp, Version},
     error::Error,
+    leader::fenced,
 };
 
 /// What has to happen so that a version is published.
@@ -28,14 +33,22 @@ pub(super) fn publication(published: Option<&PublishedApp>, digest: &str) -> Pub
     }
 }
 
-/// Publishes `app`, compiled from `spec`, in one cell.
+/// Publishes `app` in one cell, unless it is there.
 ///
 /// # Errors
-/// When Postgres fails, or another definition has this version.
-pub(super) async fn publish(cell: &Cell, app: &PublishedApp, spec: &AppSpec) -> Result<(), Error> {
+/// When Postgres fails, or another definition has this version there.
+pub async fn publish(cell: &Cell, app: &PublishedApp) -> Result<(), Error> {
+    match cell.published(&app.name, &app.version) {
+        Some(digest) if digest == app.digest => Ok(()),
+        Some(_) => Err(differs(cell, app)),
+        None => publish_as(cell, cell.epoch()?, app).await,
+    }
+}
+
+async fn publish_as(cell: &Cell, epoch: i64, app: &PublishedApp) -> Result<(), Error> {
     let doing = "publishing an app version";
-    let definition = serde_json::to_value(spec).map_err(Error::data(doing))?;
-    let mut transaction = cell.fenced().await?;
+    let definition = serde_json::to_value(&*app.spec).map_err(Error::data(doing))?;
+    let mut transaction = fenced(cell.database(), epoch).await.map_err(|error| error.at(cell.name()))?;
     // The row may be there already: an answer to COMMIT can get lost.
     let digest: Option<String> = sqlx::query_scalar(
         "WITH made AS ( \
@@ -52,9 +65,41 @@ pub(super) async fn publish(cell: &Cell, app: &PublishedApp, spec: &AppSpec) -> 
     .await
     .map_err(Error::database(doing))?;
     if digest.as_deref() != Some(&app.digest) {
-        return Err(changed(&app.name, &app.version));
+        return Err(differs(cell, app));
     }
-    transaction.commit().await.map_err(Error::database(doing))
+    transaction.commit().await.map_err(Error::database(doing))?;
+    cell.note_published(&app.name, &app.version, &app.digest);
+    Ok(())
+}
+
+/// Publishes `app` in every cell that lacks it. In those that are away it is published when they are back.
+///
+/// # Errors
+/// When no cell has it now. What failed in some of them is in what comes back.
+pub(super) async fn publish_everywhere(backends: &Backends, app: &PublishedApp) -> Result<Vec<Error>, Error> {
+    let cells: Vec<_> = backends.cells().collect();
+    let outcomes = futures::future::join_all(cells.iter().map(|cell| publish(cell, app))).await;
+    let has_any = outcomes.iter().any(Result::is_ok);
+    let failures: Vec<Error> = outcomes.into_iter().filter_map(Result::err).collect();
+    if has_any {
+        return Ok(failures);
+    }
+    Err(failures.into_iter().next().unwrap_or(Error::Fenced))
+}
+
+fn differs(cell: &Cell, app: &PublishedApp) -> Error {
+    if *cell.name() == InstanceName::default() {
+        return changed(&app.name, &app.version);
+    }
+    Error::blocked(
+        Reason::VersionImmutable,
+        format!(
+            "Postgres instance {} has {} {} with another definition; raise spec.version to publish this one",
+            cell.name(),
+            app.name,
+            app.version
+        ),
+    )
 }
 
 /// The definition changed under a published version.
@@ -85,16 +130,17 @@ pub(super) async fn withdraw(cell: &Cell, app: &AppName) -> Result<Vec<Version>,
     .await
     .map_err(Error::database(doing))?;
     transaction.commit().await.map_err(Error::database(doing))?;
-    Ok(versions.iter().map(|version| Version::new(version)).collect())
+    let versions: Vec<_> = versions.iter().map(|version| Version::new(version)).collect();
+    versions.iter().for_each(|version| cell.note_withdrawn(app, version));
+    Ok(versions)
 }
 
 /// Publishes the built-in app in one cell, at the version that this operator carries.
 ///
 /// # Errors
 /// When Postgres fails, or this build changed the app without raising its version.
-pub async fn publish_core(cell: &Cell) -> Result<(), Error> {
-    let core = PublishedApp::compile(&core_app::name(), core_app::spec())?;
-    publish(cell, &core, core_app::spec()).await
+pub async fn publish_core(cell: &Cell, epoch: i64) -> Result<(), Error> {
+    publish_as(cell, epoch, &PublishedApp::compile(&core_app::name(), core_app::spec())?).await
 }
 
 /// Puts every version that is published in a cell into `catalog`.
@@ -106,7 +152,16 @@ pub async fn load(cell: &Cell, catalog: &Catalog) -> Result<(), Error> {
         .await
         .map_err(Error::database("reading the published apps"))?;
     for row in rows {
-        catalog.publish(PublishedApp::read(row)?);
+        let app = PublishedApp::read(row)?;
+        cell.note_published(&app.name, &app.version, &app.digest);
+        match catalog.version(&app.name, &app.version) {
+            // Only something outside of Tenantry, or an App that was made anew while this cell was away. Its tenants say so.
+            Some(other) if other.digest != app.digest => {
+                tracing::error!(instance = %cell.name(), app = %app.name, version = %app.version, "differs between instances");
+            }
+            Some(_) => {}
+            None => catalog.publish(app),
+        }
     }
     Ok(())
 }

@@ -20,7 +20,7 @@ use crate::{
     catalog::{PublishedApp, Version},
     context::Context,
     driver::{Cleanup, Kind, Lane, Pass, Progress},
-    error::Error,
+    error::{Class, Error},
 };
 
 /// A tenant that goes wakes the App, so this only bounds what a lost wake costs.
@@ -84,8 +84,12 @@ impl Kind for App {
             });
         }
         for cell in ctx.backends.cells() {
-            for version in publish::withdraw(cell, &name).await? {
-                ctx.catalog.withdraw(&name, &version);
+            publish::withdraw(cell, &name).await?;
+        }
+        for app in ctx.catalog.versions(&name) {
+            // What a retained tenant's tables are at stays.
+            if ctx.backends.cells().all(|cell| cell.published(&name, &app.version).is_none()) {
+                ctx.catalog.withdraw(&name, &app.version);
             }
         }
         Ok(Cleanup::Done)
@@ -97,7 +101,10 @@ async fn ensure_published(app: &App, name: &AppName, ctx: &Context) -> Result<()
     let published = ctx.catalog.version(name, &Version::new(&app.spec.version));
     // The digest is cheap and compiling is not; most passes only count tenants.
     match publication(published.as_deref(), &AppDefinition::digest(&app.spec)) {
-        Publication::InPlace => return Ok(()),
+        Publication::InPlace => {
+            let Some(published) = published else { return Ok(()) };
+            return everywhere(publish::publish_everywhere(&ctx.backends, &published).await?);
+        }
         Publication::Changed => {
             PublishedApp::compile(name, &app.spec)?;
             return Err(changed(name, &Version::new(&app.spec.version)));
@@ -112,13 +119,21 @@ async fn ensure_published(app: &App, name: &AppName, ctx: &Context) -> Result<()
         ));
     }
     builds_on(&compiled, &ctx.catalog)?;
-    for cell in ctx.backends.cells() {
-        publish::publish(cell, &compiled, &app.spec).await?;
-    }
+    let failures = publish::publish_everywhere(&ctx.backends, &compiled).await?;
     tracing::info!(app = %name, version = %compiled.version, "published");
     ctx.catalog.publish(compiled);
     ctx.wake_users_of(name.as_str());
-    Ok(())
+    everywhere(failures)
+}
+
+/// Tenants of the other instances go on; the App says what is missing.
+fn everywhere(failures: Vec<Error>) -> Result<(), Error> {
+    let Some(first) = failures.into_iter().next() else { return Ok(()) };
+    let message = format!("{first}; tenants of that instance get the version once it is published there");
+    Err(match first.class() {
+        Class::Transient => Error::waiting(first.reason(), message),
+        _ => Error::blocked(first.reason(), message),
+    })
 }
 
 fn requirements(ctx: &Context) -> BTreeMap<String, Vec<String>> {

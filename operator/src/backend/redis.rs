@@ -8,7 +8,10 @@ use redis::{
 };
 use secrecy::ExposeSecret;
 use tenantry_config::settings;
-use tenantry_crds::{names::RedisKey, reason::Reason};
+use tenantry_crds::{
+    names::{InstanceName, RedisKey},
+    reason::Reason,
+};
 use tokio::sync::OnceCell;
 
 use crate::{error::Error, metrics::Metrics};
@@ -23,6 +26,7 @@ const REQUIRED_POLICY: &str = "noeviction";
 /// Connects on demand, and again after a failure.
 #[derive(Clone)]
 pub struct Redis {
+    name: InstanceName,
     connection: ConnectionManager,
     checked: std::sync::Arc<OnceCell<()>>,
     metrics: Metrics,
@@ -33,7 +37,7 @@ impl Redis {
     ///
     /// # Errors
     /// When the URL cannot be used. The message does not show it, since it may hold a password.
-    pub fn new(settings: &settings::Redis, metrics: Metrics) -> Result<Self, Error> {
+    pub fn new(name: InstanceName, settings: &settings::Redis, metrics: Metrics) -> Result<Self, Error> {
         let doing = "reading redis.url";
         let client = Client::open(settings.url.expose_secret()).map_err(Error::redis(doing))?;
         let config = ConnectionManagerConfig::new()
@@ -43,7 +47,7 @@ impl Redis {
             .set_number_of_retries(1);
         let connection =
             ConnectionManager::new_lazy_with_config(client, config).map_err(Error::redis(doing))?;
-        Ok(Self { connection, checked: std::sync::Arc::default(), metrics })
+        Ok(Self { name, connection, checked: std::sync::Arc::default(), metrics })
     }
 
     /// Makes sure that each stream is there with its consumer group, which reads it from its first entry: no job is ever
@@ -69,7 +73,8 @@ impl Redis {
         let answers: RedisResult<Vec<RedisResult<Value>>> =
             pipeline.ignore_errors().query_async(&mut self.connection.clone()).await;
         self.metrics.backend_call("redis", "ensure_streams", answers.is_ok());
-        let answers = answers.map_err(Error::redis("making streams"))?;
+        let answers =
+            answers.map_err(Error::redis("making streams")).map_err(|error| error.at(&self.name))?;
         for (key, answer) in keys.iter().zip(answers) {
             match answer {
                 Ok(_) => {}
@@ -93,7 +98,7 @@ impl Redis {
             }
             let removed = pipeline.exec_async(&mut self.connection.clone()).await;
             self.metrics.backend_call("redis", "remove", removed.is_ok());
-            removed.map_err(Error::redis("removing streams"))?;
+            removed.map_err(Error::redis("removing streams")).map_err(|error| error.at(&self.name))?;
         }
         Ok(())
     }
@@ -110,7 +115,8 @@ impl Redis {
         // INFO and not CONFIG, which managed servers refuse.
         let answer: RedisResult<String> =
             redis::cmd("INFO").arg("memory").query_async(&mut self.connection.clone()).await;
-        let memory = answer.map_err(Error::redis("reading maxmemory_policy"))?;
+        let memory =
+            answer.map_err(Error::redis("reading maxmemory_policy")).map_err(|error| error.at(&self.name))?;
         match memory.lines().find_map(|line| line.trim().strip_prefix("maxmemory_policy:")) {
             Some(REQUIRED_POLICY) => Ok(()),
             other => Err(Error::blocked(

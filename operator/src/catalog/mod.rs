@@ -36,6 +36,8 @@ pub struct PublishedApp {
     pub digest: String,
     /// The compiled definition.
     pub definition: Arc<AppDefinition>,
+    /// What it was compiled from, for the registries that do not have it yet.
+    pub spec: Arc<AppSpec>,
 }
 
 impl PublishedApp {
@@ -49,6 +51,7 @@ impl PublishedApp {
             version: Version::new(&spec.version),
             digest: AppDefinition::digest(spec),
             definition: Arc::new(AppDefinition::compile(name, spec)?),
+            spec: Arc::new(spec.clone()),
         })
     }
 
@@ -66,6 +69,7 @@ impl PublishedApp {
             version: Version::new(&record.version),
             digest: record.digest,
             definition: Arc::new(definition),
+            spec: Arc::new(spec),
         })
     }
 }

@@ -32,6 +32,7 @@ use crate::{
     events::Events,
     leader::{Leadership, Tenure},
     metrics::Metrics,
+    placement::Directory,
 };
 
 /// An object whose passes end as its spec says.
@@ -184,7 +185,8 @@ impl Server {
             events: Events::start(client.clone(), "test".into()),
             client,
             leadership: Leadership::new(Tenure::lasting(Duration::from_secs(3600))),
-            backends: Backends::new(&settings, &metrics).unwrap(),
+            backends: Arc::new(Backends::new(&settings, &metrics).unwrap()),
+            directory: Arc::new(Directory::new([])),
             catalog: Arc::new(Catalog::new(reflector::store().0)),
             metrics,
             stores: Stores { tenants, apps, search_indexes, filled },

@@ -2,7 +2,7 @@
 
 use sqlx::{PgPool, Postgres, Transaction};
 
-use crate::error::{Class, Error};
+use crate::error::Error;
 
 /// Opens the next epoch and says which it is. From then on every transaction of an older leader fails.
 ///
@@ -10,24 +10,15 @@ use crate::error::{Class, Error};
 /// be renewed meanwhile.
 ///
 /// # Errors
-/// When Postgres fails in a way that waiting does not mend.
+/// When Postgres fails.
 pub async fn open(database: &PgPool, holder: &str) -> Result<i64, Error> {
-    loop {
-        let epoch = sqlx::query_scalar(
-            "UPDATE tenantry.leader_epoch SET epoch = epoch + 1, holder = $1, since = now() RETURNING epoch",
-        )
-        .bind(holder)
-        .fetch_one(database)
-        .await
-        .map_err(Error::database("opening an epoch"));
-        match epoch {
-            Err(error) if error.class() == Class::Transient => {
-                tracing::warn!(error = &error as &(dyn std::error::Error + 'static), "epoch");
-                tokio::time::sleep(std::time::Duration::from_millis(500)).await;
-            }
-            done => return done,
-        }
-    }
+    sqlx::query_scalar(
+        "UPDATE tenantry.leader_epoch SET epoch = epoch + 1, holder = $1, since = now() RETURNING epoch",
+    )
+    .bind(holder)
+    .fetch_one(database)
+    .await
+    .map_err(Error::database("opening an epoch"))
 }
 
 /// A transaction that only the leader of `epoch` can commit.

@@ -11,6 +11,7 @@ use tenantry_crds::{
     reason::Reason,
     v1alpha1::{Tenant, TenantState, TenantStatus},
 };
+use tenantry_migrations::registry::Placement;
 
 use super::{
     desired::{Desired, Manifest},
@@ -20,6 +21,7 @@ use super::{
     status,
 };
 use crate::{
+    app,
     backend::{
         Placed,
         postgres::{
@@ -27,9 +29,11 @@ use crate::{
             observe::{self, Observed},
         },
     },
+    catalog::Version,
     context::Context,
     driver::{Pass, Progress},
     error::Error,
+    placement,
     search_index::effective_for,
 };
 
@@ -44,13 +48,19 @@ pub async fn converge(
 ) -> Result<Progress, Error> {
     let tenant = identity(object)?;
     pass.status.not_supported = status::not_supported(&object.spec);
-    let placed = &ctx.backends.placed()?;
+    let placed =
+        &placement::resolve(object, ctx).await.map_err(|e| pass.fails(ConditionType::DatabaseReady, e))?;
+    pass.status.placement = Some(placed.status());
     let observed =
         look(object, placed, &tenant).await.map_err(|e| pass.fails(ConditionType::DatabaseReady, e))?;
-    let desired = compose(object, ctx, &tenant).map_err(|e| pass.fails(ConditionType::AppsReady, e))?;
+    let desired = compose(object, ctx, &tenant, &placed.placement)
+        .map_err(|e| pass.fails(ConditionType::AppsReady, e))?;
     let apps = status::count(object.spec.apps.len(), "app", "apps");
     pass.holds(ConditionType::AppsReady, Reason::Succeeded, format!("{apps} resolved"));
 
+    let observed = prepare(object, ctx, placed, &desired, observed)
+        .await
+        .map_err(|e| pass.fails(ConditionType::DatabaseReady, e))?;
     let (streams, claimable) =
         tokio::join!(ensure_streams(ctx, placed, &desired), search::claimable(placed, &desired, &observed));
     let around = Around {
@@ -77,22 +87,32 @@ pub async fn converge(
 }
 
 /// What the tenant should be.
-pub(super) fn compose(object: &Tenant, ctx: &Context, tenant: &Identity) -> Result<Desired, Error> {
+pub(super) fn compose(
+    object: &Tenant,
+    ctx: &Context,
+    tenant: &Identity,
+    placement: &Placement,
+) -> Result<Desired, Error> {
     let apps = ctx.catalog.composition(&object.spec.apps)?;
     let indexes = effective_for(object, &apps, &ctx.stores.search_indexes.state());
-    let manifest =
-        Manifest { tenant, generation: object.metadata.generation.unwrap_or_default(), spec: &object.spec };
+    let generation = object.metadata.generation.unwrap_or_default();
+    let manifest = Manifest { tenant, generation, spec: &object.spec, placement };
     Desired::of(manifest, &apps, &indexes)
 }
 
 /// What is there. A tenant that is to be suspended is so from here on.
 async fn look(object: &Tenant, placed: &Placed<'_>, tenant: &Identity) -> Result<Observed, Error> {
-    let mut observed = observe::observe(placed.cell.database(), tenant, &object.spec.hosts).await?;
+    let cell = placed.cell;
+    // Not before the cell is taken over: an older leader may still be at work there.
+    cell.epoch()?;
+    let mut observed = observe::observe(cell.database(), tenant, &object.spec.hosts)
+        .await
+        .map_err(|error| error.at(cell.name()))?;
     plan::refuse_foreign_objects(tenant, &observed)?;
     if let (Some(change), Some(shard)) = (plan::state(&object.spec, &observed), observed.shard()) {
         let changes = Changes { rows: vec![change], ..Changes::default() };
-        let shard = placed.cell.shard_of(tenant.uid, Some(shard)).await?;
-        placed.cell.apply(shard, tenant, &changes).await?;
+        let shard = cell.shard_of(tenant.uid, Some(shard)).await?;
+        cell.apply(shard, tenant, &changes).await?;
         if let Some(record) = &mut observed.record {
             let suspended = object.spec.state == TenantState::Suspended;
             record.state = if suspended { "Suspended" } else { "Active" }.to_owned();
@@ -100,6 +120,35 @@ async fn look(object: &Tenant, placed: &Placed<'_>, tenant: &Identity) -> Result
         }
     }
     Ok(observed)
+}
+
+/// What must hold before anything is made outside of the tenant's Postgres instance.
+async fn prepare(
+    object: &Tenant,
+    ctx: &Context,
+    placed: &Placed<'_>,
+    desired: &Desired,
+    observed: Observed,
+) -> Result<Observed, Error> {
+    let (tenant, cell) = (&desired.tenant, placed.cell);
+    let served = observed.record.as_ref().map(|record| record.hosts.as_slice()).unwrap_or_default();
+    let rival = ctx.directory.claim_hosts(tenant.name.as_str(), cell.name(), &object.spec.hosts, served);
+    if let Some((host, rival)) = rival {
+        return Err(plan::host_conflict(&host, &rival));
+    }
+    let dropped: Vec<_> = served.iter().filter(|host| !desired.hosts.contains(*host)).cloned().collect();
+    ctx.directory.release_hosts(tenant.name.as_str(), cell.name(), &dropped);
+    for app in &desired.apps {
+        if let Some(published) = ctx.catalog.version(&app.name, &Version::new(&app.version)) {
+            app::publish(cell, &published).await?;
+        }
+    }
+    if !placed.chosen || observed.record.is_some() {
+        return Ok(observed);
+    }
+    // Streams and indexes are made in instances that were chosen; a leader that knew of none would choose again.
+    provision(placed, desired, &observed, &Around::default()).await?;
+    look(object, placed, tenant).await
 }
 
 async fn ensure_streams(ctx: &Context, placed: &Placed<'_>, desired: &Desired) -> Result<(), Error> {

@@ -10,7 +10,10 @@ use tenantry_crds::{
     reason::Reason,
     v1alpha1::{QueueClass, TenantSpec, TenantState},
 };
-use tenantry_migrations::layout::{Composition, TableLayout};
+use tenantry_migrations::{
+    layout::{Composition, TableLayout},
+    registry::Placement,
+};
 
 use crate::{
     backend::postgres::change::{Identity, SearchRow, StreamRow},
@@ -64,6 +67,8 @@ pub struct Manifest<'a> {
     pub generation: i64,
     /// `spec`.
     pub spec: &'a TenantSpec,
+    /// Its instances.
+    pub placement: &'a Placement,
 }
 
 impl Desired {
@@ -77,18 +82,14 @@ impl Desired {
         indexes: &[EffectiveIndex],
     ) -> Result<Self, Error> {
         let definitions: Vec<Arc<AppDefinition>> = apps.iter().map(|app| app.definition.clone()).collect();
-        let Manifest { tenant, generation, spec } = manifest;
+        let Manifest { tenant, generation, spec, placement } = manifest;
         Ok(Self {
             tenant: tenant.clone(),
             generation,
             suspended: spec.state == TenantState::Suspended,
             suspended_message: spec.suspended_message.clone(),
             hosts: spec.hosts.iter().cloned().collect(),
-            placement: json!({
-                "postgres": spec.placement.postgres.as_deref().unwrap_or("default"),
-                "redis": spec.placement.redis.as_deref().unwrap_or("default"),
-                "search": spec.placement.search.as_deref().unwrap_or("default"),
-            }),
+            placement: serde_json::to_value(placement).map_err(Error::data("writing the placement"))?,
             quotas: quotas(spec)?,
             apps: apps.iter().map(|app| DesiredApp::of(app, &definitions)).collect::<Result<_, _>>()?,
             streams: definitions

@@ -12,7 +12,7 @@ use tenantry_migrations::{
     layout::TableLayout,
     logins::{self, LoginShard},
     mark::OwnershipMark,
-    registry::{SearchBindingRecord, StreamBindingRecord, TenantAppRecord, TenantRecord},
+    registry::{Placement, SearchBindingRecord, StreamBindingRecord, TenantAppRecord, TenantRecord},
 };
 use uuid::Uuid;
 
@@ -48,7 +48,8 @@ pub fn desired(crm: Option<&AppSpec>) -> Desired {
     let spec = TenantSpec { hosts: vec!["acme.example.com".into()], ..TenantSpec::default() };
     let object = Tenant::new("acme", spec);
     let tenant = Identity::new(TenantName::new("acme").unwrap(), uid());
-    let manifest = Manifest { tenant: &tenant, generation: 1, spec: &object.spec };
+    let manifest =
+        Manifest { tenant: &tenant, generation: 1, spec: &object.spec, placement: &Placement::default() };
     Desired::of(manifest, &apps, &effective_for(&object, &apps, &[Arc::new(index)])).unwrap()
 }
 

@@ -73,7 +73,8 @@ pub async fn claimable(
     let mut absent = Vec::new();
     for work in work(desired, &observed.searches) {
         let Work::Claim(row) = work else { continue };
-        if placed.search()?.engine.has_index(row.index.as_str()).await? {
+        let found = placed.search()?.engine.has_index(row.index.as_str()).await;
+        if found.map_err(|error| error.at(&placed.placement.search))? {
             return Err(Error::blocked(
                 Reason::NameConflict,
                 format!(
@@ -117,7 +118,10 @@ pub async fn advance(
                     outcome.rows.push(RowChange::PutSearch(row));
                 }
             }
-            Err(error) => outcome.failure = outcome.failure.or(Some(error)),
+            Err(error) => {
+                let error = error.at(&placed.placement.search);
+                outcome.failure = outcome.failure.or(Some(error));
+            }
         }
     }
     outcome

@@ -2,10 +2,17 @@
 //!
 //! Whatever is made for a tenant, its registry rows and the fence are in one database, so they stay one transaction.
 
-use std::sync::OnceLock;
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, MutexGuard, OnceLock, PoisonError},
+    time::Duration,
+};
 
 use sqlx::{PgPool, Postgres, Transaction, postgres::PgConnectOptions};
-use tenantry_crds::{names::InstanceName, reason::Reason};
+use tenantry_crds::{
+    names::{AppName, InstanceName},
+    reason::Reason,
+};
 use tenantry_migrations::logins::{LoginKey, LoginShard};
 use uuid::Uuid;
 
@@ -14,7 +21,7 @@ use super::{
     logins::Logins,
     provisioners::Provisioners,
 };
-use crate::{connect, error::Error, leader, metrics::Metrics};
+use crate::{catalog::Version, connect, error::Error, leader, metrics::Metrics};
 
 /// A Postgres instance. Lives for one term of leadership, since what it knows is true only while nobody else writes.
 #[derive(Debug)]
@@ -26,7 +33,14 @@ pub struct Cell {
     logins: Logins,
     /// Each cell counts its own epochs; nothing before this term's was opened.
     epoch: OnceLock<i64>,
+    publications: Mutex<Publications>,
 }
+
+/// Digests by app and version.
+type Publications = BTreeMap<(AppName, Version), String>;
+
+/// An instance that takes longer is down as far as new tenants are concerned.
+const PING_LIMIT: Duration = Duration::from_secs(2);
 
 /// The keys from which the passwords of a cell's logins derive.
 #[derive(Debug, Clone)]
@@ -46,6 +60,7 @@ impl Cell {
             provisioners: Provisioners::new(&options, keys.provisioner.clone(), metrics),
             logins: Logins::new(keys.provisioner, keys.traffic),
             epoch: OnceLock::new(),
+            publications: Mutex::default(),
             options,
         }
     }
@@ -60,17 +75,46 @@ impl Cell {
         &self.database
     }
 
-    /// Takes the cell over: migrates it, opens an epoch, from which on an older leader can change nothing here, and makes the
-    /// logins that are needed before any tenant. Repeated until it succeeds once: an epoch more does no harm.
+    /// Migrates the cell, opens an epoch, from which on an older leader can change nothing here, and makes the logins that are
+    /// needed before any tenant. Repeated until it succeeds once: an epoch more does no harm.
     ///
     /// # Errors
     /// When Postgres fails or refuses.
-    pub async fn open(&self, holder: &str) -> Result<(), Error> {
+    pub async fn open(&self, holder: &str) -> Result<i64, Error> {
         connect::migrate(&self.options).await?;
         let epoch = leader::open(&self.database, holder).await?;
         self.logins.prepare(&self.database, epoch).await?;
-        let _opened_before = self.epoch.set(epoch);
-        Ok(())
+        Ok(epoch)
+    }
+
+    /// Passes may change things here from now on.
+    pub fn lead(&self, epoch: i64) {
+        let _led_before = self.epoch.set(epoch);
+    }
+
+    /// Whether the instance is taken over and answers.
+    pub async fn answers(&self) -> bool {
+        let ping = sqlx::query_scalar::<_, i32>("SELECT 1").fetch_one(&self.database);
+        self.epoch.get().is_some() && matches!(tokio::time::timeout(PING_LIMIT, ping).await, Ok(Ok(_)))
+    }
+
+    /// The digest of an app version that is published here.
+    pub fn published(&self, app: &AppName, version: &Version) -> Option<String> {
+        self.publications().get(&(app.clone(), version.clone())).cloned()
+    }
+
+    /// An app version is published here.
+    pub fn note_published(&self, app: &AppName, version: &Version, digest: &str) {
+        self.publications().insert((app.clone(), version.clone()), digest.to_owned());
+    }
+
+    /// An app version is not published here any more.
+    pub fn note_withdrawn(&self, app: &AppName, version: &Version) {
+        self.publications().remove(&(app.clone(), version.clone()));
+    }
+
+    fn publications(&self) -> MutexGuard<'_, Publications> {
+        self.publications.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The argument of `tenantry.fence` in this cell.
@@ -91,7 +135,7 @@ impl Cell {
     /// # Errors
     /// [`Error::Fenced`] when another operator leads by now.
     pub async fn fenced(&self) -> Result<Transaction<'static, Postgres>, Error> {
-        leader::fenced(&self.database, self.epoch()?).await
+        leader::fenced(&self.database, self.epoch()?).await.map_err(|error| error.at(&self.name))
     }
 
     /// The shard of logins for the tenant with this uid: the one it is `bound` to, else one with room. A tenant that asks
@@ -100,7 +144,10 @@ impl Cell {
     /// # Errors
     /// When Postgres refuses.
     pub async fn shard_of(&self, tenant: Uuid, bound: Option<LoginShard>) -> Result<LoginShard, Error> {
-        self.logins.shard_of(&self.database, self.epoch()?, tenant, bound).await
+        self.logins
+            .shard_of(&self.database, self.epoch()?, tenant, bound)
+            .await
+            .map_err(|error| error.at(&self.name))
     }
 
     /// Makes all of `changes` for `tenant`, or none of them. Nothing is sent when there are none.
@@ -108,7 +155,10 @@ impl Cell {
     /// # Errors
     /// [`Error::Fenced`] when another operator leads by now; [`Error::Blocked`] when rows stand in the way.
     pub async fn apply(&self, shard: LoginShard, tenant: &Identity, changes: &Changes) -> Result<(), Error> {
-        self.provisioners.apply(shard, tenant, self.epoch()?, changes).await
+        self.provisioners
+            .apply(shard, tenant, self.epoch()?, changes)
+            .await
+            .map_err(|error| error.at(&self.name))
     }
 
     /// Removes what the journals hold of a tenant whose role is gone.
@@ -116,7 +166,10 @@ impl Cell {
     /// # Errors
     /// [`Error::Fenced`] when another operator leads by now.
     pub async fn purge_journals(&self, shard: LoginShard, tenant: &Identity) -> Result<(), Error> {
-        self.provisioners.purge_journals(shard, tenant, self.epoch()?).await
+        self.provisioners
+            .purge_journals(shard, tenant, self.epoch()?)
+            .await
+            .map_err(|error| error.at(&self.name))
     }
 
     /// The tenant has its row: the registry holds its shard from now on.

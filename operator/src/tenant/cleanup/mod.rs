@@ -35,6 +35,7 @@ use crate::{
     context::Context,
     driver::{Cleanup, Pass},
     error::Error,
+    placement,
 };
 
 /// The end of a search task wakes the tenant, so this only bounds what a lost wake costs.
@@ -58,8 +59,13 @@ pub async fn cleanup(
             return Err(Error::Invalid(message.to_owned()));
         }
     };
-    let placed = &ctx.backends.placed()?;
-    let observed = observe(placed.cell.database(), &tenant, &[])
+    let placed = placement::resolve_for_cleanup(&live, ctx);
+    let Some(placed) = &placed.map_err(|e| pass.fails(ConditionType::DatabaseReady, e))? else {
+        // It was never placed, so nothing was made for it.
+        return Ok(Cleanup::Done);
+    };
+    let cell = placed.cell;
+    let observed = observe(cell.database(), &tenant, &[])
         .await
         .map_err(|e| pass.fails(ConditionType::DatabaseReady, e))?;
     let plan = plan::plan(&tenant, policy, &observed);
@@ -95,7 +101,13 @@ pub async fn cleanup(
     apply(placed, &tenant, shard, &plan.last)
         .await
         .map_err(|e| pass.fails(ConditionType::DatabaseReady, e))?;
-    placed.cell.released(tenant.uid, shard.filter(|_| plan.frees_roles)).await;
+    cell.released(tenant.uid, shard.filter(|_| plan.frees_roles)).await;
+    match &observed.record {
+        Some(record) if policy == Policy::Retain || record.uid != tenant.uid => {
+            ctx.directory.release_hosts(tenant.name.as_str(), cell.name(), &record.hosts);
+        }
+        _ => ctx.left(tenant.name.as_str(), cell.name()),
+    }
     tracing::info!(tenant = %tenant.name, ?policy, "cleaned up");
     Ok(Cleanup::Done)
 }
@@ -134,7 +146,7 @@ async fn remove_streams(
         keys.extend(RedisKey::all(&tenant.name, &app, &queue));
     }
     // A composition that cannot be resolved never made a stream that the registry does not know.
-    if let Ok(desired) = converge::compose(object, ctx, tenant) {
+    if let Ok(desired) = converge::compose(object, ctx, tenant, &placed.placement) {
         let streams = desired.streams.iter();
         keys.extend(streams.flat_map(|stream| RedisKey::all(&tenant.name, &stream.app, &stream.queue)));
     }

@@ -101,15 +101,17 @@ pub fn refuse_foreign_objects(tenant: &Identity, observed: &Observed) -> Result<
 
 fn refuse_taken_hosts(observed: &Observed) -> Result<(), Error> {
     if let Some(taken) = observed.taken_hosts.first() {
-        return Err(Error::blocked(
-            Reason::HostConflict,
-            format!(
-                "host {} belongs to tenant {}; remove it from spec.hosts of one of the two",
-                taken.host, taken.tenant
-            ),
-        ));
+        return Err(host_conflict(&taken.host, &taken.tenant));
     }
     Ok(())
+}
+
+/// A host of the tenant is another one's.
+pub fn host_conflict(host: &str, owner: &str) -> Error {
+    Error::blocked(
+        Reason::HostConflict,
+        format!("host {host} belongs to tenant {owner}; remove it from spec.hosts of one of the two"),
+    )
 }
 
 fn refuse_foreign_role(tenant: &Identity, name: &str, role: Option<&ObservedRole>) -> Result<(), Error> {
