@@ -19,7 +19,6 @@ const TENANT_NAME: &str = "metadata.name: use at most 48 lower-case letters, dig
 const TENANT_RESERVED: &str =
     "metadata.name: admin, api, default, public, system, tenantry and www are reserved";
 const TENANT_OWNER: &str = "metadata.name: must not end in '-owner'";
-const PLACEMENT: &str = "spec.placement: only 'default' is supported in this release";
 
 fn tenants() -> Vec<Case> {
     let name = |name: &str| vec![("/metadata/name", json!(name))];
@@ -47,9 +46,12 @@ fn tenants() -> Vec<Case> {
             "spec.deletionPolicy: Snapshot is not supported in this release; use Retain or Delete",
         ),
         accepted("Retain", vec![("/spec/deletionPolicy", json!("Retain"))]),
-        refused("another Postgres", vec![("/spec/placement/postgres", json!("other"))], PLACEMENT),
-        refused("another Redis", vec![("/spec/placement/redis", json!("other"))], PLACEMENT),
-        refused("another search", vec![("/spec/placement/search", json!("other"))], PLACEMENT),
+        accepted("another Postgres", vec![("/spec/placement/postgres", json!("other"))]),
+        refused(
+            "an instance in capitals",
+            vec![("/spec/placement/redis", json!("East"))],
+            "spec.placement.redis",
+        ),
         accepted("half a placement", vec![("/spec/placement", json!({"redis": "default"}))]),
         accepted("an empty spec", vec![("/spec", json!({}))]),
         refused("a host with a port", vec![("/spec/hosts", json!(["a.example.com:80"]))], "spec.hosts[0]"),
