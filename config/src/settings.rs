@@ -24,6 +24,9 @@ pub struct Operator {
     /// The Kubernetes API.
     #[serde(default)]
     pub kube: Kube,
+    /// Where snapshots of tenants go; without it, a deletion with a snapshot waits.
+    #[serde(default)]
+    pub snapshots: Option<Snapshots>,
     /// Leader election.
     #[serde(default)]
     pub leader: Leader,
@@ -113,6 +116,32 @@ pub struct Search {
     pub url: String,
     /// The master key.
     pub master_key: SecretString,
+}
+
+/// Where snapshots of tenants go.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Snapshots {
+    /// `file:///FOLDER`, which every operator must see, or `s3://BUCKET[/PREFIX]`.
+    pub url: String,
+    /// The address of the S3-compatible service, unless it is AWS: `https://HOST[:PORT]`.
+    #[serde(default)]
+    pub endpoint: Option<String>,
+    /// The bucket's region.
+    #[serde(default)]
+    pub region: Option<String>,
+    /// With `secretAccessKey`; without, the usual AWS variables, web identity or machine role.
+    #[serde(default)]
+    pub access_key_id: Option<SecretString>,
+    /// See `accessKeyId`.
+    #[serde(default)]
+    pub secret_access_key: Option<SecretString>,
+    /// Exports and restores at the same time; each takes a connection to Postgres and some 50 MiB.
+    #[serde(default = "default::snapshot_concurrency")]
+    pub concurrency: u16,
+    /// Seconds that one export or restore may take.
+    #[serde(default = "default::snapshot_timeout_seconds")]
+    pub timeout_seconds: u64,
 }
 
 /// The Kubernetes API.
@@ -275,5 +304,11 @@ pub enum LogFormat {
 mod default {
     pub(super) const fn connections_per_shard() -> usize {
         4
+    }
+    pub(super) const fn snapshot_concurrency() -> u16 {
+        2
+    }
+    pub(super) const fn snapshot_timeout_seconds() -> u64 {
+        3600
     }
 }

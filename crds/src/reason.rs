@@ -67,8 +67,8 @@ reasons! {
     DestructiveChangeBlocked,
     /// A schema, role, index or registry row has the name that this object needs and does not carry its ownership mark. It is
     /// never adopted, changed or dropped. The message says what was found. The usual causes: a Tenant was deleted with `Retain`
-    /// and made again (its data belongs to the old one), or someone made the object by hand. Rename or remove what was found,
-    /// or give the Tenant another name.
+    /// and made again (its data belongs to the old one; `spec.adoptRetained: true` takes it over), or someone made the object
+    /// by hand. Rename or remove what was found, or give the Tenant another name.
     NameConflict,
     /// Another tenant already serves one of `spec.hosts`. The message names the host. Remove it from one of the two.
     HostConflict,
@@ -109,6 +109,15 @@ reasons! {
     SnapshotRunning,
     /// An export or a restore failed; the message says where. Nothing was dropped. It is tried again.
     SnapshotFailed,
+    /// The deletion policy is `Snapshot`, or `spec.restoreFrom` names a snapshot, and the operator has no store for snapshots.
+    /// Nothing is changed or dropped. Set `snapshots.url` of the operator, or another deletion policy.
+    SnapshotStoreMissing,
+    /// Of Events only. The snapshot was read back and is complete; the data goes now. The Event says where the snapshot is.
+    SnapshotTaken,
+    /// Of Events only. The Tenant went without a backend that is gone, because the annotation `tenantry.dev/force-release` said
+    /// so. The Event says what may still be there; the log and table `tenantry.orphan` have the same, the table unless
+    /// Postgres itself is what was gone.
+    Orphaned,
     /// The data of `spec.restoreFrom` is being loaded. The tenant is served once it is complete.
     Restoring,
     /// Postgres, Redis, Meilisearch or the Kubernetes API does not answer, refuses the credentials or lacks a right. With

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     backend::Backends, catalog::Catalog, driver::Lane, events::Events, leader::Leadership, metrics::Metrics,
-    placement::Directory,
+    placement::Directory, snapshot::Jobs,
 };
 
 /// What every pass is given. It exists only while this process leads.
@@ -35,6 +35,8 @@ pub struct Context {
     pub events: Events,
     /// The objects as they were last seen. Complete before the first pass of any kind.
     pub stores: Stores,
+    /// Exports and restores.
+    pub snapshots: Jobs,
     /// When objects are due, and how to wake one: `ctx.lanes.tenants.wake("acme")`.
     pub lanes: Lanes,
 }

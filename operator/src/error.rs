@@ -39,6 +39,27 @@ pub enum Error {
         /// The cause.
         source: SearchFault,
     },
+    /// A request to the store of the snapshots.
+    #[error("{doing}: {source}; check snapshots.url and its keys")]
+    Store {
+        /// What was attempted.
+        doing: &'static str,
+        /// The cause.
+        source: StoreFault,
+    },
+    /// A deletion waits for a backend that does not answer.
+    #[error(
+        "{source}; {left} cannot be removed before {backend} answers. If it is gone for good, the annotation \
+         tenantry.dev/force-release={backend} lets the Tenant go and records what is left behind"
+    )]
+    Stuck {
+        /// `postgres`, `redis` or `search`.
+        backend: &'static str,
+        /// What is left there.
+        left: String,
+        /// How it does not answer.
+        source: Box<Error>,
+    },
     /// A request to the Kubernetes API.
     #[error("{doing}: {}", kube_brief(source))]
     Kube {
@@ -146,6 +167,37 @@ pub enum SearchFault {
     },
 }
 
+/// How the store of the snapshots failed. Without the addresses and headers that its client puts into its own texts.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreFault {
+    /// A file that must be there is not.
+    #[error("{0} is missing in the store of the snapshots")]
+    Missing(String),
+    /// The keys are wrong, or lack a right.
+    #[error("the store of the snapshots refuses our keys")]
+    Refused,
+    /// It cannot be used as it is configured.
+    #[error("the store of the snapshots cannot be used as it is configured")]
+    Misconfigured,
+    /// It does not answer, or not as it should.
+    #[error("the store of the snapshots failed ({0})")]
+    Failed(String),
+}
+
+impl From<object_store::Error> for StoreFault {
+    fn from(error: object_store::Error) -> Self {
+        match error {
+            object_store::Error::NotFound { path, .. } => Self::Missing(path),
+            object_store::Error::PermissionDenied { .. } | object_store::Error::Unauthenticated { .. } => {
+                Self::Refused
+            }
+            object_store::Error::Generic { store, .. } => Self::Failed(store.to_owned()),
+            object_store::Error::JoinError { .. } => Self::Failed("task".to_owned()),
+            _ => Self::Misconfigured,
+        }
+    }
+}
+
 /// What an error asks for: when to try again, what the conditions say and which Event is published.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Class {
@@ -191,6 +243,11 @@ impl Error {
     /// `map_err(Error::search("updating the settings"))`.
     pub fn search(doing: &'static str) -> impl FnOnce(SearchFault) -> Self {
         move |source| Self::Search { doing, source }
+    }
+
+    /// `map_err(Error::store("writing a file of a snapshot"))`.
+    pub fn store(doing: &'static str) -> impl FnOnce(object_store::Error) -> Self {
+        move |source| Self::Store { doing, source: source.into() }
     }
 
     /// `map_err(Error::kube("writing the status"))`.
@@ -243,6 +300,11 @@ impl Error {
             Self::Migration(_) => Class::Fatal,
             Self::Redis { source, .. } => redis_class(source),
             Self::Search { source, .. } => search_class(source),
+            Self::Store { source, .. } => match source {
+                StoreFault::Failed(_) => Class::Transient,
+                StoreFault::Missing(_) | StoreFault::Refused | StoreFault::Misconfigured => Class::Blocked,
+            },
+            Self::Stuck { source, .. } => source.class(),
             Self::Kube { source, .. } => kube_class(source),
             Self::Instance { source, .. } => source.class(),
             Self::Timeout { .. } | Self::Fenced | Self::Deadline { .. } | Self::Waiting { .. } => {
@@ -260,11 +322,13 @@ impl Error {
         match self {
             Self::Blocked { reason, .. } | Self::Waiting { reason, .. } => *reason,
             Self::Invalid(_) | Self::Definition(_) | Self::Name(_) => Reason::InvalidSpec,
+            Self::Stuck { source, .. } => source.reason(),
             Self::Search { source: SearchFault::TaskFailed { .. }, .. } => Reason::TaskFailed,
             Self::Database { .. }
             | Self::Migration(_)
             | Self::Redis { .. }
             | Self::Search { .. }
+            | Self::Store { .. }
             | Self::Kube { .. }
             | Self::Timeout { .. } => match self.class() {
                 Class::Transient | Class::Blocked => Reason::BackendUnavailable,

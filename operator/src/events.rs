@@ -7,6 +7,7 @@ use kube::{
     Client, Resource,
     runtime::events::{Event, EventType, Recorder, Reporter},
 };
+use tenantry_crds::reason::Reason;
 use tokio::sync::mpsc;
 
 use crate::error::Error;
@@ -39,6 +40,19 @@ impl Events {
             }
         });
         Self(sender)
+    }
+
+    /// Something about `object` that no condition will say, since the object goes.
+    pub fn told<K: Resource<DynamicType = ()>>(&self, object: &K, reason: Reason, note: &str) {
+        let event = Event {
+            type_: if reason == Reason::Orphaned { EventType::Warning } else { EventType::Normal },
+            reason: reason.to_string(),
+            note: Some(note[..note.floor_char_boundary(NOTE_MAX_BYTES)].to_owned()),
+            action: "Delete".to_owned(),
+            secondary: None,
+        };
+        // Full: the log says the same.
+        let _dropped = self.0.try_send((event, object.object_ref(&())));
     }
 
     /// A pass over `object` failed as it did not before.

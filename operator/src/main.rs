@@ -18,6 +18,7 @@ mod metrics;
 mod placement;
 mod run;
 mod search_index;
+mod snapshot;
 mod takeover;
 mod tenant;
 mod triggers;

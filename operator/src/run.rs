@@ -18,6 +18,7 @@ use crate::{
     leader::{Election, Ended, Leadership, Tenure},
     metrics::Metrics,
     placement::Directory,
+    snapshot::Jobs,
     takeover::Takeover,
 };
 
@@ -56,6 +57,7 @@ pub async fn run(
 ) -> Result<(), Failure> {
     let clients = connect::kubernetes(&settings.kube).await?;
     let backends = Backends::new(&settings, &metrics)?;
+    let snapshots = Jobs::new(settings.snapshots.as_ref())?;
     let me = identity();
     let election = Election::new(clients.write.clone(), &settings.leader, me.clone());
     let standby = || readiness.ready(PART);
@@ -68,7 +70,7 @@ pub async fn run(
         let stop = stop.clone();
         async move { election.keep(held, stop).await }
     });
-    let term = Term { settings, clients, backends, metrics: metrics.clone(), me, tenure };
+    let term = Term { settings, clients, backends, snapshots, metrics: metrics.clone(), me, tenure };
     let ended = tokio::select! {
         done = lead(term, readiness, &shutdown) => done,
         _lost = &mut kept => Err(Failure::LeaseLost),
@@ -88,13 +90,14 @@ struct Term {
     settings: Arc<settings::Operator>,
     clients: Clients,
     backends: Backends,
+    snapshots: Jobs,
     metrics: Metrics,
     me: String,
     tenure: Tenure,
 }
 
 async fn lead(term: Term, readiness: &Readiness, shutdown: &CancellationToken) -> Result<(), Failure> {
-    let Term { settings, clients: Clients { watch, write }, backends, metrics, me, tenure } = term;
+    let Term { settings, clients: Clients { watch, write }, backends, snapshots, metrics, me, tenure } = term;
     let (controllers, stores, lanes) = Controllers::new(&watch, settings.reconcile.concurrency);
     let catalog = Arc::new(Catalog::new(stores.apps.clone()));
     let backends = Arc::new(backends);
@@ -121,6 +124,11 @@ async fn lead(term: Term, readiness: &Readiness, shutdown: &CancellationToken) -
         metrics,
         stores,
         lanes,
+        snapshots,
+    });
+    let moving = tokio::spawn({
+        let (ctx, stop) = (ctx.clone(), shutdown.clone());
+        async move { ctx.snapshots.run(ctx.clone(), stop).await }
     });
     // The tasks of all tenants are watched at one place, so that no pass holds a slot while the engine works.
     let search_tasks = tokio::spawn({
@@ -143,6 +151,7 @@ async fn lead(term: Term, readiness: &Readiness, shutdown: &CancellationToken) -
         () = pending.go_on(opened) => {}
     }
     search_tasks.abort();
+    moving.abort();
     if shutdown.is_cancelled() { Ok(()) } else { Err(Failure::ControllerEnded) }
 }
 

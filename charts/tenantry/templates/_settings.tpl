@@ -35,6 +35,21 @@
 {{ include "tenantry.setting" (list "RECONCILE__CONCURRENCY" .Values.operator.concurrency) }}
 {{ include "tenantry.setting" (list "RECONCILE__DEADLINE_SECONDS" .Values.operator.deadlineSeconds) }}
 {{ include "tenantry.setting" (list "RECONCILE__RESYNC_SECONDS" .Values.operator.resyncSeconds) }}
+{{- with .Values.snapshots }}{{ if .url }}
+{{ include "tenantry.setting" (list "SNAPSHOTS__URL" .url) }}
+{{- with .endpoint }}
+{{ include "tenantry.setting" (list "SNAPSHOTS__ENDPOINT" .) }}
+{{- end }}
+{{- with .region }}
+{{ include "tenantry.setting" (list "SNAPSHOTS__REGION" .) }}
+{{- end }}
+{{ include "tenantry.setting" (list "SNAPSHOTS__CONCURRENCY" .concurrency) }}
+{{ include "tenantry.setting" (list "SNAPSHOTS__TIMEOUT_SECONDS" .timeoutSeconds) }}
+{{- with $.Values.secrets.snapshotAccessKeyId }}{{ if .name }}
+{{ include "tenantry.secretSetting" (list "SNAPSHOTS__ACCESS_KEY_ID" .) }}
+{{ include "tenantry.secretSetting" (list "SNAPSHOTS__SECRET_ACCESS_KEY" $.Values.secrets.snapshotSecretAccessKey) }}
+{{- end }}{{ end }}
+{{- end }}{{ end }}
 {{- end }}
 
 {{- define "tenantry.lease" -}}

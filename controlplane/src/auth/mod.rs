@@ -14,5 +14,5 @@ pub mod token;
 
 pub use caller::{AppRole, Caller, RequestInfo, Scope};
 pub use layer::require_scope;
-pub use tenant::bearer;
+pub use tenant::{bearer, still_served};
 pub use token::{Refused, Tokens};

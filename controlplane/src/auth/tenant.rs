@@ -68,8 +68,21 @@ pub(super) fn resolve(
         Some(tenant) => tenant,
         None => snapshot.by_uid(&verified.tenant).ok_or_else(unknown)?,
     };
+    served(tenant)?;
+    Ok(Arc::clone(tenant))
+}
+
+/// For a request that takes long: whether its tenant is served still, by what the registry says now.
+///
+/// # Errors
+/// When it is not any more.
+pub fn still_served(snapshot: &Snapshot, tenant: &TenantEntry) -> Result<(), ApiError> {
+    snapshot.by_uid(&tenant.uid).ok_or_else(unknown).and_then(|now| served(now))
+}
+
+fn served(tenant: &TenantEntry) -> Result<(), ApiError> {
     match &tenant.availability {
-        Availability::Serving => Ok(Arc::clone(tenant)),
+        Availability::Serving => Ok(()),
         Availability::Suspended(message) => Err(ApiError::new(
             Code::TenantSuspended,
             message.clone().unwrap_or_else(|| "this tenant is suspended".to_owned()),

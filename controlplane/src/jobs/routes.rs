@@ -19,7 +19,7 @@ use uuid::Uuid;
 
 use super::queues::{Counts, Failed, Leased, QueueError};
 use crate::{
-    auth::Scope,
+    auth::{Scope, still_served},
     error::{ApiError, Code, FieldError},
     http::{Json, Path},
     registry::StreamBinding,
@@ -139,6 +139,8 @@ async fn lease(
     ])?;
     let deadline = Instant::now() + wait;
     loop {
+        // A tenant that was suspended meanwhile keeps its jobs.
+        still_served(&state.registry.snapshot(), &scope.tenant)?;
         let jobs = state.queues.lease(queue, wanted.max).await?;
         let left = deadline.saturating_duration_since(Instant::now());
         if !jobs.is_empty() || left.is_zero() || state.shutdown.is_cancelled() {

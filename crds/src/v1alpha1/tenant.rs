@@ -87,8 +87,6 @@ pub struct TenantSpec {
 
     /// What happens to the data when the Tenant is deleted. Retain keeps and marks it; Delete leaves no residue.
     #[serde(default)]
-    #[x_kube(validation = Rule::new("self != 'Snapshot'")
-        .message("spec.deletionPolicy: Snapshot is not supported in this release; use Retain or Delete"))]
     pub deletion_policy: DeletionPolicy,
 
     /// While true, the Tenant cannot be deleted: the data stays even if the object is on its way out.

@@ -83,10 +83,10 @@ async fn the_rights_are_those_of_the_cluster() {
 async fn what_the_cluster_refuses_is_passed_on_in_its_words() {
     let world = World::new().await;
     let admin = account(world.platform.endpoints(), &["create", "get", "list"]).await;
-    let snapshot =
-        world.post(TENANTS, &admin, manifest(&unique("t-"), json!({"deletionPolicy": "Snapshot"}))).await;
-    snapshot.refused(422, "validation_failed");
-    assert_eq!(snapshot.body["errors"][0]["pointer"], "/spec/deletionPolicy", "{snapshot:?}");
+    let unknown =
+        world.post(TENANTS, &admin, manifest(&unique("t-"), json!({"deletionPolicy": "Keep"}))).await;
+    unknown.refused(422, "validation_failed");
+    assert_eq!(unknown.body["errors"][0]["pointer"], "/spec/deletionPolicy", "{unknown:?}");
     let reserved = world.post(TENANTS, &admin, manifest("default", json!({}))).await;
     reserved.refused(422, "validation_failed");
     assert!(reserved.body["detail"].as_str().unwrap().contains("reserved"), "{reserved:?}");

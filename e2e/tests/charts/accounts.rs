@@ -90,6 +90,7 @@ async fn the_programs_work_with_the_rights_and_settings_of_the_chart() {
     let _work = Program::work(endpoints, &options).await.unwrap();
 
     converges(endpoints).await;
+    protects(endpoints).await;
     tells_of_a_failure(endpoints).await;
     admin_routes(&stack, serve.http_url().unwrap()).await;
     for kind in ["tenants", "searchindexes", "apps"] {
@@ -146,6 +147,25 @@ async fn install(endpoints: &Endpoints) {
     }
     let search = format!("search.url={}", endpoints.meili_url);
     run("helm", &["install", "tenantry", TENANTRY, "--namespace", NAMESPACE, "--set", &search]).await;
+}
+
+/// The policy of the chart refuses what the operator would have to hold up.
+async fn protects(endpoints: &Endpoints) {
+    let folder = std::env::temp_dir().join(format!("tenantry-protected-{}.json", std::process::id()));
+    let manifest = json!({
+        "apiVersion": "tenantry.dev/v1alpha1", "kind": "Tenant", "metadata": {"name": "guarded"},
+        "spec": {"deletionPolicy": "Delete", "deletionProtection": true},
+    });
+    std::fs::write(&folder, manifest.to_string()).unwrap();
+    endpoints.kubectl(&["apply", "-f", &folder.display().to_string()]).await.unwrap();
+    std::fs::remove_file(folder).unwrap();
+    let delete = ["delete", "tenant", "guarded", "--timeout=60s"];
+    let refusal = endpoints.kubectl(&delete).await.unwrap_err().to_string();
+    assert!(refusal.contains("Tenant guarded has spec.deletionProtection: true"), "{refusal}");
+    let unprotect =
+        ["patch", "tenant", "guarded", "--type=merge", "-p", r#"{"spec":{"deletionProtection":false}}"#];
+    endpoints.kubectl(&unprotect).await.unwrap();
+    endpoints.kubectl(&delete).await.unwrap();
 }
 
 /// The stack as this ServiceAccount sees it.

@@ -8,6 +8,10 @@ use crate::helm::{CRDS, TENANTRY, container, find, helm, render};
 
 const EVERYTHING: &[&str] = &[
     "search.url=http://search:7700",
+    "snapshots.url=s3://bucket/prefix",
+    "snapshots.endpoint=https://objects.example.com",
+    "secrets.snapshotAccessKeyId.name=bucket",
+    "secrets.snapshotSecretAccessKey.name=bucket",
     "bootstrap.adminSecret.name=admin",
     "secrets.ed25519PublicKey.name=keys",
     "networkPolicy.enabled=true",

@@ -40,11 +40,7 @@ fn tenants() -> Vec<Case> {
             vec![("/spec/apps/0/name", json!("core"))],
             "spec.apps: core is built in and always installed; leave it out",
         ),
-        refused(
-            "Snapshot",
-            vec![("/spec/deletionPolicy", json!("Snapshot"))],
-            "spec.deletionPolicy: Snapshot is not supported in this release; use Retain or Delete",
-        ),
+        accepted("Snapshot", vec![("/spec/deletionPolicy", json!("Snapshot"))]),
         accepted("Retain", vec![("/spec/deletionPolicy", json!("Retain"))]),
         accepted("another Postgres", vec![("/spec/placement/postgres", json!("other"))]),
         refused(

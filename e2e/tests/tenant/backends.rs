@@ -67,6 +67,15 @@ impl Cluster {
         if answer.status() == 404 { None } else { Some(answer.json().await.unwrap()) }
     }
 
+    /// The uids of all search indexes.
+    pub async fn indexes(&self) -> Vec<String> {
+        let url = format!("{}/indexes?limit=1000", self.endpoints.meili_url);
+        let request = http_client().unwrap().get(url).bearer_auth(&self.endpoints.meili_master_key);
+        let answer: Value = request.send().await.unwrap().json().await.unwrap();
+        let uids = answer["results"].as_array().unwrap().iter();
+        uids.map(|index| index["uid"].as_str().unwrap().to_owned()).collect()
+    }
+
     pub async fn create_index(&self, uid: &str) {
         self.search_task(Method::POST, "indexes", serde_json::json!({"uid": uid})).await;
     }

@@ -6,7 +6,9 @@
 mod backends;
 mod conflicts;
 mod evolution;
+mod life;
 mod lifecycle;
 mod operated;
 mod outage;
 mod search;
+mod snapshot;

@@ -73,6 +73,27 @@ impl Cluster {
     {
         let api: Api<K> = Api::all(self.client.clone());
         api.delete(name, &DeleteParams::default()).await.unwrap();
+        self.until_none::<K>(name).await;
+    }
+
+    /// Asks for the end of a tenant, and does not wait for it.
+    pub async fn begin_delete(&self, tenant: &str) {
+        let api: Api<Tenant> = Api::all(self.client.clone());
+        api.delete(tenant, &DeleteParams::default()).await.unwrap();
+    }
+
+    pub async fn until_gone(&self, tenant: &str) {
+        self.until_none::<Tenant>(tenant).await;
+    }
+
+    async fn until_none<K>(&self, name: &str)
+    where
+        K: Resource<DynamicType = (), Scope = kube::core::ClusterResourceScope>
+            + Clone
+            + DeserializeOwned
+            + std::fmt::Debug,
+    {
+        let api: Api<K> = Api::all(self.client.clone());
         eventually(&format!("{name} is gone"), LIMIT, || async {
             match api.get_opt(name).await.map_err(|error| error.to_string())? {
                 None => Ok(()),
@@ -85,9 +106,13 @@ impl Cluster {
 
     /// Asks for a pass now.
     pub async fn nudge(&self, tenant: &str) {
-        let api: Api<Tenant> = Api::all(self.client.clone());
         let at = format!("{:?}", std::time::SystemTime::now());
-        let patch = json!({"metadata": {"annotations": {"tenantry.dev/reconcile-at": at}}});
+        self.annotate(tenant, "tenantry.dev/reconcile-at", &at).await;
+    }
+
+    pub async fn annotate(&self, tenant: &str, key: &str, value: &str) {
+        let api: Api<Tenant> = Api::all(self.client.clone());
+        let patch = json!({"metadata": {"annotations": {key: value}}});
         api.patch(tenant, &PatchParams::default(), &Patch::Merge(patch)).await.unwrap();
     }
 
@@ -112,10 +137,14 @@ impl Cluster {
 }
 
 pub async fn operate(stack: &Stack) -> Program {
-    let (endpoints, options) = (stack.endpoints(), ProgramOptions::default());
+    operate_with(stack, &ProgramOptions::default()).await
+}
+
+pub async fn operate_with(stack: &Stack, options: &ProgramOptions) -> Program {
+    let endpoints = stack.endpoints();
     endpoints.apply_crds().await.unwrap();
-    bootstrap(endpoints, &options).await.unwrap();
-    Program::operator(endpoints, &options).await.unwrap()
+    bootstrap(endpoints, options).await.unwrap();
+    Program::operator(endpoints, options).await.unwrap()
 }
 
 /// Status, reason and message.

@@ -191,6 +191,7 @@ impl Server {
             metrics,
             stores: Stores { tenants, apps, search_indexes, filled },
             lanes: Lanes { tenants: Lane::new().0, apps: Lane::new().0, search_indexes: Lane::new().0 },
+            snapshots: crate::snapshot::Jobs::new(None).unwrap(),
             settings,
         })
     }

@@ -17,6 +17,7 @@ use super::{
     desired::{Desired, Manifest},
     identity,
     plan::{self, Around},
+    restore,
     search::{self, Outcome},
     status,
 };
@@ -53,6 +54,9 @@ pub async fn converge(
     pass.status.placement = Some(placed.status());
     let observed =
         look(object, placed, &tenant).await.map_err(|e| pass.fails(ConditionType::DatabaseReady, e))?;
+    if let Some(progress) = restore::pending(object, ctx, placed, &tenant, &observed)? {
+        return Ok(progress);
+    }
     let desired = compose(object, ctx, &tenant, &placed.placement)
         .map_err(|e| pass.fails(ConditionType::AppsReady, e))?;
     let apps = status::count(object.spec.apps.len(), "app", "apps");
@@ -108,6 +112,16 @@ async fn look(object: &Tenant, placed: &Placed<'_>, tenant: &Identity) -> Result
     let mut observed = observe::observe(cell.database(), tenant, &object.spec.hosts)
         .await
         .map_err(|error| error.at(cell.name()))?;
+    if object.spec.adopt_retained
+        && let (Some(changes), Some(shard)) = (plan::adoption(tenant, &observed), observed.shard())
+    {
+        let shard = cell.shard_of(tenant.uid, Some(shard)).await?;
+        cell.apply(shard, tenant, &changes).await?;
+        tracing::info!(tenant = %tenant.name, uid = %tenant.uid, "took over retained data");
+        observed = observe::observe(cell.database(), tenant, &object.spec.hosts)
+            .await
+            .map_err(|error| error.at(cell.name()))?;
+    }
     plan::refuse_foreign_objects(tenant, &observed)?;
     if let (Some(change), Some(shard)) = (plan::state(&object.spec, &observed), observed.shard()) {
         let changes = Changes { rows: vec![change], ..Changes::default() };

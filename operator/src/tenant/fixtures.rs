@@ -120,6 +120,8 @@ pub fn in_place(desired: &Desired) -> Observed {
                 live: true,
             })
             .collect(),
+        restored: None,
+        snapshot: None,
         taken_hosts: vec![],
         owner: Some(role(vec![provisioner(true)], vec![])),
         role: Some(role(vec![provisioner(false), traffic], vec![logins::TENANTS.into()])),

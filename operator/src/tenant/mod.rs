@@ -4,6 +4,7 @@
 //! - [`plan`]: what has to change in Postgres
 //! - [`converge`]: makes it so in every backend
 //! - [`search`]: the search indexes
+//! - [`restore`]: a tenant that begins as a snapshot
 //! - [`cleanup`]: the end of a tenant, by its deletion policy
 //! - [`status`]: what a pass tells
 
@@ -13,8 +14,11 @@ mod desired;
 #[cfg(test)]
 pub mod fixtures;
 mod plan;
+mod restore;
 mod search;
 mod status;
+
+pub use restore::prepare as prepare_for_restore;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{Resource, ResourceExt};

@@ -18,7 +18,7 @@ pub struct ProgramOptions {
 }
 
 /// Sections that only the operator has; another program refuses what it does not know.
-const OPERATOR_SECTIONS: &[&str] = &["TENANTRY__LEADER__", "TENANTRY__RECONCILE__"];
+const OPERATOR_SECTIONS: &[&str] = &["TENANTRY__LEADER__", "TENANTRY__RECONCILE__", "TENANTRY__SNAPSHOTS__"];
 
 /// The environment variables of one program.
 #[derive(Clone)]

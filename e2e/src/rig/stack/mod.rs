@@ -4,6 +4,7 @@
 //! own generated credentials, and are ready when they answer. Everything they write is in one scratch folder that
 //! goes away with them.
 
+mod bucket;
 mod etcd;
 mod kube_apiserver;
 mod kubeconfig;
@@ -11,6 +12,8 @@ mod meilisearch;
 mod postgres;
 mod redis;
 mod shared;
+
+pub use bucket::Bucket;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -102,6 +105,14 @@ impl Stack {
             command_line: Default::default(),
         };
         Ok((endpoints, [etcd, kube_apiserver, postgres, redis, meilisearch]))
+    }
+
+    /// A bucket for snapshots, on a server of its own; only of a stack that this process started.
+    pub async fn bucket(&self) -> Result<Bucket, RigError> {
+        let owned = self.owned.as_ref().ok_or_else(|| {
+            RigError::Refused("a stack that somebody else started gets no other servers".to_owned())
+        })?;
+        bucket::start(&owned.sandbox).await
     }
 
     /// Attaches to a stack that runs already; dropping the value leaves it running.

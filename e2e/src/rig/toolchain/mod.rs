@@ -54,6 +54,11 @@ impl Toolchain {
         blocking(|| golang::ensure(&Cache::open()?, &pins::KUBE_CONTROLLER_MANAGER)).await
     }
 
+    /// versitygw, an S3 server over a folder, which only the tests of snapshots need.
+    pub async fn ensure_versitygw() -> Result<PathBuf, RigError> {
+        blocking(|| golang::ensure(&Cache::open()?, &pins::VERSITYGW)).await
+    }
+
     fn ensure_blocking() -> Result<Self, RigError> {
         let cache = Cache::open()?;
         let redis = installed::find(&Wanted::REDIS).map_or_else(system::install_redis, Ok)?;

@@ -31,6 +31,15 @@ pub const ETCD: GoTool = GoTool {
     expect: "a minute",
 };
 
+pub const VERSITYGW: GoTool = GoTool {
+    binary: "versitygw",
+    module: "versitygw",
+    version: "v1.8.0",
+    package: "github.com/versity/versitygw/cmd/versitygw",
+    ldflags: "-s -w",
+    expect: "1 to 3 minutes",
+};
+
 pub const HELM: GoTool = GoTool {
     binary: "helm",
     module: "helm",

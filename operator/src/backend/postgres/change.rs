@@ -72,6 +72,8 @@ pub enum RoleChange {
     RefuseTraffic(LoginShard),
     /// Both roles say that the tenant is gone and its data was kept.
     MarkRetained,
+    /// Both roles, which were kept, are this tenant's from now on.
+    Adopt,
     /// Both roles go.
     DropRoles,
 }
@@ -153,6 +155,14 @@ pub enum RowChange {
     StopServing,
     /// The tenant is refused and its data was kept.
     Retain,
+    /// What was kept of the Tenant with this uid is this tenant's from now on. Refused until everything is in place again.
+    Adopt(Uuid),
+    /// A snapshot was taken and verified: the data may go.
+    SnapshotTaken(SnapshotRow),
+    /// The data has gone, and with it the need to know of its snapshot.
+    ForgetSnapshot,
+    /// The deletion leaves this behind.
+    Orphan(OrphanRow),
     /// The tenant's row goes, with all that belongs to it.
     RemoveTenant,
 }
@@ -174,6 +184,30 @@ pub struct TenantRow {
     pub generation: i64,
     /// Whether traffic may be served.
     pub ready: bool,
+}
+
+/// A row of `tenantry.snapshot`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SnapshotRow {
+    /// Where it is, for people.
+    pub location: String,
+    /// The digest of its manifest.
+    pub manifest_sha256: String,
+    /// Rows of all tables.
+    pub rows: u64,
+    /// Bytes of all files.
+    pub bytes: u64,
+}
+
+/// A row of `tenantry.orphan`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct OrphanRow {
+    /// `postgres`, `redis` or `search`.
+    pub backend: &'static str,
+    /// What is left there, by kind.
+    pub what: Value,
+    /// Who asked for it.
+    pub by: String,
 }
 
 /// A row of `tenantry.stream_binding`.

@@ -87,6 +87,11 @@ fn role_change(sql: &mut String, tenant: &Identity, change: RoleChange) {
                 push(sql, format_args!("COMMENT ON ROLE {role} IS {}", mark(tenant, true)));
             }
         }
+        RoleChange::Adopt => {
+            for role in [owner, role] {
+                push(sql, format_args!("COMMENT ON ROLE {role} IS {}", mark(tenant, false)));
+            }
+        }
         RoleChange::DropRoles => push(sql, format_args!("DROP ROLE IF EXISTS {role}, {owner}")),
     }
 }

@@ -5,6 +5,7 @@
 //! - [`Cell`]: an instance, with the registry, the logins and the connections that changes are made on
 //! - `logins`: the logins, and which shard of them a tenant gets
 //! - `provisioners`: the connections as provisioner logins
+//! - [`transfer`]: rows on their way to and from a snapshot
 
 mod cell;
 pub mod change;
@@ -13,5 +14,6 @@ mod logins;
 pub mod observe;
 mod provisioners;
 mod rows;
+pub mod transfer;
 
 pub use cell::{Cell, LoginKeys};

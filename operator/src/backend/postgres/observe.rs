@@ -26,6 +26,10 @@ pub struct Observed {
     pub streams: Vec<StreamBindingRecord>,
     /// Search indexes.
     pub searches: Vec<SearchBindingRecord>,
+    /// The snapshot that the tables were filled from.
+    pub restored: Option<String>,
+    /// Where the snapshot of the Tenant with this uid is, once it was verified.
+    pub snapshot: Option<String>,
     /// Those of the asked hosts that another tenant serves.
     pub taken_hosts: Vec<TakenHost>,
     /// The owner role.
@@ -161,6 +165,7 @@ pub async fn observe(database: &PgPool, tenant: &Identity, hosts: &[String]) -> 
         .bind(tenant.owner.as_str())
         .bind(tenant.role.as_str())
         .bind(hosts)
+        .bind(tenant.uid)
         .fetch_one(database)
         .await
         .map_err(Error::database("looking at the tenant's schema"))?;

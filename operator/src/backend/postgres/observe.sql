@@ -1,5 +1,5 @@
 -- Everything about one tenant as one JSON document.
--- $1 tenant, $2 schema, $3 owner role, $4 DML role, $5 hosts.
+-- $1 tenant, $2 schema, $3 owner role, $4 DML role, $5 hosts, $6 uid.
 --
 -- Nothing here may cost more as the fleet grows: relations are found through pg_depend by their schema (pg_class has no
 -- index for that), and everything below a relation through the index on its oid.
@@ -36,6 +36,8 @@ SELECT json_build_object(
             SELECT tenant, app, doc_type, engine, isolation, index_uid, building_uid, settings, settings_digest, live
             FROM tenantry.search_binding WHERE tenant = $1
         ) r),
+    'restored', (SELECT snapshot FROM tenantry.restored WHERE tenant = $1),
+    'snapshot', (SELECT location FROM tenantry.snapshot WHERE uid = $6),
     'taken_hosts', (
         SELECT coalesce(json_agg(row_to_json(r)), '[]') FROM (
             SELECT host, tenant FROM tenantry.tenant_host WHERE host = ANY ($5) AND tenant <> $1 ORDER BY host

@@ -4,7 +4,7 @@ use tenantry_crds::names::TenantName;
 use tenantry_migrations::sql::Literal;
 
 use super::{
-    change::{Identity, RowChange, SearchKey, SearchRow, StreamRow, TenantRow},
+    change::{Identity, OrphanRow, RowChange, SearchKey, SearchRow, SnapshotRow, StreamRow, TenantRow},
     ddl::push,
 };
 
@@ -83,6 +83,19 @@ fn row_change(sql: &mut String, tenant: &Identity, change: &RowChange) {
             // The names are free for another tenant: only data is kept.
             push(sql, format_args!("DELETE FROM tenantry.tenant_host WHERE tenant = {name}"));
         }
+        RowChange::Adopt(kept) => push(
+            sql,
+            format_args!(
+                "UPDATE tenantry.tenant SET uid = '{}', state = 'Active', suspended_message = NULL, ready = false, \
+                 deleted_at = NULL WHERE name = {name} AND uid = '{kept}' AND state = 'Retained'",
+                tenant.uid
+            ),
+        ),
+        RowChange::SnapshotTaken(row) => snapshot_taken(sql, tenant, row),
+        RowChange::ForgetSnapshot => {
+            push(sql, format_args!("DELETE FROM tenantry.snapshot WHERE uid = '{}'", tenant.uid));
+        }
+        RowChange::Orphan(row) => orphan(sql, tenant, row),
         RowChange::RemoveTenant => push(
             sql,
             format_args!("DELETE FROM tenantry.tenant WHERE name = {name} AND uid = '{}'", tenant.uid),
@@ -154,6 +167,36 @@ fn put_search(sql: &mut String, name: &str, row: &SearchRow, live: bool) {
             Literal(row.index.as_str()),
             Literal(&settings),
             Literal(&row.digest),
+        ),
+    );
+}
+
+fn snapshot_taken(sql: &mut String, tenant: &Identity, row: &SnapshotRow) {
+    push(
+        sql,
+        format_args!(
+            "INSERT INTO tenantry.snapshot (uid, tenant, location, manifest_sha256, rows, bytes) \
+             VALUES ('{}', {}, {}, {}, {}, {}) ON CONFLICT (uid) DO NOTHING",
+            tenant.uid,
+            name(&tenant.name),
+            Literal(&row.location),
+            Literal(&row.manifest_sha256),
+            row.rows,
+            row.bytes
+        ),
+    );
+}
+
+fn orphan(sql: &mut String, tenant: &Identity, row: &OrphanRow) {
+    push(
+        sql,
+        format_args!(
+            "INSERT INTO tenantry.orphan (tenant, uid, backend, what, by) VALUES ({}, '{}', {}, {}, {})",
+            name(&tenant.name),
+            tenant.uid,
+            Literal(row.backend),
+            Literal(&row.what.to_string()),
+            Literal(&row.by)
         ),
     );
 }

@@ -93,6 +93,16 @@ impl Engine {
         present(answer).map(|index| index.is_some()).map_err(Error::search("looking for a search index"))
     }
 
+    /// Whether there is an index with this uid whose documents have the key that ours have.
+    ///
+    /// # Errors
+    /// When the engine does not answer.
+    pub async fn has_our_key(&self, uid: &str) -> Result<bool, Error> {
+        let answer = present(self.send("get_index", self.request(Method::GET, &["indexes", uid])).await);
+        let found = answer.map_err(Error::search("looking for a search index"))?;
+        Ok(found.is_some_and(|index| index["primaryKey"].as_str() == Some(IndexUid::PRIMARY_KEY)))
+    }
+
     /// The settings of an index; nothing when there is none.
     ///
     /// # Errors

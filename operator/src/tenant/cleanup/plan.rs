@@ -13,6 +13,8 @@ use crate::backend::postgres::{
 pub enum Policy {
     /// It stays and is marked.
     Retain,
+    /// It goes once there is a snapshot of it.
+    Snapshot,
     /// It goes.
     Delete,
 }
@@ -22,6 +24,8 @@ pub enum Policy {
 pub struct CleanupPlan {
     /// A transaction each: the tenant stops being served, its data goes or is marked.
     pub data: Vec<Changes>,
+    /// A snapshot must be there before the plan goes on.
+    pub export: bool,
     /// The journals are then purged of the tenant.
     pub purge: bool,
     /// Indexes to be removed.
@@ -47,12 +51,19 @@ pub fn plan(tenant: &Identity, policy: Policy, observed: &Observed) -> CleanupPl
     }
     match policy {
         Policy::Retain => plan.data.extend(retain(&ours, observed, shard)),
-        Policy::Delete => {
+        Policy::Snapshot if ours.schema && observed.snapshot.is_none() => {
+            plan.data.extend(quieten(&ours, observed, shard));
+            plan.export = true;
+        }
+        Policy::Snapshot | Policy::Delete => {
             plan.data = delete(&ours, observed, shard);
             plan.purge = ours.name && (ours.record || ours.role);
             plan.frees_roles = ours.owner || ours.role || ours.record;
             if ours.record {
                 plan.last.rows.push(RowChange::RemoveTenant);
+            }
+            if observed.snapshot.is_some() {
+                plan.last.rows.push(RowChange::ForgetSnapshot);
             }
         }
     }
@@ -110,6 +121,20 @@ fn retain(ours: &Ours, observed: &Observed, shard: LoginShard) -> Option<Changes
     if ours.record && observed.record.as_ref().is_some_and(|record| record.state != "Retained") {
         changes.rows.push(RowChange::Retain);
         changes.rows.extend(observed.searches.iter().map(|have| RowChange::StopSearch(SearchKey::of(have))));
+    }
+    (!changes.is_empty()).then_some(changes)
+}
+
+/// Nobody writes from here on, so that the snapshot is all there ever was.
+fn quieten(ours: &Ours, observed: &Observed, shard: LoginShard) -> Option<Changes> {
+    let mut changes = Changes::default();
+    if ours.role && observed.role.as_ref().is_some_and(|role| role.lets_in(shard.traffic().as_str())) {
+        changes.roles.push(RoleChange::RefuseTraffic(shard));
+    }
+    // The one who reads the tables for the snapshot.
+    allow_provisioner(observed, shard, &mut changes);
+    if ours.record && observed.record.as_ref().is_some_and(|record| record.ready) {
+        changes.rows.push(RowChange::StopServing);
     }
     (!changes.is_empty()).then_some(changes)
 }

@@ -4,6 +4,7 @@
 //! A column is NOT NULL when its table is made or when rows that are there get a default; the control plane asks for the
 //! value in any case.
 
+mod adoption;
 mod checks;
 mod rows;
 mod tables;
@@ -18,6 +19,8 @@ use tenantry_migrations::{
     logins::{self, LoginShard},
     mark::OwnershipMark,
 };
+
+pub use adoption::adoption;
 
 use super::desired::Desired;
 use crate::{
@@ -136,7 +139,8 @@ fn refuse_foreign(tenant: &Identity, what: &str, mark: Option<OwnershipMark>) ->
 fn other_owner(mark: OwnershipMark) -> String {
     if mark.retained {
         format!(
-            "holds the retained data of a deleted Tenant (uid {}); remove or move that data, or use another name",
+            "holds the retained data of a deleted Tenant (uid {}); set spec.adoptRetained to true to take it over, or use \
+             another name",
             mark.uid
         )
     } else {

@@ -1,0 +1,83 @@
+//! What a deletion leaves behind because it was told to: recorded in the registry, or at least told.
+
+use serde_json::json;
+use tenantry_crds::reason::Reason;
+
+use super::{
+    Deletion,
+    release::{Backend, Release, stuck},
+};
+use crate::{
+    backend::postgres::change::{OrphanRow, RowChange, SearchKey},
+    error::Error,
+};
+
+/// What is left behind so far.
+pub(super) struct Orphans<'a> {
+    release: &'a Release,
+    left: Vec<Left>,
+}
+
+struct Left {
+    backend: Backend,
+    kind: &'static str,
+    names: Vec<String>,
+    why: String,
+}
+
+impl<'a> Orphans<'a> {
+    /// Nothing yet.
+    pub(super) fn new(release: &'a Release) -> Self {
+        Self { release, left: Vec::new() }
+    }
+
+    /// `backend` failed: `names` stay there if the object says so.
+    ///
+    /// # Errors
+    /// `error`, with the way out, when it does not.
+    pub(super) fn leave(
+        &mut self,
+        backend: Backend,
+        kind: &'static str,
+        names: Vec<String>,
+        error: Error,
+    ) -> Result<(), Error> {
+        if self.release.covers(backend, &error) {
+            self.left(backend, kind, names, &error);
+            return Ok(());
+        }
+        Err(stuck(backend, format!("{} {kind} ({})", names.len(), names.join(", ")), error))
+    }
+
+    /// `names` stay in `backend`.
+    pub(super) fn left(&mut self, backend: Backend, kind: &'static str, names: Vec<String>, error: &Error) {
+        self.left.push(Left { backend, kind, names, why: error.to_string() });
+    }
+
+    /// The record of it, and no row any more that would try again: `searches` are the indexes that the registry knows.
+    pub(super) fn rows(&self, searches: &[SearchKey]) -> Vec<RowChange> {
+        let mut rows: Vec<RowChange> = self
+            .left
+            .iter()
+            .map(|left| {
+                let what = json!({left.kind: left.names, "why": left.why});
+                let by = self.release.by.clone();
+                RowChange::Orphan(OrphanRow { backend: left.backend.as_str(), what, by })
+            })
+            .collect();
+        if self.left.iter().any(|left| left.backend == Backend::Search) {
+            rows.extend(searches.iter().cloned().map(RowChange::RemoveSearch));
+        }
+        rows
+    }
+
+    /// Says it in the log and in an Event.
+    pub(super) fn tell(&self, deletion: Deletion<'_>) {
+        for Left { backend, kind, names, why } in &self.left {
+            let (backend, names, by) = (backend.as_str(), names.join(", "), &self.release.by);
+            tracing::warn!(tenant = %deletion.tenant.name, uid = %deletion.tenant.uid, backend, kind, names, by, why, "orphaned");
+            let note = format!("left behind in {backend}, as {by} asked for: {kind} {names}");
+            deletion.ctx.events.told(deletion.live, Reason::Orphaned, &note);
+        }
+    }
+}
