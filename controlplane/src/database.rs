@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 use sqlx::{
     PgPool,
     postgres::{PgConnectOptions, PgPoolOptions},
@@ -29,17 +29,17 @@ pub fn traffic_key(settings: &ControlPlaneDatabase) -> Result<LoginKey, WeakKey>
 ///
 /// # Errors
 /// When the URL cannot be read.
-pub fn address(settings: &ControlPlaneDatabase) -> Result<Address, AddressError> {
-    Address::parse(settings.url.expose_secret())
+pub fn address(url: &SecretString) -> Result<Address, AddressError> {
+    Address::parse(url.expose_secret())
 }
 
 /// How to connect as the login `tenantry_controlplane`.
 ///
 /// # Errors
 /// When the URL cannot be read.
-pub fn options(settings: &ControlPlaneDatabase, key: &LoginKey) -> Result<PgConnectOptions, sqlx::Error> {
+pub fn options(url: &SecretString, key: &LoginKey) -> Result<PgConnectOptions, sqlx::Error> {
     let login = LoginName::control_plane();
-    let options: PgConnectOptions = settings.url.expose_secret().parse()?;
+    let options: PgConnectOptions = url.expose_secret().parse()?;
     Ok(options
         .username(login.as_str())
         .password(key.password(&login).expose_secret())
@@ -48,10 +48,7 @@ pub fn options(settings: &ControlPlaneDatabase, key: &LoginKey) -> Result<PgConn
 }
 
 /// Connections of the login `tenantry_controlplane`, opened when they are needed.
-///
-/// # Errors
-/// When the URL cannot be read.
-pub fn pool(settings: &ControlPlaneDatabase, key: &LoginKey) -> Result<PgPool, sqlx::Error> {
+pub fn pool(options: &PgConnectOptions) -> PgPool {
     let pool = PgPoolOptions::new().max_connections(4).acquire_timeout(ACQUIRE_LIMIT);
-    Ok(pool.connect_lazy_with(options(settings, key)?))
+    pool.connect_lazy_with(options.clone())
 }

@@ -94,6 +94,7 @@ impl Fixture {
             schema: SchemaName::of(&name),
             role: TenantRole::of(&name),
             login_shard: self.shard,
+            home: Arc::default(),
             availability: Availability::Serving,
             hosts: Vec::new(),
             apps: Arc::new(InstalledApps::new(with_core(apps))),

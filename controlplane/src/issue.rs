@@ -1,7 +1,7 @@
 //! The sub-command `token`.
 
 use tenantry_config::settings;
-use tenantry_migrations::registry::{Of, tenants};
+use tenantry_migrations::registry::{Of, TenantRecord, tenants};
 
 use crate::{
     auth::{
@@ -9,7 +9,8 @@ use crate::{
         token::{Grant, issue},
     },
     cli::TokenArgs,
-    database,
+    instances::Instances,
+    postgres::Tuning,
     start::StartError,
 };
 
@@ -23,14 +24,25 @@ pub async fn token(settings: &settings::ControlPlane, args: TokenArgs) -> Result
     {
         return Err(StartError::Role(wrong.clone()));
     }
-    let key = database::traffic_key(&settings.database)?;
-    let pool = database::pool(&settings.database, &key)?;
-    let found = tenants(&pool, Of::One(&args.tenant)).await?;
-    pool.close().await;
-    let tenant = found
-        .into_iter()
-        .find(|tenant| tenant.state != "Retained")
-        .ok_or(StartError::NoSuchTenant(args.tenant))?;
+    let tenant = find(settings, args.tenant).await?;
     let grant = Grant { tenant: tenant.uid, user: args.user, roles: args.roles, lifetime: args.ttl };
     Ok(issue(&settings.auth, grant)?)
+}
+
+/// The tenant, in whichever Postgres instance it is. One that is down matters only when no other has the tenant.
+async fn find(settings: &settings::ControlPlane, name: String) -> Result<TenantRecord, StartError> {
+    let mut failure = None;
+    for cell in Instances::new(settings, Tuning::default())?.cells {
+        let found = tenants(&cell.pool, Of::One(&name)).await;
+        cell.pool.close().await;
+        match found {
+            Ok(found) => {
+                if let Some(tenant) = found.into_iter().find(|tenant| tenant.state != "Retained") {
+                    return Ok(tenant);
+                }
+            }
+            Err(error) => failure = Some(error),
+        }
+    }
+    Err(failure.map_or(StartError::NoSuchTenant(name), StartError::Database))
 }

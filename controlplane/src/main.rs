@@ -4,6 +4,7 @@
 //! - [`worker`]: the role that brings documents into the search indexes
 //! - [`registry`]: the tenants, in memory; [`auth`]: who calls, and for which tenant
 //! - [`data`], [`search`], [`jobs`], [`admin`]: what is served
+//! - [`instances`]: the Postgres, Redis and search instances, and which of them a tenant has
 //! - [`postgres`]: tenants' traffic; [`database`]: all that is the same for every tenant
 
 mod admin;
@@ -15,6 +16,7 @@ mod error;
 #[cfg(test)]
 mod fixture;
 mod http;
+mod instances;
 mod issue;
 mod jobs;
 mod postgres;

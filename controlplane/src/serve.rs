@@ -1,6 +1,6 @@
 //! The role `serve`: the API.
 
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
 use prometheus::{IntGaugeVec, Opts, Registry as Metrics};
 use tenantry_config::{
@@ -13,13 +13,12 @@ use crate::{
     admin::Cluster,
     auth::Tokens,
     data::CursorKey,
-    database,
     error::Chain,
     http::{self, HttpMetrics, Limits},
-    jobs::{JobMetrics, QueueError, Queues},
-    postgres::{TenantDatabase, Tuning},
-    registry::{DATABASE_PART, Follower, REGISTRY_PART, Registry},
-    search::Meilisearch,
+    instances::Instances,
+    jobs::QueueError,
+    postgres::Tuning,
+    registry::{DATABASE_PART, Follower, Health, REGISTRY_PART, Registry},
     start::StartError,
     state::{AppState, Shared},
 };
@@ -35,42 +34,41 @@ pub async fn serve(settings: settings::ControlPlane, shutdown: CancellationToken
     let metrics = Metrics::new();
     let readiness = Readiness::of(&[REGISTRY_PART, DATABASE_PART]);
     let tokens = Tokens::load(&settings.auth)?;
-    let key = database::traffic_key(&settings.database)?;
-    let registry = Registry::default();
     let tuning =
         Tuning { connections_per_shard: settings.database.connections_per_shard, ..Tuning::default() };
+    let instances = Instances::new(&settings, tuning)?.with_queues(&settings, &metrics)?;
+    let registry = Registry::new(instances.cell_names());
     let state = AppState::new(Shared {
         registry: registry.clone(),
         tokens,
-        database: TenantDatabase::new(database::address(&settings.database)?, key.clone(), tuning),
         cursors: CursorKey::derive(&settings.database.traffic_key),
-        queues: Queues::new(
-            &settings.redis,
-            &settings.database.traffic_key,
-            JobMetrics::register(&metrics)?,
-        )?,
-        search: settings.search.as_ref().map(Meilisearch::new).transpose()?,
         cluster: Cluster::new(&settings.kube),
         shutdown: shutdown.clone(),
     });
-    if let Err(evicts @ QueueError::Evicts(_)) = state.queues.check().await {
-        return Err(evicts.into());
+    for queues in instances.queues.values() {
+        if let Err(evicts @ QueueError::Evicts(_)) = queues.check().await {
+            return Err(evicts.into());
+        }
     }
-    let degraded = IntGaugeVec::new(
-        Opts::new("tenantry_backend_up", "Whether a backend that the API can do without answers"),
-        &["backend"],
+    let up = IntGaugeVec::new(
+        Opts::new("tenantry_backend_up", "Whether an instance of a backend answers"),
+        &["backend", "instance"],
     )?;
-    metrics.register(Box::new(degraded.clone()))?;
+    metrics.register(Box::new(up.clone()))?;
 
-    let follower = Follower::new(registry, database::pool(&settings.database, &key)?, readiness.clone());
+    let health = Health::new(readiness.clone(), Some(up.clone()), instances.cell_names());
+    let followers = instances.cells.iter().map(|cell| {
+        Follower::new(registry.clone(), cell, instances.homes(cell), health.clone()).run(shutdown.clone())
+    });
+    let followers = futures::future::join_all(followers);
     let probe_routes = probes::router(readiness.clone(), metrics.clone());
     let limits = Limits::new(&settings.http);
     let router = http::router(&state, &limits, HttpMetrics::register(&metrics)?, probe_routes);
     let api = http::serve(settings.http.listen, router, shutdown.clone());
     let probes = probes::serve(settings.metrics.listen, readiness, metrics, shutdown.clone());
-    let ((), (), api, probes) = tokio::join!(
-        follower.run(shutdown.clone()),
-        watch(&state, &degraded),
+    let (_, (), api, probes) = tokio::join!(
+        followers,
+        watch(&instances, &up, &shutdown),
         ending(&shutdown, api),
         ending(&shutdown, probes)
     );
@@ -89,26 +87,32 @@ async fn ending(
 
 /// Tells the log and the metrics when Redis or Meilisearch goes and comes. Neither makes the program unready: documents are
 /// served without them.
-async fn watch(state: &AppState, up: &IntGaugeVec) {
-    let mut was = [true, true];
-    while !state.shutdown.is_cancelled() {
-        let redis = state.queues.check().await.map_err(|error| Chain(&error).to_string());
-        let search = match &state.search {
-            Some(engine) => engine.check().await.map_err(|error| Chain(&error).to_string()),
-            None => Err("not configured".to_owned()),
-        };
-        for (n, (backend, now)) in [("redis", redis), ("search", search)].into_iter().enumerate() {
-            up.with_label_values(&[backend]).set(i64::from(now.is_ok()));
-            match &now {
-                Err(cause) if was[n] => tracing::warn!(backend, cause, "degraded"),
-                Ok(()) if !was[n] => tracing::info!(backend, "back"),
+async fn watch(instances: &Instances, up: &IntGaugeVec, shutdown: &CancellationToken) {
+    let mut was: HashMap<(&str, &str), bool> = HashMap::new();
+    while !shutdown.is_cancelled() {
+        let mut seen = Vec::new();
+        for (name, queues) in &instances.queues {
+            let now = queues.check().await.map_err(|error| Chain(&error).to_string());
+            seen.push((("redis", name.as_str()), now));
+        }
+        for (name, search) in &instances.search {
+            let now = search.engine.check().await.map_err(|error| Chain(&error).to_string());
+            seen.push((("search", name.as_str()), now));
+        }
+        if instances.search.is_empty() {
+            seen.push((("search", "default"), Err("not configured".to_owned())));
+        }
+        for (key @ (backend, instance), now) in seen {
+            up.with_label_values(&[backend, instance]).set(i64::from(now.is_ok()));
+            match (&now, was.insert(key, now.is_ok()).unwrap_or(true)) {
+                (Err(cause), true) => tracing::warn!(backend, instance, cause, "degraded"),
+                (Ok(()), false) => tracing::info!(backend, instance, "back"),
                 _ => {}
             }
-            was[n] = now.is_ok();
         }
         tokio::select! {
             () = tokio::time::sleep(LOOK_AGAIN) => {}
-            () = state.shutdown.cancelled() => {}
+            () = shutdown.cancelled() => {}
         }
     }
 }

@@ -11,6 +11,8 @@ use crate::{auth::token::KeyError, jobs::QueueError, postgres::AddressError};
 pub enum StartError {
     #[error("settings")]
     Settings(#[from] tenantry_config::Error),
+    #[error("settings")]
+    Instances(#[from] tenantry_config::instances::InstanceError),
     #[error("logging")]
     Telemetry(#[from] telemetry::InvalidFilter),
     #[error("tokens")]

@@ -4,10 +4,7 @@ use std::{ops::Deref, sync::Arc};
 
 use tokio_util::sync::CancellationToken;
 
-use crate::{
-    admin::Cluster, auth::Tokens, data::CursorKey, jobs::Queues, postgres::TenantDatabase,
-    registry::Registry, search::Meilisearch,
-};
+use crate::{admin::Cluster, auth::Tokens, data::CursorKey, registry::Registry};
 
 /// What handlers share; cheap to clone.
 #[derive(Debug, Clone)]
@@ -20,14 +17,8 @@ pub struct Shared {
     pub registry: Registry,
     /// Verifies access tokens.
     pub tokens: Tokens,
-    /// Tenants' way into Postgres.
-    pub database: TenantDatabase,
     /// Seals the cursors of lists.
     pub cursors: CursorKey,
-    /// Job queues.
-    pub queues: Queues,
-    /// The search engine, if there is one.
-    pub search: Option<Meilisearch>,
     /// The Kubernetes API, for the admin routes.
     pub cluster: Cluster,
     /// Cancelled when the program ends; whatever waits on behalf of a caller stops waiting.

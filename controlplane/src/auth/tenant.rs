@@ -54,7 +54,7 @@ pub(super) fn resolve(
     let named = match one_tenant_header(headers)? {
         None => by_host,
         Some(name) => {
-            let by_name = snapshot.by_name(name).ok_or_else(unknown)?;
+            let by_name = snapshot.by_name(name).ok_or_else(|| missing(snapshot))?;
             if by_host.is_some_and(|by_host| by_host.uid != by_name.uid) {
                 return Err(ApiError::bad_request("the host and X-Tenant name different tenants"));
             }
@@ -66,7 +66,7 @@ pub(super) fn resolve(
             return Err(ApiError::new(Code::TenantMismatch, "the token was issued for another tenant"));
         }
         Some(tenant) => tenant,
-        None => snapshot.by_uid(&verified.tenant).ok_or_else(unknown)?,
+        None => snapshot.by_uid(&verified.tenant).ok_or_else(|| missing(snapshot))?,
     };
     served(tenant)?;
     Ok(Arc::clone(tenant))
@@ -107,6 +107,11 @@ fn unknown() -> ApiError {
     ApiError::not_found("there is no such tenant")
 }
 
+/// A tenant that is not in the snapshot may be in an instance that nobody could read yet.
+fn missing(snapshot: &Snapshot) -> ApiError {
+    if snapshot.is_partial() { ApiError::unavailable("the registry").retry_after(1) } else { unknown() }
+}
+
 /// The host of a request, in lower case and without a port or a final dot.
 fn host(headers: &HeaderMap, uri: &Uri) -> Option<String> {
     // HTTP/2 carries it in the URI.
@@ -144,6 +149,7 @@ mod tests {
             schema: SchemaName::of(&name),
             role: TenantRole::of(&name),
             login_shard: LoginShard::new(0),
+            home: Default::default(),
             availability,
             hosts: vec![format!("{name}.example.com")],
             apps: Arc::new(InstalledApps::new([])),

@@ -148,7 +148,8 @@ fn documents<'a>(
         .catalog()
         .doc_type(app, plural)
         .ok_or_else(|| ApiError::not_found("this tenant has no such document type"))?;
-    Ok(Documents { database: &state.database, cursors: &state.cursors, scope, doc })
+    let database = scope.tenant.home.database()?;
+    Ok(Documents { database, cursors: &state.cursors, scope, doc })
 }
 
 fn json(status: StatusCode, body: Vec<u8>) -> Response {

@@ -106,7 +106,6 @@ struct LeasedJob {
 
 /// Puts a job in: 201 with its id, 429 `queue_full` when the queue holds as many as it may.
 async fn enqueue(
-    State(state): State<AppState>,
     scope: Scope,
     Path((app, queue)): Path<(String, String)>,
     Json(job): Json<Enqueue>,
@@ -120,7 +119,7 @@ async fn enqueue(
         ("/id", within(&id, MAX_ID_CHARS), "must have 1 to 128 characters"),
         ("/payload", payload.get().len() <= MAX_PAYLOAD_BYTES, "must not be longer than 64 KiB"),
     ])?;
-    state.queues.enqueue(queue, &id, &job.job_type, &payload).await?;
+    scope.tenant.home.queues()?.enqueue(queue, &id, &job.job_type, &payload).await?;
     Ok((StatusCode::CREATED, axum::Json(json!({"id": id}))))
 }
 
@@ -141,7 +140,7 @@ async fn lease(
     loop {
         // A tenant that was suspended meanwhile keeps its jobs.
         still_served(&state.registry.snapshot(), &scope.tenant)?;
-        let jobs = state.queues.lease(queue, wanted.max).await?;
+        let jobs = scope.tenant.home.queues()?.lease(queue, wanted.max).await?;
         let left = deadline.saturating_duration_since(Instant::now());
         if !jobs.is_empty() || left.is_zero() || state.shutdown.is_cancelled() {
             let jobs: Vec<_> = jobs.into_iter().map(LeasedJob::from).collect();
@@ -156,19 +155,17 @@ async fn lease(
 
 /// Settles a job as done: 204, or 409 `stale_lease`.
 async fn ack(
-    State(state): State<AppState>,
     scope: Scope,
     Path((app, queue)): Path<(String, String)>,
     Json(held): Json<Held>,
 ) -> Result<StatusCode, ApiError> {
     let queue = binding(&scope, &app, &queue)?;
-    state.queues.ack(queue, &held.token).await?;
+    scope.tenant.home.queues()?.ack(queue, &held.token).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
 /// Settles an attempt as failed: answers when the next one is due, or that there is none.
 async fn nack(
-    State(state): State<AppState>,
     scope: Scope,
     Path((app, queue)): Path<(String, String)>,
     Json(failed): Json<Nack>,
@@ -187,7 +184,8 @@ async fn nack(
         ),
     ])?;
     let retry_in = failed.retry_in_seconds.map(Duration::from_secs);
-    let answer = match state.queues.nack(queue, &failed.token, &failed.error, retry_in).await? {
+    let answer = match scope.tenant.home.queues()?.nack(queue, &failed.token, &failed.error, retry_in).await?
+    {
         Failed::Retry { due_millis } => json!({"state": "delayed", "due": rfc3339(due_millis)}),
         Failed::Dead => json!({"state": "dead"}),
     };
@@ -196,24 +194,22 @@ async fn nack(
 
 /// Begins a lease anew, for a job that takes longer than it.
 async fn extend(
-    State(state): State<AppState>,
     scope: Scope,
     Path((app, queue)): Path<(String, String)>,
     Json(held): Json<Held>,
 ) -> Result<axum::Json<Value>, ApiError> {
     let queue = binding(&scope, &app, &queue)?;
-    let until = state.queues.extend(queue, &held.token).await?;
+    let until = scope.tenant.home.queues()?.extend(queue, &held.token).await?;
     Ok(axum::Json(json!({"leaseUntil": rfc3339(until)})))
 }
 
 /// How many jobs wait, are leased, are delayed, are dead.
 async fn counts(
-    State(state): State<AppState>,
     scope: Scope,
     Path((app, queue)): Path<(String, String)>,
 ) -> Result<axum::Json<Counts>, ApiError> {
     let queue = binding(&scope, &app, &queue)?;
-    Ok(axum::Json(state.queues.counts(queue).await?))
+    Ok(axum::Json(scope.tenant.home.queues()?.counts(queue).await?))
 }
 
 /// The queue, for those who may use it.

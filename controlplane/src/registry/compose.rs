@@ -16,6 +16,7 @@ use tenantry_migrations::{
 };
 
 use super::entry::{Availability, InstalledApps, SearchBinding, StreamBinding, TenantEntry};
+use crate::instances::Homes;
 
 /// The rows of some tenants, read in one transaction.
 #[derive(Debug, Default)]
@@ -29,6 +30,7 @@ pub(super) struct Rows {
 /// Published definitions, compiled once, and the sets of them that tenants share.
 #[derive(Debug, Default)]
 pub(super) struct Compositions {
+    homes: Homes,
     definitions: HashMap<(String, String), Arc<AppDefinition>>,
     // Weak, so that a set which no tenant uses any more goes away with its last snapshot.
     sets: HashMap<Vec<(String, String)>, Weak<InstalledApps>>,
@@ -44,6 +46,11 @@ pub(super) struct Unreadable {
 }
 
 impl Compositions {
+    /// Composes the tenants of these homes.
+    pub(super) fn new(homes: Homes) -> Self {
+        Self { homes, ..Self::default() }
+    }
+
     /// Takes published versions in. A version is immutable, so a known one is not compiled again.
     pub(super) fn publish(&mut self, versions: Vec<AppVersionRecord>) {
         for record in versions {
@@ -141,6 +148,7 @@ impl Compositions {
             schema,
             role,
             login_shard: LoginShard::new(tenant.login_shard),
+            home: self.homes.of(&tenant.placement).map_err(|error| unreadable(&error))?,
             availability,
             hosts: tenant.hosts.iter().map(|host| host.to_ascii_lowercase()).collect(),
             apps: self.set(&name, apps),

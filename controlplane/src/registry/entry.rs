@@ -9,7 +9,7 @@ use tenantry_crds::{
 use tenantry_migrations::{logins::LoginShard, registry::SearchSettings};
 use uuid::Uuid;
 
-use crate::data::Catalog;
+use crate::{data::Catalog, instances::Home};
 
 /// A provisioned tenant, as it was when the snapshot was taken.
 #[derive(Debug)]
@@ -24,6 +24,8 @@ pub struct TenantEntry {
     pub role: TenantRole,
     /// The shard whose login may become `role`.
     pub login_shard: LoginShard,
+    /// The instances that hold the tenant.
+    pub home: Arc<Home>,
     /// Whether requests are served.
     pub availability: Availability,
     /// Host names.

@@ -3,18 +3,16 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use sqlx::{PgPool, postgres::PgListener};
-use tenantry_config::probes::Readiness;
+use tenantry_crds::names::InstanceName;
 use tenantry_migrations::{platform, registry::Of};
 use tokio::{sync::mpsc, time::Instant};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
-use super::{Registry, compose::Compositions, load};
-use crate::error::Chain;
-
-/// The part of readiness that says whether the registry was ever read.
-pub const REGISTRY_PART: &str = "registry";
-/// The part of readiness that says whether Postgres answers.
-pub const DATABASE_PART: &str = "database";
+use super::{Health, Registry, compose::Compositions, load};
+use crate::{
+    error::Chain,
+    instances::{Cell, Homes},
+};
 
 const RESYNC: Duration = Duration::from_secs(60);
 const RECONNECT: Duration = Duration::from_millis(500);
@@ -24,12 +22,13 @@ const COALESCE: Duration = Duration::from_millis(20);
 /// Above this many tenants at once, reading all of them is cheaper than each of them.
 const SINGLY_MAX: usize = 64;
 
-/// Follows the registry into a [`Registry`].
+/// Follows the registry of one Postgres instance into a [`Registry`].
 #[derive(Debug)]
 pub struct Follower {
     registry: Registry,
+    cell: InstanceName,
     pool: PgPool,
-    readiness: Readiness,
+    health: Health,
     compositions: Compositions,
 }
 
@@ -45,9 +44,10 @@ enum Lost {
 }
 
 impl Follower {
-    /// Will follow into `registry` through `pool`, whose login may read the registry.
-    pub fn new(registry: Registry, pool: PgPool, readiness: Readiness) -> Self {
-        Self { registry, pool, readiness, compositions: Compositions::default() }
+    /// Will follow the tenants of `cell`, which live in `homes`, into `registry`.
+    pub fn new(registry: Registry, cell: &Cell, homes: Homes, health: Health) -> Self {
+        let (cell, pool) = (cell.name.clone(), cell.pool.clone());
+        Self { registry, cell, pool, health, compositions: Compositions::new(homes) }
     }
 
     /// Follows until `shutdown`. While Postgres is away the last snapshot stays in use.
@@ -57,8 +57,8 @@ impl Follower {
                 () = shutdown.cancelled() => return,
                 Err(lost) = self.session() => lost,
             };
-            tracing::warn!(cause = %Chain(&ended), "registry is out of reach; the last snapshot stays in use");
-            self.readiness.not_ready(DATABASE_PART, "does not answer");
+            tracing::warn!(instance = %self.cell, cause = %Chain(&ended), "registry is out of reach; the last snapshot stays in use");
+            self.health.lost(&self.cell);
             tokio::time::sleep(RECONNECT.mul_f64(rand::random_range(0.5..1.5))).await;
         }
     }
@@ -81,8 +81,7 @@ impl Follower {
         let mut changes = Changes::everything();
         loop {
             tokio::time::timeout(LOAD_LIMIT, self.apply(std::mem::take(&mut changes))).await??;
-            self.readiness.ready(REGISTRY_PART);
-            self.readiness.ready(DATABASE_PART);
+            self.health.read(&self.cell);
             let resync = Instant::now() + RESYNC.mul_f64(rand::random_range(0.8..1.2));
             match tokio::time::timeout_at(resync, notifications.recv()).await {
                 Err(_) => changes = Changes::everything(),
@@ -103,7 +102,7 @@ impl Follower {
         if changes.everything || changes.tenants.len() > SINGLY_MAX {
             self.compositions.publish(load::versions(&mut connection, Of::Every).await?);
             let rows = load::rows(&mut connection, Of::Every).await?;
-            self.registry.publish(super::Snapshot::new(self.compositions.entries(rows)));
+            self.registry.replace(&self.cell, self.compositions.entries(rows));
             return Ok(());
         }
         for app in &changes.apps {
@@ -112,18 +111,15 @@ impl Follower {
         if changes.tenants.is_empty() {
             return Ok(());
         }
-        let mut snapshot = super::Snapshot::clone(&self.registry.snapshot());
+        let mut entries = Vec::new();
         for tenant in &changes.tenants {
             let rows = load::rows(&mut connection, Of::One(tenant)).await?;
             if !self.compositions.covers(&rows) {
                 self.compositions.publish(load::versions(&mut connection, Of::Every).await?);
             }
-            snapshot.remove(tenant);
-            for entry in self.compositions.entries(rows) {
-                snapshot.insert(entry);
-            }
+            entries.extend(self.compositions.entries(rows));
         }
-        self.registry.publish(snapshot);
+        self.registry.update(&self.cell, &changes.tenants, entries);
         Ok(())
     }
 }

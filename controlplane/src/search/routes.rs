@@ -1,6 +1,6 @@
 //! `/api/v1/search/{app}/{plural}`.
 
-use axum::{Router, extract::State, routing::get};
+use axum::{Router, routing::get};
 use serde_json::{Map, Value};
 use tenantry_crds::v1alpha1::Action;
 
@@ -35,7 +35,6 @@ struct Answer {
 
 /// Documents in which `q` is found, as far as the caller may read them.
 async fn search(
-    State(state): State<AppState>,
     scope: Scope,
     Path((app, plural)): Path<(String, String)>,
     Query(parameters): Query<Vec<(String, String)>>,
@@ -55,13 +54,13 @@ async fn search(
     })?;
     let hidden = |field: &str| doc_type.field(field).is_some_and(|field| field.write_only);
     let wanted = Wanted::parse(&parameters, &binding.settings, hidden)?;
-    let engine = state.search.as_ref().ok_or_else(|| ApiError::unavailable("search"))?;
+    let engine = scope.tenant.home.search().ok_or_else(|| ApiError::unavailable("search"))?;
     // An index that cannot filter by what permissions compare has settings of another moment.
     let filters = |column: &str| binding.settings.filterable.iter().any(|field| field == column);
     if !binding.live || !filter::compared(&allowed).all(filters) {
         return Err(ApiError::unavailable("search").hint("the index is still being built"));
     }
-    let found = engine.search(&binding.index_uid, &wanted.query(&allowed)).await?;
+    let found = engine.engine.search(&binding.index_uid, &wanted.query(&allowed)).await?;
     let items: Vec<_> = found
         .hits
         .into_iter()

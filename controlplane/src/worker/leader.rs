@@ -1,7 +1,7 @@
 //! The session that may work, and what it does in a turn.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     convert::Infallible,
     sync::Arc,
     time::{Duration, Instant},
@@ -9,21 +9,21 @@ use std::{
 
 use sqlx::postgres::PgConnectOptions;
 use tenantry_config::settings;
+use tenantry_crds::names::InstanceName;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::{
     backfill::{Filler, Unfilled},
     hold::Holds,
-    index::{self, Failure},
-    metrics::{Event, WorkMetrics},
+    index::{self, Failure, Submitted},
+    metrics::{CellMetrics, Event},
     outbox::{Cursor, EventRow, Lost, Outbox, Target},
     plan::{self, EventId, Fate},
 };
 use crate::{
     data::CursorKey,
     error::Chain,
-    postgres::TenantDatabase,
     registry::{Registry, TenantEntry},
     search::Meilisearch,
 };
@@ -35,15 +35,24 @@ const LOOK_FOR_NEW: Duration = Duration::from_secs(1);
 /// Indexes that are filled at once.
 const FILLS: usize = 2;
 
-/// The worker.
+/// The worker of a Postgres instance.
 pub(super) struct Worker {
+    /// The Postgres instance whose outbox it drains.
+    pub cell: InstanceName,
     pub registry: Registry,
     pub connect: PgConnectOptions,
-    pub database: Arc<TenantDatabase>,
     pub cursors: CursorKey,
-    pub engine: Option<Meilisearch>,
     pub settings: settings::Worker,
-    pub metrics: WorkMetrics,
+    pub metrics: CellMetrics,
+}
+
+/// What was asked of one search instance in a turn.
+struct Asked {
+    engine: Meilisearch,
+    is_up: bool,
+    submitted: Vec<Submitted>,
+    /// What `submitted` is about.
+    open: Vec<(String, Target)>,
 }
 
 /// A time in which this process is the one that works.
@@ -57,6 +66,12 @@ struct Term<'a> {
     looked: Option<Instant>,
 }
 
+impl Asked {
+    fn of(engine: Meilisearch) -> Self {
+        Self { engine, is_up: true, submitted: Vec::new(), open: Vec::new() }
+    }
+}
+
 impl Worker {
     /// Works whenever no other process does, until `shutdown`.
     pub(super) async fn run(&self, shutdown: CancellationToken) {
@@ -64,7 +79,9 @@ impl Worker {
             tokio::select! {
                 // What is cut off here is done again: events are removed when the engine has them.
                 () = shutdown.cancelled() => return,
-                Err(lost) = self.term() => tracing::warn!(cause = %Chain(&lost), "the worker pauses"),
+                Err(lost) = self.term() => {
+                    tracing::warn!(instance = %self.cell, cause = %Chain(&lost), "the worker pauses");
+                }
             }
             self.metrics.leader.set(0.0);
             tokio::time::sleep(RECONNECT.mul_f64(rand::random_range(0.5..1.5))).await;
@@ -73,9 +90,9 @@ impl Worker {
 
     /// Stands by while another process works, then works until the connection is lost.
     async fn term(&self) -> Result<Infallible, Lost> {
-        self.registry.is_read().await;
+        self.registry.is_read(&self.cell).await;
         let outbox = Outbox::take(&self.connect).await?;
-        tracing::info!("draining the outbox");
+        tracing::info!(instance = %self.cell, "draining the outbox");
         self.metrics.leader.set(1.0);
         let mut term = Term {
             worker: self,
@@ -115,7 +132,8 @@ impl Term<'_> {
 
     async fn turn(&mut self, events: Vec<EventRow>) -> Result<(), Lost> {
         let snapshot = Arc::clone(&self.worker.registry.snapshot());
-        let groups = plan::groups(events, &snapshot, self.worker.engine.is_some());
+        let groups =
+            plan::groups(events, &snapshot, &self.worker.cell, |tenant| tenant.home.search().is_some());
         let targets: Vec<&Target> = groups
             .iter()
             .filter_map(|group| match &group.fate {
@@ -127,48 +145,51 @@ impl Term<'_> {
             [] => HashSet::new(),
             targets => self.outbox.backfilled(targets).await?.into_iter().collect(),
         };
-        let (mut done, mut open, mut submitted) = (Vec::new(), Vec::new(), Vec::new());
-        let mut engine_is_up = true;
+        let mut done = Vec::new();
+        let mut asked: BTreeMap<InstanceName, Asked> = BTreeMap::new();
         for group in groups {
             let ids = || group.events.iter().map(|event| (event.role.clone(), event.id));
-            let (target, engine) = match (&group.fate, &self.worker.engine) {
-                (Fate::Unwanted, _) => {
+            let target = match &group.fate {
+                Fate::Unwanted => {
                     self.worker.metrics.count(Event::Unwanted, group.events.len());
                     done.extend(ids());
                     continue;
                 }
-                (Fate::Index(target), Some(engine)) if filled.contains(target) && engine_is_up => {
-                    (target.clone(), engine)
-                }
-                _ => {
-                    self.worker.metrics.count(Event::Held, group.events.len());
-                    self.holds.pause(&group.key, Instant::now());
-                    continue;
-                }
+                Fate::Index(target) if filled.contains(target) => Some(target.clone()),
+                Fate::Index(_) | Fate::Wait => None,
             };
-            let Some(doc_type) =
-                snapshot.by_name(&target.tenant).and_then(|tenant| tenant.apps.get(&target.app)).and_then(
-                    |app| app.doc_types.iter().find(|doc_type| doc_type.name.as_str() == target.doc_type),
-                )
-            else {
+            let tenant = target.as_ref().and_then(|target| snapshot.by_name(&target.tenant));
+            let asked = tenant.and_then(|tenant| tenant.home.search()).map(|search| {
+                asked.entry(search.name.clone()).or_insert_with(|| Asked::of(search.engine.clone()))
+            });
+            let (Some(target), Some(asked)) = (target, asked.filter(|asked| asked.is_up)) else {
+                self.worker.metrics.count(Event::Held, group.events.len());
+                self.holds.pause(&group.key, Instant::now());
+                continue;
+            };
+            let Some(doc_type) = tenant.and_then(|tenant| tenant.apps.get(&target.app)).and_then(|app| {
+                app.doc_types.iter().find(|doc_type| doc_type.name.as_str() == target.doc_type)
+            }) else {
                 self.holds.pause(&group.key, Instant::now());
                 continue;
             };
             let change = plan::coalesce(group.events, doc_type);
             self.park(&target, &change.unfit, &mut done);
-            match index::submit(engine, &target.index_uid, change).await {
-                Ok(asked) => {
-                    submitted.push(asked);
-                    open.push((group.key, target));
+            match index::submit(&asked.engine, &target.index_uid, change).await {
+                Ok(submitted) => {
+                    asked.submitted.push(submitted);
+                    asked.open.push((group.key, target));
                 }
                 Err(failure) => {
-                    engine_is_up &= matches!(failure, Failure::Missing);
+                    asked.is_up &= matches!(failure, Failure::Missing);
                     self.failed(&group.key, &target, &failure).await?;
                 }
             }
         }
-        if let Some(engine) = &self.worker.engine {
-            let applied = index::settle(engine, submitted).await;
+        for Asked { engine, submitted, open, .. } in
+            asked.into_values().filter(|asked| !asked.open.is_empty())
+        {
+            let applied = index::settle(&engine, submitted).await;
             for ((key, target), applied) in open.into_iter().zip(applied) {
                 self.worker.metrics.count(Event::Indexed, applied.done.len());
                 done.extend(applied.done);
@@ -232,7 +253,6 @@ impl Term<'_> {
     }
 
     async fn start_fills(&mut self) -> Result<(), Lost> {
-        let Some(engine) = &self.worker.engine else { return Ok(()) };
         if self.fills.len() >= FILLS || self.looked.is_some_and(|looked| looked.elapsed() < LOOK_FOR_NEW) {
             return Ok(());
         }
@@ -246,11 +266,16 @@ impl Term<'_> {
                 return Ok(());
             }
             // From a snapshot that has the index on, its events are kept; those before are covered by what is read now.
-            let tenant = snapshot.by_name(&target.tenant).filter(|tenant| is_live(tenant, &target));
+            let tenant = snapshot
+                .by_name(&target.tenant)
+                .filter(|tenant| tenant.home.cell == self.worker.cell && is_live(tenant, &target));
             let (Some(tenant), false) = (tenant.cloned(), self.filling.contains(&target)) else { continue };
+            let (Some(search), Ok(database)) = (tenant.home.search(), tenant.home.database()) else {
+                continue;
+            };
             let filler = Filler {
-                engine: engine.clone(),
-                database: Arc::clone(&self.worker.database),
+                engine: search.engine.clone(),
+                database: Arc::clone(database),
                 cursors: self.worker.cursors.clone(),
             };
             self.filling.insert(target.clone());

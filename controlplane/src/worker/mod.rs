@@ -1,5 +1,7 @@
 //! The role `work`: brings documents from the outbox into the search indexes.
 //!
+//! Each Postgres instance has an outbox of its own, and a worker.
+//!
 //! The engine does not compare versions: who writes last, wins. So one worker at a time writes (`leader`), each index takes its
 //! events in order, and events are removed only when the engine's task has succeeded.
 //!
@@ -19,8 +21,7 @@ mod metrics;
 mod outbox;
 mod plan;
 
-use std::sync::Arc;
-
+use futures::future::join_all;
 use prometheus::Registry as Metrics;
 use tenantry_config::{
     probes::{self, Readiness},
@@ -30,10 +31,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     data::CursorKey,
-    database,
-    postgres::{TenantDatabase, Tuning},
-    registry::{DATABASE_PART, Follower, REGISTRY_PART, Registry},
-    search::Meilisearch,
+    instances::Instances,
+    postgres::Tuning,
+    registry::{DATABASE_PART, Follower, Health, REGISTRY_PART, Registry},
     start::StartError,
 };
 use leader::Worker;
@@ -46,29 +46,36 @@ use metrics::WorkMetrics;
 pub async fn work(settings: settings::ControlPlane, shutdown: CancellationToken) -> Result<(), StartError> {
     let metrics = Metrics::new();
     let readiness = Readiness::of(&[REGISTRY_PART, DATABASE_PART]);
-    let key = database::traffic_key(&settings.database)?;
-    let pool = database::pool(&settings.database, &key)?;
-    let registry = Registry::default();
-    let engine = settings.search.as_ref().map(Meilisearch::new).transpose()?;
-    if engine.is_none() {
+    let tuning = Tuning { connections_per_shard: 1, ..Tuning::default() };
+    let instances = Instances::new(&settings, tuning)?;
+    if instances.search.is_empty() {
         tracing::warn!("search.url is not set: events of indexed documents wait");
     }
-    let tuning = Tuning { connections_per_shard: 1, ..Tuning::default() };
-    let worker = Worker {
-        registry: registry.clone(),
-        connect: database::options(&settings.database, &key)?,
-        database: Arc::new(TenantDatabase::new(database::address(&settings.database)?, key, tuning)),
-        cursors: CursorKey::derive(&settings.database.traffic_key),
-        engine,
-        settings: settings.worker,
-        metrics: WorkMetrics::register(&metrics)?,
-    };
-    let follower = Follower::new(registry, pool, readiness.clone());
+    let registry = Registry::new(instances.cell_names());
+    let work_metrics = WorkMetrics::register(&metrics)?;
+    let workers: Vec<_> = instances
+        .cells
+        .iter()
+        .map(|cell| Worker {
+            cell: cell.name.clone(),
+            registry: registry.clone(),
+            connect: cell.connect.clone(),
+            cursors: CursorKey::derive(&settings.database.traffic_key),
+            settings: settings.worker.clone(),
+            metrics: work_metrics.of(&cell.name),
+        })
+        .collect();
+    let workers = join_all(workers.iter().map(|worker| worker.run(shutdown.clone())));
+    let health = Health::new(readiness.clone(), None, instances.cell_names());
+    let followers = instances.cells.iter().map(|cell| {
+        Follower::new(registry.clone(), cell, instances.homes(cell), health.clone()).run(shutdown.clone())
+    });
+    let followers = join_all(followers);
     let probes = async {
         let ended = probes::serve(settings.metrics.listen, readiness, metrics, shutdown.clone()).await;
         shutdown.cancel();
         ended
     };
-    let ((), (), probes) = tokio::join!(follower.run(shutdown.clone()), worker.run(shutdown.clone()), probes);
+    let (_, _, probes) = tokio::join!(followers, workers, probes);
     probes.map_err(StartError::Listen)
 }

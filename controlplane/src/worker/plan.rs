@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, HashMap};
 
 use serde_json::Value;
-use tenantry_crds::definition::DocType;
+use tenantry_crds::{definition::DocType, names::InstanceName};
 
 use super::outbox::{EventRow, Target};
 use crate::{
-    registry::{Availability, SearchBinding, Snapshot},
+    registry::{Availability, SearchBinding, Snapshot, TenantEntry},
     search::indexed,
 };
 
@@ -50,8 +50,14 @@ pub(super) struct Change {
     pub unfit: Vec<EventId>,
 }
 
-/// The events by index, and what is to be done with those of each.
-pub(super) fn groups(events: Vec<EventRow>, snapshot: &Snapshot, engine: bool) -> Vec<Group> {
+/// The events of a Postgres instance by index, and what is to be done with those of each; `engine` tells whether a tenant's
+/// search instance can be reached.
+pub(super) fn groups(
+    events: Vec<EventRow>,
+    snapshot: &Snapshot,
+    cell: &InstanceName,
+    engine: impl Fn(&TenantEntry) -> bool,
+) -> Vec<Group> {
     let mut groups: BTreeMap<String, Vec<EventRow>> = BTreeMap::new();
     for event in events {
         let key = format!("{} {} {}", event.role, event.app, event.doc_type);
@@ -59,12 +65,18 @@ pub(super) fn groups(events: Vec<EventRow>, snapshot: &Snapshot, engine: bool) -
     }
     groups
         .into_iter()
-        .map(|(key, events)| Group { fate: fate(&events[0], snapshot, engine), key, events })
+        .map(|(key, events)| Group { fate: fate(&events[0], snapshot, cell, &engine), key, events })
         .collect()
 }
 
-fn fate(event: &EventRow, snapshot: &Snapshot, engine: bool) -> Fate {
-    let Some(tenant) = snapshot.by_role(&event.role) else {
+fn fate(
+    event: &EventRow,
+    snapshot: &Snapshot,
+    cell: &InstanceName,
+    engine: impl Fn(&TenantEntry) -> bool,
+) -> Fate {
+    // Roles have the same name in every instance.
+    let Some(tenant) = snapshot.by_role(&event.role).filter(|tenant| tenant.home.cell == *cell) else {
         return if event.age > UNKNOWN_TENANT_SECONDS { Fate::Unwanted } else { Fate::Wait };
     };
     let binding = tenant
@@ -74,7 +86,7 @@ fn fate(event: &EventRow, snapshot: &Snapshot, engine: bool) -> Fate {
     match (binding, &tenant.availability) {
         (None, _) | (_, Availability::Retained) => Fate::Unwanted,
         (Some((_, SearchBinding { live: false, .. })), _) => Fate::Wait,
-        (Some(_), _) if !engine => Fate::Wait,
+        (Some(_), _) if !engine(tenant) => Fate::Wait,
         (Some((_, binding)), _) => Fate::Index(Target {
             tenant: tenant.name.to_string(),
             app: event.app.clone(),

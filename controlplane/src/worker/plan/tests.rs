@@ -3,13 +3,13 @@ use std::sync::Arc;
 use serde_json::json;
 use tenantry_crds::{
     definition::AppDefinition,
-    names::{AppName, DocTypeName, SchemaName, TenantName, TenantRole},
+    names::{AppName, DocTypeName, InstanceName, SchemaName, TenantName, TenantRole},
 };
 use tenantry_migrations::{logins::LoginShard, registry::SearchSettings};
 use uuid::Uuid;
 
 use super::*;
-use crate::registry::{InstalledApps, TenantEntry};
+use crate::registry::InstalledApps;
 
 fn app() -> Arc<AppDefinition> {
     let spec = json!({"version": "1.0.0", "docTypes": [{"name": "customer"}, {"name": "order"}]});
@@ -27,6 +27,7 @@ fn tenant(availability: Availability, live: bool) -> Snapshot {
         schema: SchemaName::of(&name),
         role: TenantRole::of(&name),
         login_shard: LoginShard::new(0),
+        home: Default::default(),
         availability,
         hosts: vec![],
         apps: Arc::new(InstalledApps::new([app()])),
@@ -50,7 +51,7 @@ fn event(id: i64, doc: &str, operation: &str) -> EventRow {
 }
 
 fn fate_of(event: EventRow, snapshot: &Snapshot) -> Fate {
-    groups(vec![event], snapshot, true).remove(0).fate
+    groups(vec![event], snapshot, &InstanceName::default(), |_| true).remove(0).fate
 }
 
 #[test]
@@ -68,7 +69,10 @@ fn events_go_where_the_registry_says() {
         fate_of(event(1, "a", "Put"), &tenant(Availability::Suspended(None), true)),
         Fate::Index(_)
     ));
-    assert_eq!(groups(vec![event(1, "a", "Put")], &live, false).remove(0).fate, Fate::Wait);
+    assert_eq!(
+        groups(vec![event(1, "a", "Put")], &live, &InstanceName::default(), |_| false).remove(0).fate,
+        Fate::Wait
+    );
 }
 
 #[test]
