@@ -2,8 +2,10 @@
 
 use crate::{conditions::ConditionType, reason::Reason};
 
-/// Where a generated part begins and ends in the page.
-const PARTS: [(&str, fn() -> String); 2] = [("conditions", conditions), ("reasons", reasons)];
+/// The name of a generated part, which its markers in the page have, and its text.
+type Part = (&'static str, fn() -> String);
+
+const PARTS: [Part; 2] = [("conditions", conditions), ("reasons", reasons)];
 
 /// `page` with its generated parts as the types say them; nothing when a marker is missing.
 pub fn conditions_page(page: &str) -> Option<String> {
