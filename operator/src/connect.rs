@@ -15,7 +15,7 @@ use tenantry_config::settings;
 use tenantry_crds::names::InstanceName;
 use tenantry_migrations::platform;
 
-use crate::error::Error;
+use crate::{error::Error, killpoint::killpoint};
 
 /// A client that watches cannot have the deadlines that every other call must have.
 #[derive(Clone)]
@@ -113,7 +113,7 @@ pub async fn migrate(options: &PgConnectOptions) -> Result<(), Error> {
         .max_connections(1)
         .acquire_timeout(CONNECT_LIMIT)
         .connect_lazy_with(options.clone().application_name("tenantry-operator migrate").options(limits));
-    let done = platform::migrate(&pool).await;
+    let done = killpoint!("platform.migrate", platform::migrate(&pool).await);
     pool.close().await;
     done.map_err(Error::Migration)
 }

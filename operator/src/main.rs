@@ -13,6 +13,7 @@ mod controllers;
 mod driver;
 mod error;
 mod events;
+mod killpoint;
 mod leader;
 mod metrics;
 mod placement;

@@ -8,6 +8,7 @@
 //! - [`program`]: `tenantry-operator` and `tenantry-controlplane` under test
 //! - [`platform`]: all of it together: [`Platform::shared`] for most tests
 //! - [`kstatus`]: the rules of status, which every object is held against while a program of ours runs
+//! - [`proxy`]: faults on the wire between a program and the servers
 //! - [`wait`]: bounded polling, the only form of waiting
 
 mod credentials;
@@ -18,6 +19,7 @@ mod kubectl;
 pub mod platform;
 pub mod process;
 pub mod program;
+pub mod proxy;
 pub mod stack;
 pub mod toolchain;
 pub mod wait;

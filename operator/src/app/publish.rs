@@ -11,6 +11,7 @@ use crate::{
     backend::{Backends, postgres::Cell},
     catalog::{Catalog, PublishedApp, Version},
     error::Error,
+    killpoint::killpoint,
     leader::fenced,
 };
 
@@ -67,7 +68,7 @@ async fn publish_as(cell: &Cell, epoch: i64, app: &PublishedApp) -> Result<(), E
     if digest.as_deref() != Some(&app.digest) {
         return Err(differs(cell, app));
     }
-    transaction.commit().await.map_err(Error::database(doing))?;
+    killpoint!("app.publish", transaction.commit().await).map_err(Error::database(doing))?;
     cell.note_published(&app.name, &app.version, &app.digest);
     Ok(())
 }
@@ -129,7 +130,7 @@ pub(super) async fn withdraw(cell: &Cell, app: &AppName) -> Result<Vec<Version>,
     .fetch_all(&mut *transaction)
     .await
     .map_err(Error::database(doing))?;
-    transaction.commit().await.map_err(Error::database(doing))?;
+    killpoint!("app.withdraw", transaction.commit().await).map_err(Error::database(doing))?;
     let versions: Vec<_> = versions.iter().map(|version| Version::new(version)).collect();
     versions.iter().for_each(|version| cell.note_withdrawn(app, version));
     Ok(versions)

@@ -14,7 +14,7 @@ use tenantry_crds::{
 };
 use tokio::sync::OnceCell;
 
-use crate::{error::Error, metrics::Metrics};
+use crate::{error::Error, killpoint::killpoint, metrics::Metrics};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(3);
@@ -70,8 +70,10 @@ impl Redis {
                 .arg("0")
                 .arg("MKSTREAM");
         }
-        let answers: RedisResult<Vec<RedisResult<Value>>> =
-            pipeline.ignore_errors().query_async(&mut self.connection.clone()).await;
+        let answers: RedisResult<Vec<RedisResult<Value>>> = killpoint!(
+            "redis.streams",
+            pipeline.ignore_errors().query_async(&mut self.connection.clone()).await
+        );
         self.metrics.backend_call("redis", "ensure_streams", answers.is_ok());
         let answers =
             answers.map_err(Error::redis("making streams")).map_err(|error| error.at(&self.name))?;
@@ -96,7 +98,7 @@ impl Redis {
             for key in chunk {
                 pipeline.cmd("UNLINK").arg(key.as_str()).ignore();
             }
-            let removed = pipeline.exec_async(&mut self.connection.clone()).await;
+            let removed = killpoint!("redis.remove", pipeline.exec_async(&mut self.connection.clone()).await);
             self.metrics.backend_call("redis", "remove", removed.is_ok());
             removed.map_err(Error::redis("removing streams")).map_err(|error| error.at(&self.name))?;
         }

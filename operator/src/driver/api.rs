@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tenantry_crds::labels::{OPERATOR_FIELD_MANAGER, STATUS_FIELD_MANAGER};
 
 use super::kind::Kind;
-use crate::error::Error;
+use crate::{error::Error, killpoint::killpoint};
 
 /// The client's own timeouts are per read; this bounds the whole call, connecting included.
 const LIMIT: Duration = Duration::from_secs(15);
@@ -29,8 +29,10 @@ pub(super) async fn add_finalizer<K: Kind>(
     });
     let parameters = PatchParams::apply(OPERATOR_FIELD_MANAGER).force();
     let api = Api::<K>::all(client.clone());
-    let added =
-        call("adding the finalizer", api.patch(&object.name_any(), &parameters, &Patch::Apply(body))).await?;
+    let added = killpoint!(
+        "finalizer.add",
+        call("adding the finalizer", api.patch(&object.name_any(), &parameters, &Patch::Apply(body))).await
+    )?;
     Ok(Arc::new(added))
 }
 
@@ -51,11 +53,14 @@ pub(super) async fn remove_finalizer<K: Kind>(
     let patch: Patch<Value> =
         Patch::Json(serde_json::from_value(patch).map_err(Error::data("removing the finalizer"))?);
     let api = Api::<K>::all(client.clone());
-    let removed = call(
-        "removing the finalizer",
-        api.patch_metadata(&object.name_any(), &PatchParams::default(), &patch),
-    )
-    .await;
+    let removed = killpoint!(
+        "finalizer.remove",
+        call(
+            "removing the finalizer",
+            api.patch_metadata(&object.name_any(), &PatchParams::default(), &patch),
+        )
+        .await
+    );
     match removed {
         Ok(_) => Ok(()),
         Err(error) if error.is_gone() => Ok(()),
@@ -77,9 +82,11 @@ pub(super) async fn save_status<K: Kind>(
     });
     let parameters = PatchParams::apply(STATUS_FIELD_MANAGER).force();
     let api = Api::<K>::all(client.clone());
-    let saved =
+    let saved = killpoint!(
+        "status.write",
         call("writing the status", api.patch_status(&object.name_any(), &parameters, &Patch::Apply(body)))
-            .await;
+            .await
+    );
     match saved {
         Ok(object) => Ok(Some(object)),
         Err(error) if error.is_gone() => Ok(None),

@@ -19,7 +19,7 @@ use super::{
     decision::{Step, Watched},
     leadership::Tenure,
 };
-use crate::error::Error;
+use crate::{error::Error, killpoint::killpoint};
 
 /// A candidate for the Lease.
 pub struct Election {
@@ -102,7 +102,10 @@ impl Election {
             Step::Wait => return Ok(None),
             Step::Create => {
                 let lease = self.written(None, &self.me, self.duration);
-                self.call("making the lease", self.leases.create(&PostParams::default(), &lease)).await
+                killpoint!(
+                    "lease.create",
+                    self.call("making the lease", self.leases.create(&PostParams::default(), &lease)).await
+                )
             }
             Step::Take => {
                 let lease = self.written(found.as_ref(), &self.me, self.duration);
@@ -208,7 +211,10 @@ impl Election {
 
     async fn replace(&self, lease: &Lease) -> Result<Lease, Error> {
         let doing = "writing the lease";
-        self.call(doing, self.leases.replace(&self.name, &PostParams::default(), lease)).await
+        killpoint!(
+            "lease.write",
+            self.call(doing, self.leases.replace(&self.name, &PostParams::default(), lease)).await
+        )
     }
 
     async fn call<T>(

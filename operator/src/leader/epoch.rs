@@ -2,7 +2,7 @@
 
 use sqlx::{PgPool, Postgres, Transaction};
 
-use crate::error::Error;
+use crate::{error::Error, killpoint::killpoint};
 
 /// Opens the next epoch and says which it is. From then on every transaction of an older leader fails.
 ///
@@ -12,13 +12,12 @@ use crate::error::Error;
 /// # Errors
 /// When Postgres fails.
 pub async fn open(database: &PgPool, holder: &str) -> Result<i64, Error> {
-    sqlx::query_scalar(
+    let opened = sqlx::query_scalar(
         "UPDATE tenantry.leader_epoch SET epoch = epoch + 1, holder = $1, since = now() RETURNING epoch",
     )
     .bind(holder)
-    .fetch_one(database)
-    .await
-    .map_err(Error::database("opening an epoch"))
+    .fetch_one(database);
+    killpoint!("epoch.open", opened.await).map_err(Error::database("opening an epoch"))
 }
 
 /// A transaction that only the leader of `epoch` can commit.

@@ -2,6 +2,7 @@
 //! would run, with settings from the environment.
 
 mod binary;
+mod mortal;
 mod settings;
 
 use std::collections::BTreeMap;
@@ -9,6 +10,7 @@ use std::ffi::OsString;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use mortal::mortal_operator;
 pub use settings::{ProgramOptions, Settings};
 
 use super::endpoints::{COMMAND, SETTINGS_PREFIX, http_client};

@@ -10,7 +10,7 @@ use tenantry_migrations::{
 use tokio::sync::Mutex;
 use uuid::Uuid;
 
-use crate::error::Error;
+use crate::{error::Error, killpoint::killpoint};
 
 /// Makes logins, and binds tenants to shards of them. Lives as long as one term of leadership, since what it knows is true
 /// only while nobody else writes.
@@ -138,7 +138,7 @@ impl Logins {
             provisioner = Ident(provisioner.as_str()),
             traffic = Ident(traffic.as_str()),
         );
-        run(database, script).await?;
+        killpoint!("postgres.logins", run(database, script).await)?;
         shards.ensured.insert(shard);
         tracing::info!(shard = shard.number(), "the logins of a shard are ready");
         Ok(())

@@ -16,7 +16,7 @@ use super::{
     change::{Changes, Identity},
     ddl, rows, transfer,
 };
-use crate::{error::Error, metrics::Metrics};
+use crate::{error::Error, killpoint::killpoint, metrics::Metrics};
 
 /// Connections of all shards together.
 const MAX_CONNECTIONS: usize = 16;
@@ -83,7 +83,8 @@ impl Provisioners {
             return Ok(());
         }
         let script = ddl::script(tenant, epoch, changes);
-        let outcome = self.run(shard, script).await.map_err(|error| in_terms_of_the_tenant(tenant, error));
+        let outcome = killpoint!("postgres.apply", self.run(shard, script).await)
+            .map_err(|error| in_terms_of_the_tenant(tenant, error));
         self.metrics.backend_call("postgres", "provision", outcome.is_ok());
         outcome.map(|_| ())
     }
@@ -99,7 +100,9 @@ impl Provisioners {
         tenant: &Identity,
         epoch: i64,
     ) -> Result<(), Error> {
-        while self.run(shard, ddl::purge_script(tenant, epoch)).await? > rows::PURGED_AT_ONCE {}
+        while killpoint!("postgres.purge", self.run(shard, ddl::purge_script(tenant, epoch)).await)?
+            > rows::PURGED_AT_ONCE
+        {}
         Ok(())
     }
 

@@ -11,6 +11,7 @@ use tenantry_migrations::registry::SearchSettings;
 
 use crate::{
     error::{Error, SearchFault},
+    killpoint::killpoint,
     metrics::Metrics,
 };
 
@@ -120,7 +121,8 @@ impl Engine {
     pub async fn create_index(&self, uid: &str) -> Result<u64, Error> {
         let body = json!({"uid": uid, "primaryKey": IndexUid::PRIMARY_KEY});
         let request = self.request(Method::POST, &["indexes"]).json(&body);
-        task(self.send("create_index", request).await).map_err(Error::search("creating a search index"))
+        task(killpoint!("search.create", self.send("create_index", request).await))
+            .map_err(Error::search("creating a search index"))
     }
 
     /// Asks for new settings, all in one; the task that applies them.
@@ -134,7 +136,8 @@ impl Engine {
             "sortableAttributes": settings.sortable,
         });
         let request = self.request(Method::PATCH, &["indexes", uid, "settings"]).json(&body);
-        task(self.send("update_settings", request).await).map_err(Error::search("changing search settings"))
+        task(killpoint!("search.settings", self.send("update_settings", request).await))
+            .map_err(Error::search("changing search settings"))
     }
 
     /// Asks for the end of an index; the task that removes it.
@@ -143,7 +146,8 @@ impl Engine {
     /// When the engine does not take the request.
     pub async fn delete_index(&self, uid: &str) -> Result<u64, Error> {
         let request = self.request(Method::DELETE, &["indexes", uid]);
-        task(self.send("delete_index", request).await).map_err(Error::search("removing a search index"))
+        task(killpoint!("search.delete", self.send("delete_index", request).await))
+            .map_err(Error::search("removing a search index"))
     }
 
     /// What became of those of `tasks` that ended. One the engine does not know counts as ended: whoever waits looks again.
