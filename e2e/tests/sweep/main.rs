@@ -7,6 +7,7 @@ mod backends;
 mod crash;
 mod dump;
 mod frozen;
+mod hostile;
 #[path = "../tenant/operated.rs"]
 #[allow(dead_code, reason = "shared with the tests of tenants")]
 mod operated;
