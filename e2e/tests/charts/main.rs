@@ -1,10 +1,12 @@
 //! The charts: what they render, and that the programs can do their work with exactly the rights the charts give them.
 //!
 //! - `rendering`: lint, templates, the schema of the values
+//! - `health`: what Argo CD and Flux make of a status
 //! - `accounts`: installed with helm into the real API server, our programs run under the charts' own accounts
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod accounts;
+mod health;
 mod helm;
 mod rendering;
