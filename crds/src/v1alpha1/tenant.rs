@@ -33,6 +33,8 @@ use super::schema::any_object;
         .message("metadata.name: admin, api, default, public, system, tenantry and www are reserved"),
     validation = Rule::new("!self.metadata.name.endsWith('-owner')")
         .message("metadata.name: must not end in '-owner', the suffix of owner roles"),
+    validation = Rule::new("has(self.spec.restoreFrom) == has(oldSelf.spec.restoreFrom)")
+        .message("spec.restoreFrom: cannot be added or removed once the Tenant is there"),
 )]
 #[serde(rename_all = "camelCase")]
 pub struct TenantSpec {

@@ -1,10 +1,12 @@
 use std::{
     collections::HashSet,
     sync::atomic::{AtomicUsize, Ordering},
+    time::{Duration, Instant},
 };
 
 use serde_json::{Value, json};
 use sqlx::{Connection, PgConnection};
+use tenantry_crds::v1alpha1::Tenant;
 use tenantry_e2e::rig::eventually;
 
 use super::world::{Answer, LIMIT, World, unique};
@@ -177,6 +179,58 @@ async fn many_workers_get_each_job_once() {
     let taken: Vec<String> = futures::future::join_all(takers).await.into_iter().flatten().collect();
     let ids: HashSet<&String> = taken.iter().collect();
     assert_eq!((taken.len(), ids.len()), (JOBS as usize, JOBS as usize));
+}
+
+#[tokio::test]
+async fn a_suspended_tenant_keeps_its_jobs_and_gives_out_none() {
+    let world = World::new().await;
+    let worker = world.user("w", &["worker"]).await;
+    let state = async |state: &str| {
+        let spec = json!({
+            "hosts": [format!("{}.example.com", world.tenant)], "apps": [{"name": world.app}], "state": state,
+            "suspendedMessage": "unpaid", "deletionPolicy": "Delete",
+        });
+        world.apply::<Tenant>("Tenant", &world.tenant, spec).await;
+        Instant::now()
+    };
+    for n in 1..=3 {
+        assert_eq!(world.enqueue("steady", &worker, n).await.status, 201);
+    }
+    let held = world.lease("steady", &worker, 2, 5000).await;
+    let later = json!({"error": "later", "retry_in_seconds": 3600});
+    assert_eq!(world.settle("steady", "nack", &worker, &held[0], later).await.status, 200);
+    let before = world.counts("steady", &worker).await;
+    assert_eq!(before, json!({"waiting": 1, "leased": 1, "delayed": 1, "dead": 0}));
+
+    // A worker that waits on another queue meanwhile.
+    let lease = world.queue("default/lease");
+    let waiting = async {
+        let answer = world.post(&lease, &worker, json!({"max": 1, "wait_ms": 9000})).await;
+        (answer, Instant::now())
+    };
+    let ((answer, told), suspended) = tokio::join!(waiting, state("Suspended"));
+    answer.refused(503, "tenant_suspended");
+    assert_eq!(answer.body["detail"], "unpaid");
+    let took = told.saturating_duration_since(suspended);
+    assert!(took < Duration::from_secs(1), "{took:?}");
+    for (path, body) in [
+        ("steady/lease", json!({"max": 9, "wait_ms": 0})),
+        ("steady", json!({"type": "test"})),
+        ("steady/ack", json!({"token": held[1]["token"]})),
+    ] {
+        world.post(&world.queue(path), &worker, body).await.refused(503, "tenant_suspended");
+    }
+
+    state("Active").await;
+    eventually("the tenant is served again", LIMIT, || async {
+        let answer = world.get(&world.queue("steady"), &worker).await;
+        if answer.status == 200 { Ok(()) } else { Err(format!("{answer:?}")) }
+    })
+    .await
+    .unwrap();
+    assert_eq!(world.counts("steady", &worker).await, before);
+    assert_eq!(world.lease("steady", &worker, 9, 0).await.len(), 1);
+    assert_eq!(world.settle("steady", "ack", &worker, &held[1], json!({})).await.status, 204);
 }
 
 /// Redis, and the stream of the world's default queue.

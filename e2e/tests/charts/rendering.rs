@@ -111,6 +111,8 @@ async fn secrets_are_references_and_each_program_gets_its_own() {
         "TENANTRY__SEARCH__MASTER_KEY",
         "TENANTRY__AUTH__HS256_SECRET",
         "TENANTRY_ADMIN_DATABASE_URL",
+        "TENANTRY__SNAPSHOTS__ACCESS_KEY_ID",
+        "TENANTRY__SNAPSHOTS__SECRET_ACCESS_KEY",
     ];
     let references = |name: &str| -> BTreeSet<String> {
         let container = container(find(&objects, "Deployment", name));
@@ -129,10 +131,10 @@ async fn secrets_are_references_and_each_program_gets_its_own() {
     };
     let common = [secret[0], secret[2], secret[3], secret[4]];
     let with =
-        |more: &str| common.iter().chain([&more]).map(|name| (*name).to_owned()).collect::<BTreeSet<_>>();
-    assert_eq!(references("tenantry-operator"), with("TENANTRY__DATABASE__PROVISIONER_KEY"));
-    assert_eq!(references("tenantry-serve"), with("TENANTRY__AUTH__HS256_SECRET"));
-    assert_eq!(references("tenantry-work"), with("TENANTRY__AUTH__HS256_SECRET"));
+        |more: &[&str]| common.iter().chain(more).map(|name| (*name).to_owned()).collect::<BTreeSet<_>>();
+    assert_eq!(references("tenantry-operator"), with(&[secret[1], secret[7], secret[8]]));
+    assert_eq!(references("tenantry-serve"), with(&["TENANTRY__AUTH__HS256_SECRET"]));
+    assert_eq!(references("tenantry-work"), with(&["TENANTRY__AUTH__HS256_SECRET"]));
 
     let text = serde_json::to_string(&objects).unwrap();
     assert!(!text.contains(r#""kind":"Secret""#), "the chart makes no Secret");

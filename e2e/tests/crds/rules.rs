@@ -285,6 +285,8 @@ async fn each_rule_is_kept() {
 const ON_UPDATE: &[&str] = &[
     "spec.app is immutable; create another SearchIndex",
     "spec.docType is immutable; create another SearchIndex",
+    "spec.restoreFrom: cannot be changed",
+    "spec.restoreFrom: cannot be added or removed once the Tenant is there",
 ];
 
 #[test]

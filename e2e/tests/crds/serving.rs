@@ -111,6 +111,27 @@ async fn what_a_search_index_is_about_cannot_change_but_the_rest_can() {
 }
 
 #[tokio::test]
+async fn what_a_tenant_was_made_of_cannot_change() {
+    let client = client().await;
+    let kind = Kind::Tenant;
+    let of = |n: u32| json!({"snapshot": format!("acme/00000000-0000-0000-0000-00000000000{n}")});
+    let restored = create(&client, kind, json!({"restoreFrom": of(1)})).await;
+    let plain = create(&client, kind, json!({})).await;
+    for (name, value, message) in [
+        (&restored, of(2), "spec.restoreFrom: cannot be changed"),
+        (&restored, Value::Null, "spec.restoreFrom: cannot be added or removed"),
+        (&plain, of(1), "spec.restoreFrom: cannot be added or removed"),
+    ] {
+        let path = format!("{}/{name}?dryRun=All", kind.path());
+        let patch = json!({"spec": {"restoreFrom": value}});
+        let refusal = send(&client, "PATCH", &path, &patch, JSON).await.unwrap_err();
+        assert!(refusal.code == 422 && refusal.message.contains(message), "{refusal}");
+    }
+    delete(&client, kind, &restored).await;
+    delete(&client, kind, &plain).await;
+}
+
+#[tokio::test]
 async fn kubectl_get_shows_what_matters() {
     let client = client().await;
     let condition = json!({
