@@ -72,7 +72,7 @@ fn in_postgres(name: &str) -> String {
     )
 }
 
-/// Every row of the registry that has the tenant or the app in it, without times.
+/// Every row of the registry that has the tenant or the app in it, without times and without the number of writes.
 async fn registry(cluster: &Cluster, name: &str) -> Vec<String> {
     let tables =
         "SELECT c.relname::text || '.' || a.attname FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid
@@ -83,7 +83,7 @@ async fn registry(cluster: &Cluster, name: &str) -> Vec<String> {
     for place in cluster.texts(tables).await {
         let (table, column) = place.split_once('.').unwrap();
         let sql = format!(
-            "SELECT '{table} ' || regexp_replace(to_jsonb(t)::text, '\"[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}T[^\"]*\"', 'TIME', 'g')
+            "SELECT '{table} ' || regexp_replace((to_jsonb(t) - 'revision')::text, '\"[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}T[^\"]*\"', 'TIME', 'g')
              FROM tenantry.{table} t WHERE {column}::text = '{name}'"
         );
         rows.extend(cluster.texts(&sql).await);

@@ -25,7 +25,7 @@ async fn the_fence_refuses_what_an_old_leader_still_had_in_its_hands() {
     let sandbox = Sandbox::create("frozen", None).unwrap();
     create(&cluster, "frozen").await;
 
-    let freeze = [("TENANTRY_KILL_POINT", "postgres.apply.before"), ("TENANTRY_KILL_SIGNAL", "STOP")];
+    let freeze = [("TENANTRY_KILL_POINT", "postgres.transaction.before"), ("TENANTRY_KILL_SIGNAL", "STOP")];
     let old = mortal_operator(&sandbox, stack.endpoints(), LEASE, &freeze).unwrap();
     eventually("it is frozen", LIMIT, async || {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", old.pid())).unwrap_or_default();

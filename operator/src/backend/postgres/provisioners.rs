@@ -115,7 +115,7 @@ impl Provisioners {
             None => self.connect(shard).await?,
         };
         let sent = sqlx::raw_sql(sqlx::AssertSqlSafe(script)).execute(&mut connection);
-        match timeout(SCRIPT_TIMEOUT, sent).await {
+        match killpoint!("postgres.transaction", timeout(SCRIPT_TIMEOUT, sent).await) {
             Ok(Ok(done)) => {
                 self.put_idle(shard, connection);
                 Ok(done.rows_affected())
