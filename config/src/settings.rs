@@ -185,13 +185,15 @@ pub struct Reconcile {
     pub concurrency: u16,
     /// Seconds that one pass may take.
     pub deadline_seconds: u64,
-    /// Seconds, jittered, between passes over an object that is Ready.
+    /// Seconds, jittered, between passes over an object that is Ready. Drift is found by the scan, long before.
     pub resync_seconds: u64,
+    /// Seconds between two looks at all tenants that are Ready, in sets; 0 for none, and then a restart costs a pass for each.
+    pub drift_scan_seconds: u64,
 }
 
 impl Default for Reconcile {
     fn default() -> Self {
-        Self { concurrency: 8, deadline_seconds: 30, resync_seconds: 3600 }
+        Self { concurrency: 8, deadline_seconds: 30, resync_seconds: 12 * 3600, drift_scan_seconds: 600 }
     }
 }
 

@@ -1,4 +1,4 @@
-//! Events on failures that were not there before. They are an extra: none is waited for, and none can fail a pass.
+//! Events on failures that were not there before, and on drift that was repaired. They are an extra: none is waited for, and none can fail a pass.
 
 use std::time::Duration;
 
@@ -58,15 +58,32 @@ impl Events {
     /// A pass over `object` failed as it did not before.
     pub fn failed<K: Resource<DynamicType = ()>>(&self, object: &K, error: &Error) {
         let deleting = object.meta().deletion_timestamp.is_some();
-        let text = error.to_string();
+        let action = if deleting { "Delete" } else { "Reconcile" };
+        self.publish(object, EventType::Warning, error.reason().as_str(), action, &error.to_string());
+    }
+
+    /// Something of `object` was lost or changed and is in place again; a warning where data was `lost` with it.
+    pub fn drift_repaired<K: Resource<DynamicType = ()>>(&self, object: &K, note: &str, lost: bool) {
+        let kind = if lost { EventType::Warning } else { EventType::Normal };
+        self.publish(object, kind, "DriftRepaired", "Repair", note);
+    }
+
+    fn publish<K: Resource<DynamicType = ()>>(
+        &self,
+        object: &K,
+        type_: EventType,
+        reason: &str,
+        action: &str,
+        note: &str,
+    ) {
         let event = Event {
-            type_: EventType::Warning,
-            reason: error.reason().to_string(),
-            note: Some(text[..text.floor_char_boundary(NOTE_MAX_BYTES)].to_owned()),
-            action: if deleting { "Delete" } else { "Reconcile" }.to_owned(),
+            type_,
+            reason: reason.to_owned(),
+            note: Some(note[..note.floor_char_boundary(NOTE_MAX_BYTES)].to_owned()),
+            action: action.to_owned(),
             secondary: None,
         };
-        // Full: the conditions say the same.
+        // Full: the conditions and the log say the same.
         let _dropped = self.0.try_send((event, object.object_ref(&())));
     }
 }

@@ -10,6 +10,7 @@ mod cli;
 mod connect;
 mod context;
 mod controllers;
+mod drift;
 mod driver;
 mod error;
 mod events;

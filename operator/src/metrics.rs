@@ -7,6 +7,8 @@ use prometheus::{
     process_collector::ProcessCollector,
 };
 
+use crate::drift::DriftMetrics;
+
 /// The operator's metrics. Cheap to clone: all clones count into the same series.
 #[derive(Debug, Clone)]
 pub struct Metrics {
@@ -15,6 +17,8 @@ pub struct Metrics {
     reconcile_time: HistogramVec,
     time_to_ready: HistogramVec,
     backend_calls: IntCounterVec,
+    /// Drift.
+    pub drift: DriftMetrics,
     /// 1 while this process leads.
     pub leader: IntGauge,
     /// The epoch that this process leads in.
@@ -56,6 +60,7 @@ impl Metrics {
                 Opts::new("tenantry_backend_calls_total", "Calls to backends"),
                 &["backend", "op", "result"],
             )?,
+            drift: DriftMetrics::new(&registry)?,
             leader: IntGauge::new("tenantry_leader", "1 while this process leads")?,
             leader_epoch: IntGauge::new("tenantry_leader_epoch", "The epoch that this process leads in")?,
             registry,

@@ -13,6 +13,7 @@ use crate::{
     connect::{self, Clients, NoConnection},
     context::Context,
     controllers::Controllers,
+    drift,
     error::Error,
     events::Events,
     leader::{Election, Ended, Leadership, Tenure},
@@ -137,6 +138,7 @@ async fn lead(term: Term, readiness: &Readiness, shutdown: &CancellationToken) -
             ctx.backends.watch_search_tasks(|tenant| ctx.lanes.tenants.wake(tenant), stop).await;
         }
     });
+    let drift = tokio::spawn(drift::scan(ctx.clone(), shutdown.clone()));
     let announced = async {
         ctx.stores.complete().await;
         readiness.ready(PART);
@@ -152,6 +154,7 @@ async fn lead(term: Term, readiness: &Readiness, shutdown: &CancellationToken) -
     }
     search_tasks.abort();
     moving.abort();
+    drift.abort();
     if shutdown.is_cancelled() { Ok(()) } else { Err(Failure::ControllerEnded) }
 }
 

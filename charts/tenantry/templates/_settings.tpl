@@ -35,6 +35,7 @@
 {{ include "tenantry.setting" (list "RECONCILE__CONCURRENCY" .Values.operator.concurrency) }}
 {{ include "tenantry.setting" (list "RECONCILE__DEADLINE_SECONDS" .Values.operator.deadlineSeconds) }}
 {{ include "tenantry.setting" (list "RECONCILE__RESYNC_SECONDS" .Values.operator.resyncSeconds) }}
+{{ include "tenantry.setting" (list "RECONCILE__DRIFT_SCAN_SECONDS" .Values.operator.driftScanSeconds) }}
 {{- with .Values.snapshots }}{{ if .url }}
 {{ include "tenantry.setting" (list "SNAPSHOTS__URL" .url) }}
 {{- with .endpoint }}

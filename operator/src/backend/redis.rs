@@ -1,6 +1,6 @@
 //! Redis: the streams of the queues and their consumer groups.
 
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
 use redis::{
     Client, RedisError, RedisResult, Value,
@@ -20,8 +20,22 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(3);
 /// Keys removed by one command.
 const REMOVED_AT_ONCE: usize = 500;
+/// Streams looked at with one write to the connection.
+const LOOKED_AT_AT_ONCE: usize = 500;
+const LOOKING: &str = "looking at streams";
 /// The one policy under which Redis never takes a key away by itself.
 const REQUIRED_POLICY: &str = "noeviction";
+
+/// What is wrong with a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lacking {
+    /// There is none.
+    Stream,
+    /// Nobody could read it as a worker.
+    Group,
+    /// Something else has its key.
+    Foreign,
+}
 
 /// Connects on demand, and again after a failure.
 #[derive(Clone)]
@@ -87,6 +101,27 @@ impl Redis {
         Ok(())
     }
 
+    /// What each of `keys` lacks of a stream with its consumer group. Changes nothing.
+    ///
+    /// # Errors
+    /// When Redis does not answer.
+    pub async fn lacking(&self, keys: &[&str]) -> Result<Vec<Option<Lacking>>, Error> {
+        let mut all = Vec::with_capacity(keys.len());
+        for chunk in keys.chunks(LOOKED_AT_AT_ONCE) {
+            let mut pipeline = redis::pipe();
+            for key in chunk {
+                pipeline.cmd("XINFO").arg("GROUPS").arg(key);
+            }
+            let answers: RedisResult<Vec<RedisResult<Value>>> =
+                pipeline.ignore_errors().query_async(&mut self.connection.clone()).await;
+            self.metrics.backend_call("redis", "look_at_streams", answers.is_ok());
+            for answer in answers.map_err(Error::redis(LOOKING))? {
+                all.push(lacking(answer)?);
+            }
+        }
+        Ok(all)
+    }
+
     /// Removes keys; those that are not there are fine.
     ///
     /// # Errors
@@ -138,10 +173,39 @@ impl std::fmt::Debug for Redis {
     }
 }
 
+fn lacking(answer: RedisResult<Value>) -> Result<Option<Lacking>, Error> {
+    let groups = match answer {
+        Ok(groups) => groups,
+        // Redis has no better code for a key that is not there.
+        Err(error) if error.code() == Some("ERR") => return Ok(Some(Lacking::Stream)),
+        Err(error) if error.code() == Some("WRONGTYPE") => return Ok(Some(Lacking::Foreign)),
+        Err(error) => return Err(Error::redis(LOOKING)(error)),
+    };
+    let groups: Vec<HashMap<String, Value>> =
+        redis::from_redis_value(groups).map_err(|error| Error::redis(LOOKING)(error.into()))?;
+    let named = |group: &HashMap<String, Value>| matches!(group.get("name"), Some(Value::BulkString(name)) if name == RedisKey::GROUP.as_bytes());
+    Ok((!groups.iter().any(named)).then_some(Lacking::Group))
+}
+
 fn not_made(key: &RedisKey, error: RedisError) -> Error {
     if error.code() == Some("WRONGTYPE") {
         let message = format!("Redis key {key} exists and is no stream of Tenantry's; rename or remove it");
         return Error::blocked(Reason::NameConflict, message);
     }
     Error::redis("making a stream")(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stream_is_whole_with_the_group_of_the_workers() {
+        let text = |text: &str| Value::BulkString(text.as_bytes().to_vec());
+        let group = |name: &str| Value::Array(vec![text("name"), text(name), text("pending"), Value::Int(3)]);
+        let groups = |all: Vec<Value>| lacking(Ok(Value::Array(all))).unwrap();
+        assert_eq!(groups(vec![group("others"), group(RedisKey::GROUP)]), None);
+        assert_eq!(groups(vec![group("others")]), Some(Lacking::Group));
+        assert_eq!(groups(vec![]), Some(Lacking::Group));
+    }
 }

@@ -32,6 +32,10 @@ pub trait Kind:
     /// that have it.
     const FINALIZER: Option<&'static str>;
 
+    /// The drift scan looks at objects of this kind that are Ready. So one that was Ready before this process came needs no
+    /// pass to find out.
+    const SCANNED: bool = false;
+
     /// `status`.
     type Status: Serialize + Clone + PartialEq + Default + Send + Sync;
 

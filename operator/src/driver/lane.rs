@@ -29,6 +29,21 @@ struct Memory {
     woken: bool,
     written: Option<Written>,
     ready: bool,
+    /// A pass is under way.
+    busy: bool,
+    /// Passes that were begun.
+    passes: u64,
+}
+
+impl Memory {
+    fn new(seen: Fingerprint, due: Instant) -> Self {
+        Self { seen, due, failures: 0, woken: false, written: None, ready: false, busy: false, passes: 0 }
+    }
+
+    fn begin(&mut self) {
+        self.busy = true;
+        self.passes += 1;
+    }
 }
 
 /// Our last write to an object, by which a cache that lags behind it is known.
@@ -92,7 +107,8 @@ impl<K: Resource<DynamicType = ()> + Clone + 'static> Lane<K> {
         let mut objects = self.objects();
         let Some(memory) = objects.get_mut(&object.name_any()) else {
             // Known from its first pass on, so that a wake while it runs is not lost.
-            let first = Memory { seen, due: now, failures: 0, woken: false, written: None, ready: false };
+            let mut first = Memory::new(seen, now);
+            first.begin();
             objects.insert(object.name_any(), first);
             return Turn::Now { failures: 0 };
         };
@@ -104,6 +120,7 @@ impl<K: Resource<DynamicType = ()> + Clone + 'static> Lane<K> {
         }
         let (changed, woken) = (memory.seen != seen, std::mem::take(&mut memory.woken));
         if changed || woken || now >= memory.due {
+            memory.begin();
             return Turn::Now { failures: if changed { 0 } else { memory.failures } };
         }
         Turn::After(memory.due.saturating_duration_since(now))
@@ -113,16 +130,28 @@ impl<K: Resource<DynamicType = ()> + Clone + 'static> Lane<K> {
     pub fn passed(&self, object: &K, finalizer: Option<&str>, failures: u32, due: Instant) {
         let mut objects = self.objects();
         let before = objects.get(&object.name_any()).copied();
-        let memory = Memory {
-            seen: Fingerprint::of(object, finalizer),
-            due,
-            failures,
-            // Woken while it ran: the pass may have read what was there before.
-            woken: before.is_some_and(|memory| memory.woken),
-            written: before.and_then(|memory| memory.written),
-            ready: before.is_some_and(|memory| memory.ready),
-        };
-        objects.insert(object.name_any(), memory);
+        let seen = Fingerprint::of(object, finalizer);
+        // Woken while it ran: the pass may have read what was there before.
+        let before = before.unwrap_or(Memory::new(seen, due));
+        objects.insert(object.name_any(), Memory { seen, due, failures, busy: false, ..before });
+    }
+
+    /// Takes note of an object that needs no pass before `due`; does nothing for one that is known.
+    pub fn rests(&self, object: &K, finalizer: Option<&str>, due: Instant) {
+        let seen = Fingerprint::of(object, finalizer);
+        self.objects()
+            .entry(object.name_any())
+            .or_insert_with(|| Memory { ready: true, ..Memory::new(seen, due) });
+    }
+
+    /// The number of passes that `object` had, if none is under way or asked for. While that stays the same, what was read of
+    /// the object at two times was read between the same two passes.
+    pub fn at_rest(&self, object: &K, finalizer: Option<&str>, now: Instant) -> Option<u64> {
+        let objects = self.objects();
+        let memory = objects.get(&object.name_any())?;
+        let asked_for =
+            memory.woken || now >= memory.due || memory.seen != Fingerprint::of(object, finalizer);
+        (!memory.busy && !asked_for).then_some(memory.passes)
     }
 
     /// Our write to `object` made it this version.
@@ -218,6 +247,25 @@ mod tests {
         lane.wake("acme");
         lane.passed(&tenant(json!({})), MINE, 0, now + MINUTE);
         assert_eq!(lane.turn(&tenant(json!({})), MINE, now), Turn::Now { failures: 0 });
+    }
+
+    #[test]
+    fn an_object_that_rests_gets_no_pass_until_it_is_due_or_asked_for() {
+        let now = Instant::now();
+        let (lane, _wakes) = Lane::new();
+        assert_eq!(lane.at_rest(&tenant(json!({})), MINE, now), None, "not seen yet");
+        lane.rests(&tenant(json!({})), MINE, now + MINUTE);
+        assert_eq!(lane.turn(&tenant(json!({})), MINE, now), Turn::After(MINUTE));
+        assert_eq!(lane.at_rest(&tenant(json!({})), MINE, now), Some(0));
+        assert_eq!(lane.at_rest(&tenant(json!({"generation": 2})), MINE, now), None, "it changed");
+        assert_eq!(lane.at_rest(&tenant(json!({})), MINE, now + MINUTE), None, "it is due");
+        lane.wake("acme");
+        assert_eq!(lane.at_rest(&tenant(json!({})), MINE, now), None, "it is woken");
+        lane.rests(&tenant(json!({})), MINE, now + MINUTE);
+        assert_eq!(lane.turn(&tenant(json!({})), MINE, now), Turn::Now { failures: 0 }, "the wake counts");
+        assert_eq!(lane.at_rest(&tenant(json!({})), MINE, now), None, "a pass is under way");
+        lane.passed(&tenant(json!({})), MINE, 0, now + MINUTE);
+        assert_eq!(lane.at_rest(&tenant(json!({})), MINE, now), Some(1));
     }
 
     #[test]

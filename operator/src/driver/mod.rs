@@ -3,6 +3,7 @@
 //! - [`Kind`]: what a kind brings along; [`Pass`] and [`Progress`]: what it reports
 //! - [`Source`]: a kube `Controller` for a kind
 //! - [`Lane`]: when each object is due, and the way to wake one
+//! - [`stands`]: what an object says of itself, so that a restart does not cost a pass for each
 //! - `reconcile`: one pass; `verdict` and `backoff`: what its end means; `api`: its writes
 
 mod api;
@@ -11,6 +12,7 @@ mod controller;
 mod kind;
 mod lane;
 mod reconcile;
+mod standing;
 #[cfg(test)]
 mod tests;
 mod verdict;
@@ -19,4 +21,6 @@ mod watch;
 pub use controller::Source;
 pub use kind::{Cleanup, Kind, Pass, Progress};
 pub use lane::Lane;
+pub use reconcile::rest;
+pub use standing::stands;
 pub use watch::Change;

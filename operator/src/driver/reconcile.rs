@@ -24,7 +24,8 @@ use super::{
     backoff::delay,
     kind::{Cleanup, Kind, Pass},
     lane::Turn,
-    verdict::{Ended, Verdict},
+    standing::may_rest,
+    verdict::{Ended, Next, Verdict},
 };
 use crate::{context::Context, error::Error};
 
@@ -34,6 +35,7 @@ pub(super) async fn reconcile<K: Kind>(object: Arc<K>, ctx: Arc<Context>) -> Res
     if ctx.leadership.check().is_err() {
         return Ok(Action::await_change());
     }
+    rest(&*object, &ctx);
     let failures = match K::lane(&ctx).turn(&*object, K::FINALIZER, Instant::now()) {
         Turn::After(wait) => return Ok(Action::requeue(wait)),
         Turn::Now { failures } => failures,
@@ -54,6 +56,17 @@ pub(super) async fn reconcile<K: Kind>(object: Arc<K>, ctx: Arc<Context>) -> Res
         end = end.and(Err(error));
     }
     Ok(conclude(&subject, &ctx, &end, failures, started))
+}
+
+/// Gives an object that was Ready before this process came its place in the lane, without a pass. Does nothing for one that
+/// is known.
+pub fn rest<K: Kind>(object: &K, ctx: &Context) {
+    let reconcile = &ctx.settings.reconcile;
+    if reconcile.drift_scan_seconds > 0 && may_rest(object) {
+        let resync = Duration::from_secs(reconcile.resync_seconds);
+        let due = Instant::now() + delay(Next::Resync, 0, resync, rand::random());
+        K::lane(ctx).rests(object, K::FINALIZER, due);
+    }
 }
 
 /// The object of a pass; the finalizer write replaces it.

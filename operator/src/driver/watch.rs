@@ -23,8 +23,9 @@ pub struct Change<K> {
     pub after: Option<Arc<K>>,
 }
 
-/// The objects that ask for a pass. `filled` is cancelled once `store` had its first list. `on_change` runs after the store has the change; it also hears of what vanished while the
-/// watch was down, which is no event of its own.
+/// The objects that ask for a pass. `filled` is cancelled once `store` had its first list. `on_change` runs after the store has
+/// the change; it also hears of what vanished while the watch was down, which is no event of its own. The first list is no
+/// change: of 10,000 objects, each would wake all that depend on it.
 pub(super) fn watch<K>(
     api: Api<K>,
     store: Store<K>,
@@ -45,7 +46,11 @@ where
         .default_backoff()
         .modify(|object| object.meta_mut().managed_fields = None)
         .map_ok(move |event| {
-            apply(&store, &mut writer, &event, &mut on_change);
+            apply(&store, &mut writer, &event, &mut |change| {
+                if filled.is_cancelled() {
+                    on_change(change);
+                }
+            });
             if matches!(event, watcher::Event::InitDone) {
                 filled.cancel();
             }

@@ -10,7 +10,7 @@
 
 mod cleanup;
 mod converge;
-mod desired;
+pub mod desired;
 #[cfg(test)]
 pub mod fixtures;
 mod plan;
@@ -27,9 +27,14 @@ use tenantry_crds::{
     names::TenantName,
     v1alpha1::{Tenant, TenantStatus},
 };
+use tenantry_migrations::logins::LoginShard;
 
+use self::desired::Desired;
 use crate::{
-    backend::postgres::change::Identity,
+    backend::postgres::{
+        change::{Changes, Identity},
+        observe::Observed,
+    },
     context::Context,
     driver::{Cleanup, Kind, Lane, Pass, Progress},
     error::Error,
@@ -38,6 +43,7 @@ use crate::{
 impl Kind for Tenant {
     const NAME: &'static str = "tenant";
     const FINALIZER: Option<&'static str> = Some(TENANT_FINALIZER);
+    const SCANNED: bool = true;
     type Status = TenantStatus;
 
     fn status(&self) -> Option<&TenantStatus> {
@@ -68,17 +74,34 @@ impl Kind for Tenant {
 
 /// For the goldens of what the plan becomes in SQL.
 #[cfg(test)]
-pub fn new_tenant_changes(
-    desired: &desired::Desired,
-    observed: &crate::backend::postgres::observe::Observed,
-) -> crate::backend::postgres::change::Changes {
-    let indexes = desired.searches.iter().map(|search| search.index.to_string()).collect();
+pub fn new_tenant_changes(desired: &Desired, observed: &Observed) -> Changes {
+    due(desired, observed).unwrap()
+}
+
+/// What the tenant should be.
+///
+/// # Errors
+/// When its apps cannot be composed.
+pub fn desired(object: &Tenant, ctx: &Context, tenant: &Identity) -> Result<Desired, Error> {
+    converge::compose(object, ctx, tenant)
+}
+
+/// What a pass over the tenant would change in Postgres, if Redis and the search engine lack nothing. Pure.
+///
+/// # Errors
+/// When something stands in the way of a plan.
+pub fn due(desired: &Desired, observed: &Observed) -> Result<Changes, Error> {
+    let indexes = desired.searches.iter().map(|search| search.index.as_str().to_owned()).collect();
     let around = plan::Around { streams_in_place: true, absent_indexes: indexes };
-    plan::plan(desired, observed, fixtures::SHARD, &around).unwrap()
+    // Whoever has neither role nor row is bound to a shard by its pass; there is more to do than that.
+    plan::plan(desired, observed, observed.shard().unwrap_or(LoginShard::new(0)), &around)
 }
 
 /// Whose names and uid the object stands for.
-fn identity(tenant: &Tenant) -> Result<Identity, Error> {
+///
+/// # Errors
+/// When they cannot be ours.
+pub fn identity(tenant: &Tenant) -> Result<Identity, Error> {
     let name = TenantName::new(&tenant.name_any())?;
     let uid = tenant.meta().uid.as_deref().unwrap_or_default();
     let uid = uid.parse().map_err(Error::data("reading metadata.uid"))?;

@@ -140,7 +140,9 @@ async fn configure(ctx: &Context, placed: &Placed<'_>, tenant: &str, row: &Searc
         return Ok(pending);
     }
     let found = engine.settings(index).await?;
-    if found.as_ref() == Some(&IndexSettings::of(&row.settings)) {
+    let tasks = &ctx.backends.search_tasks;
+    let anew = tasks.take_replaced(index) || found.is_none();
+    if !anew && found.as_ref() == Some(&IndexSettings::of(&row.settings)) {
         return Ok(Step::Done(RowChange::SearchIsLive(row.clone())));
     }
     ctx.leadership.check()?;
@@ -148,7 +150,7 @@ async fn configure(ctx: &Context, placed: &Placed<'_>, tenant: &str, row: &Searc
         tasks.watch(engine.create_index(index).await?, tenant, index);
     }
     tasks.watch(engine.update_settings(index, &row.settings).await?, tenant, index);
-    Ok(if found.is_none() { Step::Made(row.clone()) } else { Step::Pending(index.to_owned()) })
+    Ok(if anew { Step::Made(row.clone()) } else { Step::Pending(index.to_owned()) })
 }
 
 async fn remove(ctx: &Context, placed: &Placed<'_>, tenant: &str, key: &SearchKey) -> Result<Step, Error> {

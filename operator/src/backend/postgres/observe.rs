@@ -1,9 +1,9 @@
-//! What is there: everything about one tenant, in one round trip.
+//! What is there: everything about a tenant, or about many, in one round trip.
 
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
-use sqlx::{PgPool, types::Json};
+use sqlx::{PgExecutor, types::Json};
 use tenantry_migrations::{
     logins::LoginShard,
     mark::OwnershipMark,
@@ -14,6 +14,7 @@ use super::change::Identity;
 use crate::error::Error;
 
 const QUERY: &str = include_str!("observe.sql");
+const LOOKING: &str = "looking at the tenant's schema";
 
 /// What Postgres has of a tenant's name.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
@@ -154,20 +155,64 @@ impl Observed {
     }
 }
 
+/// Of whom to look at everything.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked<'a> {
+    /// Whose names to look up.
+    pub tenant: &'a Identity,
+    /// Hosts that nobody else should serve.
+    pub hosts: &'a [String],
+    /// The digest of what was seen last: the same is not sent again.
+    pub known: Option<Digest>,
+}
+
+/// A digest of everything that was seen of a tenant, to be compared with another of the same server only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Digest(i64);
+
+/// What a look at one of many found.
+#[derive(Debug)]
+pub struct Sight {
+    /// Of everything that is there.
+    pub digest: Digest,
+    /// What is there; nothing when it is what the asker knew already.
+    pub observed: Option<Observed>,
+}
+
 /// Looks at everything that bears the tenant's names, ours or not; run as `tenantry_operator`.
 ///
 /// # Errors
 /// When Postgres does not answer.
-pub async fn observe(database: &PgPool, tenant: &Identity, hosts: &[String]) -> Result<Observed, Error> {
-    let Json(observed): Json<Observed> = sqlx::query_scalar(QUERY)
-        .bind(tenant.name.as_str())
-        .bind(tenant.schema.as_str())
-        .bind(tenant.owner.as_str())
-        .bind(tenant.role.as_str())
-        .bind(hosts)
-        .bind(tenant.uid)
-        .fetch_one(database)
+pub async fn observe(
+    database: impl PgExecutor<'_>,
+    tenant: &Identity,
+    hosts: &[String],
+) -> Result<Observed, Error> {
+    let sights = observe_many(database, &[Asked { tenant, hosts, known: None }]).await?;
+    let seen = sights.into_iter().next().and_then(|sight| sight.observed);
+    seen.ok_or_else(|| Error::database(LOOKING)(sqlx::Error::RowNotFound))
+}
+
+/// The same for many at once, in their order.
+///
+/// # Errors
+/// When Postgres does not answer.
+pub async fn observe_many(database: impl PgExecutor<'_>, asked: &[Asked<'_>]) -> Result<Vec<Sight>, Error> {
+    let texts = |of: fn(&Identity) -> &str| asked.iter().map(|one| of(one.tenant)).collect::<Vec<_>>();
+    let rows: Vec<(i64, Option<Json<Observed>>)> = sqlx::query_as(QUERY)
+        .bind(texts(|tenant| tenant.name.as_str()))
+        .bind(texts(|tenant| tenant.schema.as_str()))
+        .bind(texts(|tenant| tenant.owner.as_str()))
+        .bind(texts(|tenant| tenant.role.as_str()))
+        .bind(asked.iter().map(|one| one.hosts.join(" ")).collect::<Vec<_>>())
+        .bind(asked.iter().map(|one| one.tenant.uid).collect::<Vec<_>>())
+        .bind(asked.iter().map(|one| one.known.map(|Digest(digest)| digest)).collect::<Vec<_>>())
+        .fetch_all(database)
         .await
-        .map_err(Error::database("looking at the tenant's schema"))?;
-    Ok(observed)
+        .map_err(Error::database(LOOKING))?;
+    let sight = |(digest, seen): (i64, Option<Json<Observed>>)| Sight {
+        digest: Digest(digest),
+        observed: seen.map(|Json(observed)| observed),
+    };
+    Ok(rows.into_iter().map(sight).collect())
 }

@@ -1,6 +1,10 @@
 //! A thin client. Answers are read from raw JSON, tolerant of what newer engines add.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::{BTreeSet, HashMap},
+    hash::{DefaultHasher, Hash, Hasher},
+    time::Duration,
+};
 
 use reqwest::{Client, Method, RequestBuilder, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
@@ -17,6 +21,12 @@ use crate::{
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 const TIMEOUT: Duration = Duration::from_secs(5);
+/// Entries of a list that are asked for at once, ...
+const PAGE: usize = 1000;
+/// ... and how often: an engine holds a million tasks.
+const MOST_PAGES: usize = 1000;
+/// The settings that are ours; others are left to whoever runs the engine.
+const SETTINGS: [&str; 3] = ["searchableAttributes", "filterableAttributes", "sortableAttributes"];
 
 /// The routes of the engine that are used.
 #[derive(Debug, Clone)]
@@ -28,11 +38,24 @@ pub struct Engine {
 }
 
 /// The settings of an index as the engine has them. The order of filters and orders does not count.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct IndexSettings {
     searchable: Vec<String>,
     filterable: BTreeSet<String>,
     sortable: BTreeSet<String>,
+}
+
+/// A task that changes the settings of an index, whoever asked for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SettingsTask {
+    /// The task.
+    pub task: u64,
+    /// The index.
+    pub index: String,
+    /// The digest of the settings that it gives the index; nothing when it gives only some of ours.
+    pub settings: Option<u64>,
+    /// It has ended.
+    pub ended: bool,
 }
 
 /// What became of a task.
@@ -52,6 +75,13 @@ impl IndexSettings {
             filterable: settings.filterable.iter().cloned().collect(),
             sortable: settings.sortable.iter().cloned().collect(),
         }
+    }
+
+    /// To tell two settings apart within this process.
+    pub fn digest(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        self.hash(&mut hasher);
+        hasher.finish()
     }
 
     fn read(answer: &Value) -> Self {
@@ -164,6 +194,60 @@ impl Engine {
         Ok(tasks.iter().filter_map(|task| outcome(*task, known)).collect())
     }
 
+    /// When each index of the engine was created, by its uid.
+    ///
+    /// # Errors
+    /// When the engine does not answer.
+    pub async fn indexes(&self) -> Result<HashMap<String, String>, Error> {
+        let mut all = HashMap::new();
+        for page in 0..MOST_PAGES {
+            let query = [("limit", PAGE), ("offset", page * PAGE)];
+            let request = self.request(Method::GET, &["indexes"]).query(&query);
+            let answer =
+                self.send("list_indexes", request).await.map_err(Error::search("listing search indexes"))?;
+            let results = answer["results"].as_array().map(Vec::as_slice).unwrap_or_default();
+            let named = |index: &Value| {
+                Some((
+                    index["uid"].as_str()?.to_owned(),
+                    index["createdAt"].as_str().unwrap_or_default().to_owned(),
+                ))
+            };
+            all.extend(results.iter().filter_map(named));
+            if results.len() < PAGE {
+                break;
+            }
+        }
+        Ok(all)
+    }
+
+    /// The tasks after `since` that change settings of ours, newest first.
+    ///
+    /// # Errors
+    /// When the engine does not answer.
+    pub async fn settings_tasks(&self, since: Option<u64>) -> Result<Vec<SettingsTask>, Error> {
+        let mut tasks = Vec::new();
+        let mut from: Option<u64> = None;
+        for _ in 0..MOST_PAGES {
+            let mut query = vec![("types", "settingsUpdate".to_owned()), ("limit", PAGE.to_string())];
+            query.extend(from.map(|from| ("from", from.to_string())));
+            let request = self.request(Method::GET, &["tasks"]).query(&query);
+            let answer = self
+                .send("list_tasks", request)
+                .await
+                .map_err(Error::search("reading the log of search settings"))?;
+            let results = answer["results"].as_array().map(Vec::as_slice).unwrap_or_default();
+            let new =
+                |task: &&Value| since.is_none_or(|since| task["uid"].as_u64().is_some_and(|uid| uid > since));
+            let fresh = results.iter().take_while(new).count();
+            tasks.extend(results[..fresh].iter().filter_map(settings_task));
+            from = answer["next"].as_u64();
+            if from.is_none() || fresh < results.len() {
+                break;
+            }
+        }
+        Ok(tasks)
+    }
+
     /// `path` is of constants and of uids, which hold letters, digits, `_` and `-` only.
     fn request(&self, method: Method, path: &[&str]) -> RequestBuilder {
         self.client
@@ -214,6 +298,26 @@ fn task(answer: Result<Value, SearchFault>) -> Result<u64, SearchFault> {
     })
 }
 
+fn settings_task(task: &Value) -> Option<SettingsTask> {
+    let ended = match task["status"].as_str()? {
+        "succeeded" => true,
+        "enqueued" | "processing" => false,
+        _ => return None,
+    };
+    let given = |key: &&&str| task["details"].get(**key).is_some();
+    let settings = match SETTINGS.iter().filter(given).count() {
+        0 => return None,
+        all if all == SETTINGS.len() => Some(IndexSettings::read(&task["details"]).digest()),
+        _ => None,
+    };
+    Some(SettingsTask {
+        task: task["uid"].as_u64()?,
+        index: task["indexUid"].as_str()?.to_owned(),
+        settings,
+        ended,
+    })
+}
+
 fn outcome(task: u64, known: &[Value]) -> Option<TaskOutcome> {
     let found = known.iter().find(|found| found["uid"].as_u64() == Some(task));
     let failure = match found.and_then(|found| found["status"].as_str()) {
@@ -255,6 +359,21 @@ mod tests {
         assert_eq!(failure(4), Some(None), "what was asked for holds");
         assert_eq!(failure(5), Some(Some("canceled".into())));
         assert_eq!(failure(6), Some(None), "unknown to the engine");
+    }
+
+    #[test]
+    fn a_settings_task_tells_what_it_gives() {
+        let task = |status: &str, details: Value| {
+            settings_task(&json!({"uid": 7, "indexUid": "i", "status": status, "details": details}))
+        };
+        let ours = json!({"searchableAttributes": ["name"], "filterableAttributes": ["id"], "sortableAttributes": []});
+        let digest = IndexSettings::read(&ours).digest();
+        let full = task("succeeded", ours.clone()).unwrap();
+        assert_eq!((full.task, full.settings, full.ended), (7, Some(digest), true));
+        assert_eq!(task("succeeded", json!({"filterableAttributes": null})).unwrap().settings, None);
+        assert_eq!(task("succeeded", json!({"rankingRules": ["words"]})), None, "not ours");
+        assert_eq!(task("failed", ours.clone()), None);
+        assert!(!task("processing", ours).unwrap().ended);
     }
 
     #[test]

@@ -7,7 +7,7 @@
 mod engine;
 mod tasks;
 
-pub use engine::{Engine, IndexSettings, TaskOutcome};
+pub use engine::{Engine, IndexSettings, SettingsTask, TaskOutcome};
 pub use tasks::Tasks;
 
 /// A search instance. Task numbers and index names are its own.

@@ -1,7 +1,7 @@
 //! Waits for the engine's tasks, all of them in one request, and wakes the tenants that they belong to.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -32,6 +32,8 @@ struct State {
     running: BTreeMap<u64, Waiting>,
     /// By index.
     failed: HashMap<String, (u64, String)>,
+    /// Indexes that somebody made again under the same name.
+    replaced: HashSet<String>,
 }
 
 #[derive(Debug)]
@@ -57,6 +59,16 @@ impl Tasks {
     pub fn take_failure(&self, index: &str) -> Option<SearchFault> {
         let (task, code) = self.state().failed.remove(index)?;
         Some(SearchFault::TaskFailed { task, code })
+    }
+
+    /// Somebody removed the index and made another with its name: the next pass starts it anew.
+    pub fn replaced(&self, index: &str) {
+        self.state().replaced.insert(index.to_owned());
+    }
+
+    /// Whether the index was replaced, once.
+    pub fn take_replaced(&self, index: &str) -> bool {
+        self.state().replaced.remove(index)
     }
 
     /// Looks at the tasks until `stop`, and calls `wake` with each tenant that waits for none any more.

@@ -1,0 +1,189 @@
+//! What drifted, in words and numbers. Pure.
+
+use std::fmt::Write as _;
+
+use crate::backend::{
+    postgres::change::{Changes, ObjectChange, RoleChange},
+    redis::Lacking,
+};
+
+/// Where something drifted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Backend {
+    /// Schema, roles, tables or the provisioned state.
+    Postgres,
+    /// Streams and their groups.
+    Redis,
+    /// Indexes and their settings.
+    Search,
+}
+
+impl Backend {
+    /// The metric label.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Postgres => "postgres",
+            Self::Redis => "redis",
+            Self::Search => "search",
+        }
+    }
+}
+
+/// One thing that drifted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// Where.
+    pub backend: Backend,
+    /// What sort of thing, as the metric's label says it.
+    pub kind: &'static str,
+    /// The same with its name, for people.
+    pub what: String,
+    /// What a repair cannot bring back.
+    pub lost: Option<&'static str>,
+}
+
+impl Finding {
+    fn new(backend: Backend, kind: &'static str, what: String) -> Self {
+        Self { backend, kind, what, lost: None }
+    }
+
+    fn losing(self, lost: &'static str) -> Self {
+        Self { lost: Some(lost), ..self }
+    }
+
+    /// A stream or its group.
+    pub fn of_stream(key: &str, lacking: Lacking) -> Self {
+        let redis = |kind, what: String| Self::new(Backend::Redis, kind, what);
+        match lacking {
+            Lacking::Stream => redis("stream", format!("stream {key}")).losing("empty: its jobs are lost"),
+            Lacking::Group => redis("group", format!("consumer group of {key}"))
+                .losing("from the first entry: jobs may run again"),
+            Lacking::Foreign => redis("stream", format!("stream {key}, whose key holds something else")),
+        }
+    }
+
+    /// An index that the engine has no more, or another one under its name.
+    pub fn of_index(uid: &str) -> Self {
+        Self::new(Backend::Search, "index", format!("search index {uid}")).losing("empty: it is filled again")
+    }
+
+    /// The settings of an index.
+    pub fn of_settings(uid: &str) -> Self {
+        Self::new(Backend::Search, "settings", format!("settings of search index {uid}"))
+    }
+}
+
+/// What of the tenant's part of Postgres is missing where `changes` have to be made. What goes with something larger is not
+/// named beside it: the columns of a lost table, the tables of a lost schema.
+pub fn of_changes(changes: &Changes) -> Vec<Finding> {
+    let mut findings: Vec<Finding> =
+        changes.roles.iter().filter_map(|change| of_role(*change, &changes.roles)).collect();
+    if !changes.roles.contains(&RoleChange::CreateSchema) {
+        let created: Vec<&str> = changes.objects.iter().filter_map(created_table).collect();
+        findings.extend(changes.objects.iter().filter_map(|change| of_object(change, &created)));
+    }
+    if !changes.rows.is_empty() {
+        let rows = match changes.rows.len() {
+            1 => "1 row of the registry".to_owned(),
+            number => format!("{number} rows of the registry"),
+        };
+        findings.push(postgres("registry", rows));
+    }
+    findings
+}
+
+fn postgres(kind: &'static str, what: String) -> Finding {
+    Finding::new(Backend::Postgres, kind, what)
+}
+
+fn of_role(change: RoleChange, all: &[RoleChange]) -> Option<Finding> {
+    let new = |role| all.contains(&role);
+    match change {
+        RoleChange::CreateOwner => Some(postgres("role", "the owner role".to_owned())),
+        RoleChange::CreateRole => Some(postgres("role", "the role of traffic".to_owned())),
+        RoleChange::CreateSchema => {
+            Some(postgres("schema", "the schema".to_owned()).losing("empty: all documents are lost"))
+        }
+        RoleChange::OpenJournals if !new(RoleChange::CreateRole) => {
+            Some(postgres("membership", "the role's right to the journals".to_owned()))
+        }
+        RoleChange::AllowTraffic(_) if !new(RoleChange::CreateRole) => {
+            Some(postgres("membership", "the traffic login's membership".to_owned()))
+        }
+        RoleChange::AllowProvisioner if !new(RoleChange::CreateOwner) => {
+            Some(postgres("membership", "the provisioner's membership".to_owned()))
+        }
+        _ => None,
+    }
+}
+
+fn created_table(change: &ObjectChange) -> Option<&str> {
+    match change {
+        ObjectChange::CreateTable(layout) => Some(layout.table.as_str()),
+        _ => None,
+    }
+}
+
+fn of_object(change: &ObjectChange, created: &[&str]) -> Option<Finding> {
+    let new = |table: &str| created.contains(&table);
+    let named = |kind, what: String| Some(postgres(kind, what));
+    match change {
+        ObjectChange::CreateTable(layout) => {
+            Some(postgres("table", format!("table {}", layout.table)).losing("empty: its rows are lost"))
+        }
+        ObjectChange::CreateSequence(name) => {
+            Some(postgres("sequence", format!("sequence {name}")).losing("it counts from 1 again"))
+        }
+        ObjectChange::AddColumn(table, column) => {
+            let column = postgres("column", format!("column {table}.{}", column.name));
+            Some(column.losing("empty: its values are lost"))
+        }
+        ObjectChange::CreateIndex(table, index) if !new(table.as_str()) => {
+            named("index", format!("index {}", index.name))
+        }
+        ObjectChange::DropIndex(name) => named("index", format!("index {name}, which is not declared")),
+        ObjectChange::AddForeignKey(table, key) if !new(table.as_str()) => {
+            named("constraint", format!("foreign key {}", key.name))
+        }
+        ObjectChange::AddPrimaryKey(table) => named("constraint", format!("primary key of {table}")),
+        ObjectChange::AddCheck(table, column) | ObjectChange::ReplaceCheck(table, column) => {
+            named("constraint", format!("check of {table}.{}", column.name))
+        }
+        ObjectChange::DropCheck(table, column) | ObjectChange::DropNotNull(table, column) => {
+            named("constraint", format!("constraint of {table}.{column}, which is not declared"))
+        }
+        ObjectChange::SetDefault(table, column) => {
+            named("default", format!("default of {table}.{}", column.name))
+        }
+        ObjectChange::GrantSchema => named("grant", "grant on the schema".to_owned()),
+        ObjectChange::GrantTable(table) => named("grant", format!("grants on {table}")),
+        ObjectChange::GrantSequence(name) => named("grant", format!("grant on {name}")),
+        ObjectChange::DefaultTableGrants => {
+            named("default_privileges", "default privileges on tables".to_owned())
+        }
+        ObjectChange::DefaultSequenceGrants => {
+            named("default_privileges", "default privileges on sequences".to_owned())
+        }
+        ObjectChange::MarkSchema { .. } => named("mark", "ownership mark of the schema".to_owned()),
+        _ => None,
+    }
+}
+
+/// Things named in an Event; the rest is a number.
+const NAMED: usize = 12;
+
+/// What was put right, for people.
+pub fn note(findings: &[Finding]) -> String {
+    let mut note = String::from("found missing or changed, and put right: ");
+    for (at, finding) in findings.iter().take(NAMED).enumerate() {
+        let separator = if at == 0 { "" } else { "; " };
+        let _infallible = write!(note, "{separator}{}", finding.what);
+        if let Some(lost) = finding.lost {
+            let _infallible = write!(note, " (made again {lost})");
+        }
+    }
+    if findings.len() > NAMED {
+        let _infallible = write!(note, "; and {} more", findings.len() - NAMED);
+    }
+    note
+}
