@@ -16,6 +16,8 @@ use crate::error::Error;
 const WAITING: usize = 256;
 /// The pause after each, so that a fleet that fails at once does not flood the API server.
 const PAUSE: Duration = Duration::from_millis(100);
+/// The reason of Events about drift.
+const DRIFT_REPAIRED: &str = "DriftRepaired";
 const LIMIT: Duration = Duration::from_secs(5);
 /// The most bytes that the API server takes in a note.
 const NOTE_MAX_BYTES: usize = 1024;
@@ -28,10 +30,16 @@ impl Events {
     /// Sends them from a task of its own, in the name of `instance`. The task ends with the last handle.
     pub fn start(client: Client, instance: String) -> Self {
         let reporter = Reporter { controller: "tenantry-operator".to_owned(), instance: Some(instance) };
-        let recorder = Recorder::new(client, reporter);
+        let series = Recorder::new(client.clone(), reporter.clone());
         let (sender, mut waiting) = mpsc::channel::<(Event, ObjectReference)>(WAITING);
         tokio::spawn(async move {
             while let Some((event, regarding)) = waiting.recv().await {
+                // A recorder makes one of Events that differ in nothing but their note, and keeps the first note (kube 5.0).
+                // What was repaired is in the note, so a recorder that knows no other Event publishes it.
+                let recorder = match event.reason.as_str() {
+                    DRIFT_REPAIRED => Recorder::new(client.clone(), reporter.clone()),
+                    _ => series.clone(),
+                };
                 let published = tokio::time::timeout(LIMIT, recorder.publish(&event, &regarding)).await;
                 if !matches!(published, Ok(Ok(()))) {
                     tracing::debug!(object = regarding.name, reason = event.reason, "an Event was not sent");
@@ -65,7 +73,7 @@ impl Events {
     /// Something of `object` was lost or changed and is in place again; a warning where data was `lost` with it.
     pub fn drift_repaired<K: Resource<DynamicType = ()>>(&self, object: &K, note: &str, lost: bool) {
         let kind = if lost { EventType::Warning } else { EventType::Normal };
-        self.publish(object, kind, "DriftRepaired", "Repair", note);
+        self.publish(object, kind, DRIFT_REPAIRED, "Repair", note);
     }
 
     fn publish<K: Resource<DynamicType = ()>>(

@@ -59,6 +59,20 @@ impl Cluster {
         redis::cmd(name).arg(arguments).query_async(&mut self.redis().await).await.unwrap()
     }
 
+    /// Changes of Redis since it started that would be saved to disk.
+    pub async fn dirty_keys(&self) -> String {
+        let info: String =
+            redis::cmd("INFO").arg("persistence").query_async(&mut self.redis().await).await.unwrap();
+        info.lines().find(|line| line.starts_with("rdb_changes_since_last_save")).unwrap().to_owned()
+    }
+
+    /// The last thing that the search engine was asked to do.
+    pub async fn newest_search_task(&self) -> String {
+        let url = format!("{}/tasks?limit=1", self.endpoints.meili_url);
+        let request = http_client().unwrap().get(url).bearer_auth(&self.endpoints.meili_master_key);
+        request.send().await.unwrap().json::<Value>().await.unwrap()["results"][0]["uid"].to_string()
+    }
+
     /// The settings of a search index; nothing when there is none.
     pub async fn index_settings(&self, uid: &str) -> Option<Value> {
         let url = format!("{}/indexes/{uid}/settings", self.endpoints.meili_url);
@@ -86,6 +100,16 @@ impl Cluster {
 
     pub async fn delete_index(&self, uid: &str) {
         self.search_task(Method::DELETE, &format!("indexes/{uid}"), Value::Null).await;
+    }
+
+    /// Puts another index with the same settings in the place of `uid`, at one stroke.
+    pub async fn replace_index(&self, uid: &str) {
+        let (other, settings) = (format!("{uid}-other"), self.index_settings(uid).await.unwrap());
+        self.create_index(&other).await;
+        let ours = ["searchableAttributes", "filterableAttributes", "sortableAttributes"];
+        let settings: Value = ours.iter().map(|key| ((*key).to_owned(), settings[key].clone())).collect();
+        self.change_index(&other, settings).await;
+        self.search_task(Method::POST, "swap-indexes", serde_json::json!([{"indexes": [uid, other]}])).await;
     }
 
     /// Waits until the engine has done it.

@@ -5,6 +5,7 @@
 
 mod backends;
 mod conflicts;
+mod drift;
 mod evolution;
 mod life;
 mod lifecycle;

@@ -102,6 +102,11 @@ impl Backends {
         }
     }
 
+    /// The search instances, by name.
+    pub fn searches(&self) -> impl Iterator<Item = &Search> {
+        self.search.values().map(|one| &one.of)
+    }
+
     /// Says once what every tenant's status says, too: here someone may be looking.
     pub async fn check_redis(&self) {
         for (name, redis) in &self.redis {

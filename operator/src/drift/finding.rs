@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use crate::backend::{
     postgres::change::{Changes, ObjectChange, RoleChange},
     redis::Lacking,
+    search::Fault,
 };
 
 /// Where something drifted.
@@ -40,11 +41,13 @@ pub struct Finding {
     pub what: String,
     /// What a repair cannot bring back.
     pub lost: Option<&'static str>,
+    /// The search index that somebody made anew: its pass has to start it again.
+    pub replaced: Option<String>,
 }
 
 impl Finding {
     fn new(backend: Backend, kind: &'static str, what: String) -> Self {
-        Self { backend, kind, what, lost: None }
+        Self { backend, kind, what, lost: None, replaced: None }
     }
 
     fn losing(self, lost: &'static str) -> Self {
@@ -62,14 +65,20 @@ impl Finding {
         }
     }
 
-    /// An index that the engine has no more, or another one under its name.
-    pub fn of_index(uid: &str) -> Self {
-        Self::new(Backend::Search, "index", format!("search index {uid}")).losing("empty: it is filled again")
-    }
-
-    /// The settings of an index.
-    pub fn of_settings(uid: &str) -> Self {
-        Self::new(Backend::Search, "settings", format!("settings of search index {uid}"))
+    /// A search index.
+    pub fn of_index(uid: &str, fault: Fault) -> Self {
+        let search = |kind, what: String| Self::new(Backend::Search, kind, what);
+        match fault {
+            Fault::Missing => {
+                search("index", format!("search index {uid}")).losing("empty: it is filled again")
+            }
+            Fault::Replaced => {
+                let what = format!("search index {uid}, which somebody made anew");
+                let finding = search("index", what).losing("as new: it is filled again");
+                Self { replaced: Some(uid.to_owned()), ..finding }
+            }
+            Fault::Settings => search("settings", format!("settings of search index {uid}")),
+        }
     }
 }
 

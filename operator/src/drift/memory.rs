@@ -9,7 +9,9 @@ use kube::{Resource, ResourceExt};
 use tenantry_crds::v1alpha1::Tenant;
 
 use crate::{
-    backend::postgres::observe::Digest, backend::search::IndexSettings, context::Stores,
+    backend::postgres::observe::Digest,
+    backend::search::{IndexSettings, WantedIndex},
+    context::Stores,
     tenant::desired::Desired,
 };
 
@@ -59,15 +61,6 @@ pub struct InPlace {
     pub streams: Box<[Box<str>]>,
     /// Its search indexes.
     pub indexes: Box<[WantedIndex]>,
-}
-
-/// A search index that a tenant should have.
-#[derive(Debug, Clone)]
-pub struct WantedIndex {
-    /// Its uid.
-    pub uid: Box<str>,
-    /// A digest of its settings.
-    pub settings: u64,
 }
 
 impl InPlace {

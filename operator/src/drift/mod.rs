@@ -6,7 +6,6 @@
 //!
 //! - [`finding`]: what is lost, and what of it cannot be brought back
 //! - `round`: one look at all tenants at rest; `batch`: at some of them; `memory`: what needs no second look
-//! - `search`: the search engine's indexes, and who changed their settings
 //! - `repairs`: from a finding to the Event; when the operator has caught up after its start
 //! - [`scan`]: round after round
 
@@ -17,7 +16,6 @@ mod metrics;
 mod repairs;
 mod round;
 mod scan;
-mod search;
 
 pub use metrics::DriftMetrics;
 pub use scan::scan;

@@ -44,13 +44,18 @@ struct Repair {
 
 impl Repairs {
     /// Wakes a tenant and keeps what was found until that is repaired.
-    pub fn found(&self, ctx: &Context, candidate: &Candidate, verdict: Verdict) {
+    pub fn found(&self, ctx: &Context, candidate: &Candidate<'_>, verdict: Verdict) {
         let name = candidate.tenant.name_any();
         let findings = match verdict {
             Verdict::InPlace => return,
             Verdict::Behind => Vec::new(),
             Verdict::Drifted(findings) => findings,
         };
+        for finding in &findings {
+            if let (Some(index), Ok(search)) = (&finding.replaced, candidate.placed.search()) {
+                search.tasks.replaced(index);
+            }
+        }
         if !findings.is_empty() {
             tracing::warn!(tenant = name, found = finding::note(&findings), "drifted");
         }

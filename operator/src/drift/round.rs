@@ -12,7 +12,6 @@ use super::{
     batch::{self, Candidate, Verdict},
     memory::{Definitions, Memory},
     repairs::Repairs,
-    search::Indexes,
 };
 use crate::{context::Context, error::Error};
 
@@ -28,11 +27,10 @@ pub struct Rounds {
     ctx: Arc<Context>,
     repairs: Arc<Repairs>,
     memory: Memory,
-    indexes: Indexes,
 }
 
 /// How a round went.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Outcome {
     /// Every backend answered.
     pub complete: bool,
@@ -45,7 +43,7 @@ pub struct Outcome {
 impl Rounds {
     /// The first round is yet to come.
     pub fn new(ctx: Arc<Context>, repairs: Arc<Repairs>) -> Self {
-        Self { ctx, repairs, memory: Memory::new(), indexes: Indexes::default() }
+        Self { ctx, repairs, memory: Memory::new() }
     }
 
     /// Looks at all tenants at rest, spread over about `spread`.
@@ -53,98 +51,83 @@ impl Rounds {
         let ctx = self.ctx.clone();
         let definitions = Definitions::of(&ctx.stores);
         let mut tenants = ctx.stores.tenants.state();
-        tenants.sort_by_key(|tenant| tenant.name_any());
-        self.memory.retain(|name, _| tenants.binary_search_by_key(name, |tenant| tenant.name_any()).is_ok());
-        let candidates: Vec<Candidate> =
+        tenants.sort_by_cached_key(|tenant| tenant.name_any());
+        let gone = |name: &str| tenants.binary_search_by(|tenant| (*tenant.name_any()).cmp(name)).is_err();
+        self.memory.retain(|name, _| !gone(name));
+        let mut candidates: Vec<Candidate<'_>> =
             tenants.into_iter().filter_map(|tenant| Candidate::of(tenant, &ctx)).collect();
-        let searched = self.look_at_indexes().await;
-        let mut outcome = Outcome { complete: searched, looked_at: candidates.len(), woken: 0 };
-        let batches: Vec<&[Candidate]> = candidates.chunks(BATCH).collect();
-        let pause = spread.checked_div(u32::try_from(batches.len()).unwrap_or(u32::MAX)).unwrap_or_default();
-        for some in batches.chunks(BATCHES_PER_CONNECTION) {
-            let Ok(mut database) = told("connecting to Postgres", connect(&ctx).await) else {
-                return Outcome { complete: false, ..outcome };
-            };
-            for batch in some {
-                if ctx.leadership.check().is_err() {
-                    return Outcome { complete: false, ..outcome };
-                }
-                let began = Instant::now();
-                match self.look_at(&mut database, batch, definitions, searched).await {
-                    Ok((complete, woken)) => {
-                        outcome.complete &= complete;
-                        outcome.woken += woken;
-                    }
-                    Err(_told) => return Outcome { complete: false, ..outcome },
-                }
-                tokio::time::sleep(pause.saturating_sub(began.elapsed())).await;
-                self.repairs.fewer_than(REPAIRS_AT_ONCE).await;
+        candidates.sort_by_key(|candidate| candidate.placed.cell.name());
+        let mut outcome = Outcome { complete: true, looked_at: candidates.len(), woken: 0 };
+        for search in ctx.backends.searches() {
+            outcome.complete &=
+                told("the search engine", search.indexes.look(&search.engine).await).is_some();
+        }
+        let batches = u32::try_from(candidates.len().div_ceil(BATCH)).unwrap_or(u32::MAX);
+        let pause = spread.checked_div(batches).unwrap_or_default();
+        for cell in candidates.chunk_by(|a, b| a.placed.cell.name() == b.placed.cell.name()) {
+            for some in cell.chunks(BATCH * BATCHES_PER_CONNECTION) {
+                self.look_at(&ctx, some, definitions, pause, &mut outcome).await;
             }
-            let _closed = sqlx::Connection::close(database).await;
         }
         outcome
     }
 
-    /// Whether every backend answered, and how many were woken.
+    /// Looks at tenants of one Postgres instance over one connection.
     async fn look_at(
         &mut self,
-        database: &mut PgConnection,
-        batch: &[Candidate],
+        ctx: &Context,
+        some: &[Candidate<'_>],
         definitions: Definitions,
-        searched: bool,
-    ) -> Result<(bool, usize), Error> {
-        let ctx = &self.ctx;
-        let seen = batch::postgres(ctx, database, batch, definitions, &mut self.memory).await;
-        let mut verdicts = told("looking at Postgres", seen)?;
-        let streams = told("looking at Redis", batch::redis(ctx, batch, &self.memory).await);
-        let mut complete = streams.is_ok();
-        for (at, finding) in streams.unwrap_or_default() {
-            verdicts[at].add(finding);
-        }
-        if searched {
-            for (candidate, verdict) in batch.iter().zip(&mut verdicts) {
-                let Some(known) = self.memory.get(&candidate.tenant.name_any()) else { continue };
-                for wanted in &known.indexes {
-                    let found = self.indexes.check(&ctx.backends, wanted, candidate.passes).await;
-                    match told("looking at a search index", found) {
-                        Ok(Some(finding)) => verdict.add(finding),
-                        Ok(None) => {}
-                        Err(_told) => complete = false,
-                    }
+        pause: Duration,
+        outcome: &mut Outcome,
+    ) {
+        let Some(mut database) = told("Postgres", connect(some).await) else {
+            outcome.complete = false;
+            return;
+        };
+        for batch in some.chunks(BATCH) {
+            let began = Instant::now();
+            if ctx.leadership.check().is_err() {
+                outcome.complete = false;
+                return;
+            }
+            let seen = batch::postgres(ctx, &mut database, batch, definitions, &mut self.memory).await;
+            let Some(mut verdicts) = told("Postgres", seen) else {
+                outcome.complete = false;
+                return;
+            };
+            let streams = batch::redis(batch, &self.memory, &mut verdicts).await;
+            outcome.complete &= told("Redis", streams).is_some();
+            let indexes = batch::search(batch, &self.memory, &mut verdicts).await;
+            outcome.complete &= told("the search engine", indexes).is_some();
+            for (candidate, verdict) in batch.iter().zip(verdicts) {
+                if verdict != Verdict::InPlace && candidate.still_rests(ctx) {
+                    outcome.woken += 1;
+                    self.repairs.found(ctx, candidate, verdict);
                 }
             }
+            tokio::time::sleep(pause.saturating_sub(began.elapsed())).await;
+            self.repairs.fewer_than(REPAIRS_AT_ONCE).await;
         }
-        let mut woken = 0;
-        for (candidate, verdict) in batch.iter().zip(verdicts) {
-            if verdict != Verdict::InPlace && candidate.still_rests(ctx) {
-                woken += 1;
-                self.repairs.found(ctx, candidate, verdict);
-            }
-        }
-        Ok((complete, woken))
-    }
-
-    async fn look_at_indexes(&mut self) -> bool {
-        match self.ctx.backends.search() {
-            Ok(engine) => told("looking at the search engine", self.indexes.look(engine).await).is_ok(),
-            // Tenants that want an index wait for an engine, and are not at rest.
-            Err(_not_configured) => true,
-        }
+        let _closed = sqlx::Connection::close(database).await;
     }
 }
 
-/// A session of its own, which ends with its round.
-async fn connect(ctx: &Context) -> Result<PgConnection, Error> {
-    let connection = ctx.database.acquire().await.map_err(Error::database("looking for drift"))?;
+/// A session of its own.
+async fn connect(some: &[Candidate<'_>]) -> Result<PgConnection, Error> {
+    let doing = "looking for drift";
+    let Some(first) = some.first() else { return Err(Error::database(doing)(sqlx::Error::RowNotFound)) };
+    let connection = first.placed.cell.database().acquire().await.map_err(Error::database(doing))?;
     Ok(connection.detach())
 }
 
 /// A backend that does not answer is no drift; the next round looks again.
-fn told<T>(doing: &'static str, outcome: Result<T, Error>) -> Result<T, Error> {
-    outcome.inspect_err(|error| {
+fn told<T>(backend: &str, outcome: Result<T, Error>) -> Option<T> {
+    let said = |error: &Error| {
         tracing::warn!(
             error = error as &(dyn std::error::Error + 'static),
-            "drift is not looked for: {doing}"
+            "drift is not looked for in {backend}"
         );
-    })
+    };
+    outcome.inspect_err(said).ok()
 }

@@ -11,4 +11,4 @@ mod residence;
 mod resolve;
 
 pub use directory::{Backend, Directory};
-pub use resolve::{resolve, resolve_for_cleanup};
+pub use resolve::{resident, resolve};

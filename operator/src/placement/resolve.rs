@@ -47,11 +47,12 @@ fn is_choice(spec: &PlacementSpec, ctx: &Context) -> bool {
     open.into_iter().any(|(backend, asked)| asked.is_none() && ctx.backends.capacities(backend).count() > 1)
 }
 
-/// Where the data of a tenant that is being deleted is; nothing when it was never placed.
+/// Where the data of a tenant is, without choosing anything: of one that is being deleted, or only looked at. Nothing when it
+/// was never placed.
 ///
 /// # Errors
 /// As [`resolve`], but for capacity.
-pub fn resolve_for_cleanup<'a>(object: &Tenant, ctx: &'a Context) -> Result<Option<Placed<'a>>, Error> {
+pub fn resident<'a>(object: &Tenant, ctx: &'a Context) -> Result<Option<Placed<'a>>, Error> {
     let (_, decided) = look_up(object, ctx)?;
     if decided.postgres.is_none() {
         return Ok(None);

@@ -27,7 +27,7 @@ use tenantry_crds::{
     names::TenantName,
     v1alpha1::{Tenant, TenantStatus},
 };
-use tenantry_migrations::logins::LoginShard;
+use tenantry_migrations::{logins::LoginShard, registry::Placement};
 
 use self::desired::Desired;
 use crate::{
@@ -82,8 +82,13 @@ pub fn new_tenant_changes(desired: &Desired, observed: &Observed) -> Changes {
 ///
 /// # Errors
 /// When its apps cannot be composed.
-pub fn desired(object: &Tenant, ctx: &Context, tenant: &Identity) -> Result<Desired, Error> {
-    converge::compose(object, ctx, tenant)
+pub fn desired(
+    object: &Tenant,
+    ctx: &Context,
+    tenant: &Identity,
+    placement: &Placement,
+) -> Result<Desired, Error> {
+    converge::compose(object, ctx, tenant, placement)
 }
 
 /// What a pass over the tenant would change in Postgres, if Redis and the search engine lack nothing. Pure.

@@ -73,7 +73,13 @@ pub async fn claimable(
     let mut absent = Vec::new();
     for work in work(desired, &observed.searches) {
         let Work::Claim(row) = work else { continue };
-        let found = placed.search()?.engine.has_index(row.index.as_str()).await;
+        let search = placed.search()?;
+        // A registry that lost its newest rows may have lost ours; what was seen in place since is still ours.
+        if search.indexes.was_ours(row.index.as_str()) {
+            absent.push(row.index.as_str().to_owned());
+            continue;
+        }
+        let found = search.engine.has_index(row.index.as_str()).await;
         if found.map_err(|error| error.at(&placed.placement.search))? {
             return Err(Error::blocked(
                 Reason::NameConflict,
@@ -135,13 +141,12 @@ enum Step {
 
 async fn configure(ctx: &Context, placed: &Placed<'_>, tenant: &str, row: &SearchRow) -> Result<Step, Error> {
     let index = row.index.as_str();
-    let Search { engine, tasks } = placed.search()?;
+    let Search { engine, tasks, .. } = placed.search()?;
     if let Some(pending) = unfinished(tasks, index)? {
         return Ok(pending);
     }
     let found = engine.settings(index).await?;
-    let tasks = &ctx.backends.search_tasks;
-    let anew = tasks.take_replaced(index) || found.is_none();
+    let anew = found.is_none() || tasks.is_replaced(index);
     if !anew && found.as_ref() == Some(&IndexSettings::of(&row.settings)) {
         return Ok(Step::Done(RowChange::SearchIsLive(row.clone())));
     }
@@ -150,11 +155,12 @@ async fn configure(ctx: &Context, placed: &Placed<'_>, tenant: &str, row: &Searc
         tasks.watch(engine.create_index(index).await?, tenant, index);
     }
     tasks.watch(engine.update_settings(index, &row.settings).await?, tenant, index);
+    tasks.renewed(index);
     Ok(if anew { Step::Made(row.clone()) } else { Step::Pending(index.to_owned()) })
 }
 
 async fn remove(ctx: &Context, placed: &Placed<'_>, tenant: &str, key: &SearchKey) -> Result<Step, Error> {
-    let Search { engine, tasks } = placed.search()?;
+    let Search { engine, tasks, .. } = placed.search()?;
     if let Some(pending) = unfinished(tasks, &key.index)? {
         return Ok(pending);
     }

@@ -3,11 +3,14 @@
 //! - [`Search`]: an instance: its engine and the tasks it works on
 //! - [`Engine`]: the routes that are used
 //! - [`Tasks`]: the one place that waits for the engine's tasks; no pass ever does
+//! - [`Indexes`]: what is known of the engine's indexes, for the drift scan
 
 mod engine;
+mod indexes;
 mod tasks;
 
-pub use engine::{Engine, IndexSettings, SettingsTask, TaskOutcome};
+pub use engine::{Engine, IndexSettings, TaskOutcome};
+pub use indexes::{Fault, Indexes, WantedIndex};
 pub use tasks::Tasks;
 
 /// A search instance. Task numbers and index names are its own.
@@ -17,11 +20,13 @@ pub struct Search {
     pub engine: Engine,
     /// Tasks that tenants wait for.
     pub tasks: Tasks,
+    /// What the drift scan knows.
+    pub indexes: Indexes,
 }
 
 impl Search {
     /// An instance that no tenant waits for yet.
     pub fn new(engine: Engine) -> Self {
-        Self { engine, tasks: Tasks::default() }
+        Self { engine, tasks: Tasks::default(), indexes: Indexes::default() }
     }
 }

@@ -66,9 +66,14 @@ impl Tasks {
         self.state().replaced.insert(index.to_owned());
     }
 
-    /// Whether the index was replaced, once.
-    pub fn take_replaced(&self, index: &str) -> bool {
-        self.state().replaced.remove(index)
+    /// Whether the index was replaced and not started anew since.
+    pub fn is_replaced(&self, index: &str) -> bool {
+        self.state().replaced.contains(index)
+    }
+
+    /// The index was started anew.
+    pub fn renewed(&self, index: &str) {
+        self.state().replaced.remove(index);
     }
 
     /// Looks at the tasks until `stop`, and calls `wake` with each tenant that waits for none any more.

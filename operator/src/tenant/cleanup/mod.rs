@@ -66,7 +66,7 @@ pub async fn cleanup(
         return Ok(waiting(Reason::Deleting, "the restore of the tenant is being stopped".to_owned()));
     }
     let release = Release::of(&live)?;
-    let placed = placement::resolve_for_cleanup(&live, ctx);
+    let placed = placement::resident(&live, ctx);
     let Some(placed) = &placed.map_err(|e| pass.fails(ConditionType::DatabaseReady, e))? else {
         // It was never placed, so nothing was made for it.
         return Ok(Cleanup::Done);
