@@ -15,6 +15,9 @@ use super::scenario::{Scenario, objects, remove};
 
 const LIMIT: Duration = Duration::from_secs(90);
 
+/// An operator meets these before it sees any object: once is enough.
+const OF_EVERY_START: [&str; 3] = ["lease.", "epoch.", "platform."];
+
 struct Sweep {
     cluster: Cluster,
     sandbox: Sandbox,
@@ -44,6 +47,9 @@ async fn an_operator_that_dies_anywhere_leaves_nothing_undone_and_nothing_behind
         let (passes, expected) = sweep.undisturbed(scenario).await;
         unmet.retain(|point| !passes.contains_key(point));
         for (point, times) in &passes {
+            if scenario != Scenario::Create && OF_EVERY_START.iter().any(|start| point.starts_with(start)) {
+                continue;
+            }
             for number in BTreeSet::from([1, *times]) {
                 sweep.case(scenario, point, number, &expected).await;
                 cases += 1;

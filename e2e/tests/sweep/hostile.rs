@@ -128,7 +128,7 @@ fn odd(oddity: &Oddity, version: usize) -> Value {
         at = match step.as_str() {
             // Into the first item of a list.
             "[]" => {
-                if !at.as_array().is_some_and(|items| !items.is_empty()) {
+                if at.as_array().is_none_or(Vec::is_empty) {
                     *at = json!([{}]);
                 }
                 &mut at[0]
