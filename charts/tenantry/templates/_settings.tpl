@@ -11,6 +11,29 @@
   value: {{ index . 1 | toString | quote }}
 {{- end }}
 
+{{- /* What both programs need of more instances: (list $ "operatorUrl") */}}
+{{- define "tenantry.instanceSettings" -}}
+{{- $root := index . 0 }}{{ $postgresUrl := index . 1 }}
+{{- range $kind, $instances := $root.Values.instances }}
+{{- range $name, $instance := $instances }}
+{{- $key := printf "INSTANCES__%s__%s" (upper $kind) ($name | upper | replace "-" "_") }}
+{{- if eq $kind "postgres" }}
+{{- with index $instance $postgresUrl }}
+{{ include "tenantry.secretSetting" (list (printf "%s__URL" $key) .) }}
+{{- end }}
+{{- else if $instance.masterKey }}
+{{ include "tenantry.setting" (list (printf "%s__URL" $key) $instance.url) }}
+{{ include "tenantry.secretSetting" (list (printf "%s__MASTER_KEY" $key) $instance.masterKey) }}
+{{- else if $instance.url }}
+{{ include "tenantry.secretSetting" (list (printf "%s__URL" $key) $instance.url) }}
+{{- end }}
+{{- if hasKey $instance "capacity" }}
+{{ include "tenantry.setting" (list (printf "%s__CAPACITY" $key) (int $instance.capacity)) }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+
 {{- /* What both programs need. */}}
 {{- define "tenantry.commonSettings" -}}
 {{ include "tenantry.secretSetting" (list "DATABASE__TRAFFIC_KEY" .Values.secrets.trafficKey) }}
@@ -28,6 +51,7 @@
 {{ include "tenantry.secretSetting" (list "DATABASE__URL" .Values.secrets.operatorDatabaseUrl) }}
 {{ include "tenantry.secretSetting" (list "DATABASE__PROVISIONER_KEY" .Values.secrets.provisionerKey) }}
 {{ include "tenantry.commonSettings" . }}
+{{- include "tenantry.instanceSettings" (list . "operatorUrl") }}
 {{ include "tenantry.setting" (list "LEADER__NAMESPACE" .Release.Namespace) }}
 {{ include "tenantry.setting" (list "LEADER__LEASE" (include "tenantry.lease" .)) }}
 {{ include "tenantry.setting" (list "LEADER__DURATION_SECONDS" .Values.operator.leader.durationSeconds) }}
@@ -65,6 +89,7 @@
 {{- end -}}
 {{ include "tenantry.secretSetting" (list "DATABASE__URL" $secrets.controlPlaneDatabaseUrl) }}
 {{ include "tenantry.commonSettings" $root }}
+{{- include "tenantry.instanceSettings" (list $root "controlPlaneUrl") }}
 {{ include "tenantry.setting" (list "DATABASE__CONNECTIONS_PER_SHARD" (index . 1).connectionsPerShard) }}
 {{ include "tenantry.setting" (list "AUTH__ISSUER" $root.Values.auth.issuer) }}
 {{ include "tenantry.setting" (list "AUTH__AUDIENCE" $root.Values.auth.audience) }}

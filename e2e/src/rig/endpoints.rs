@@ -40,6 +40,24 @@ pub struct Endpoints {
     /// `TENANTRY`, the path of the control plane's program, and its settings: what a person at a shell needs to issue
     /// a token. Empty until it runs.
     pub command_line: BTreeMap<String, String>,
+    /// The second instances of a private stack; the env file does not have them.
+    pub second: Option<SecondInstance>,
+}
+
+/// The name of the second instances.
+pub const SECOND: &str = "east";
+
+/// Addresses and credentials of a second PostgreSQL, Redis and Meilisearch.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SecondInstance {
+    /// The database as PostgreSQL's superuser.
+    pub database_url: String,
+    /// Redis, with its password.
+    pub redis_url: String,
+    /// Meilisearch.
+    pub meili_url: String,
+    /// Meilisearch's master key.
+    pub meili_master_key: String,
 }
 
 impl Endpoints {
@@ -121,6 +139,7 @@ impl Endpoints {
                 .filter(|(key, _)| *key == COMMAND || key.starts_with(SETTINGS_PREFIX))
                 .map(|(key, value)| (key.to_owned(), value))
                 .collect(),
+            second: None,
         })
     }
 
@@ -200,6 +219,7 @@ mod tests {
             command_line: [("TENANTRY", "/target/debug/x"), ("TENANTRY__AUTH__ISSUER", "it is")]
                 .map(|(key, value)| (key.to_owned(), value.to_owned()))
                 .into(),
+            second: None,
         }
     }
 

@@ -25,7 +25,7 @@ pub mod toolchain;
 pub mod wait;
 
 pub use credentials::Credentials;
-pub use endpoints::Endpoints;
+pub use endpoints::{Endpoints, SECOND};
 pub use error::RigError;
 pub use platform::Platform;
 pub use stack::{Stack, StackOptions};

@@ -6,5 +6,6 @@ mod auth;
 mod degraded;
 mod documents;
 mod jobs;
+mod placement;
 mod search;
 mod world;

@@ -177,3 +177,41 @@ async fn the_bootstrap_job_is_there_only_with_an_administrator_s_secret() {
     assert_eq!(job["metadata"]["annotations"]["helm.sh/hook"], "pre-install,pre-upgrade");
     assert_eq!(container(job)["args"], json!(["bootstrap"]));
 }
+
+#[tokio::test]
+async fn more_instances_are_settings_of_both_programs_and_only_the_operator_gets_its_login() {
+    let objects = render(
+        TENANTRY,
+        &[
+            "instances.postgres.default.capacity=10",
+            "instances.postgres.eu-west.operatorUrl.name=ops",
+            "instances.postgres.eu-west.operatorUrl.key=url",
+            "instances.postgres.eu-west.controlPlaneUrl.name=plane",
+            "instances.postgres.eu-west.controlPlaneUrl.key=url",
+            "instances.redis.eu-west.url.name=redis",
+            "instances.redis.eu-west.url.key=url",
+            "instances.search.eu-west.url=http://search:7700",
+            "instances.search.eu-west.masterKey.name=search",
+            "instances.search.eu-west.masterKey.key=key",
+        ],
+    )
+    .await;
+    for (deployment, login) in
+        [("tenantry-operator", "ops"), ("tenantry-serve", "plane"), ("tenantry-work", "plane")]
+    {
+        let variables = container(find(&objects, "Deployment", deployment))["env"].as_array().unwrap().clone();
+        let value = |name: &str| {
+            let name = format!("TENANTRY__INSTANCES__{name}");
+            let found = variables.iter().find(|variable| variable["name"] == name);
+            let found = found.unwrap_or_else(|| panic!("{deployment} has no {name}"));
+            found["value"].as_str().or(found["valueFrom"]["secretKeyRef"]["name"].as_str()).unwrap().to_owned()
+        };
+        assert_eq!(value("POSTGRES__DEFAULT__CAPACITY"), "10");
+        assert_eq!(value("POSTGRES__EU_WEST__URL"), login);
+        assert_eq!(value("REDIS__EU_WEST__URL"), "redis");
+        assert_eq!(value("SEARCH__EU_WEST__URL"), "http://search:7700");
+        assert_eq!(value("SEARCH__EU_WEST__MASTER_KEY"), "search");
+    }
+    let unnamed = ["template", "tenantry", TENANTRY, "--set", "instances.redis.East.url.name=x"];
+    assert!(helm(&unnamed).await.is_err(), "a name in capitals");
+}

@@ -79,7 +79,7 @@ enum Started {
 
 impl What {
     async fn start(self) -> Result<Started, RigError> {
-        let stack = Stack::start(StackOptions { durable: self.durable, parent: None }).await?;
+        let stack = Stack::start(StackOptions { durable: self.durable, ..StackOptions::default() }).await?;
         if self.stack_only {
             Ok(Started::Stack(stack))
         } else {

@@ -13,7 +13,7 @@ use std::time::Duration;
 pub use mortal::mortal_operator;
 pub use settings::{ProgramOptions, Settings};
 
-use super::endpoints::{COMMAND, SETTINGS_PREFIX, http_client};
+use super::endpoints::{COMMAND, SECOND, SETTINGS_PREFIX, http_client};
 use super::kstatus::Observer;
 use super::process::{Launch, Plan, Probe, Process, Sandbox, Server, Signal, captured, ports};
 use super::stack::answers_ok;
@@ -103,10 +103,13 @@ impl Program {
     }
 }
 
-/// Runs `tenantry-operator bootstrap`: the operator's login and schema, once for each database.
+/// Runs `tenantry-operator bootstrap`: the operator's login and schema, once for each Postgres instance.
 pub async fn bootstrap(endpoints: &Endpoints, options: &ProgramOptions) -> Result<(), RigError> {
     let settings = Settings::bootstrap(endpoints, options)?;
-    run_to_end(OPERATOR, &["bootstrap"], &settings).await.map(|_| ())
+    run_to_end(OPERATOR, &["bootstrap"], &settings).await?;
+    let Some(second) = &endpoints.second else { return Ok(()) };
+    let settings = Settings::bootstrap_second(endpoints, second, options)?;
+    run_to_end(OPERATOR, &["bootstrap", "--instance", SECOND], &settings).await.map(|_| ())
 }
 
 /// Runs `tenantry-controlplane token ARGS` and yields the token that it prints.

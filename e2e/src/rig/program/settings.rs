@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use crate::rig::credentials::{Credentials, with_login};
+use crate::rig::endpoints::{SECOND, SecondInstance};
 use crate::rig::{Endpoints, RigError};
 
 /// What a program gets that differs from the stack's usual settings.
@@ -30,7 +31,7 @@ impl Settings {
         let credentials = Credentials::of(endpoints);
         let login = Some(("tenantry_operator", credentials.operator_password.as_str()));
         let url = with_login(superuser_url(endpoints, options), login)?;
-        Ok(Self::common(endpoints, options)
+        Ok(Self::common(endpoints, options, login)?
             .with("TENANTRY__DATABASE__URL", url)
             .with("TENANTRY__DATABASE__PROVISIONER_KEY", credentials.provisioner_key)
             .with("TENANTRY__DATABASE__TRAFFIC_KEY", credentials.traffic_key)
@@ -43,10 +44,19 @@ impl Settings {
             .with("TENANTRY_ADMIN_DATABASE_URL", superuser_url(endpoints, options)))
     }
 
+    /// The same for the second Postgres instance.
+    pub fn bootstrap_second(
+        endpoints: &Endpoints,
+        second: &SecondInstance,
+        options: &ProgramOptions,
+    ) -> Result<Self, RigError> {
+        Ok(Self::operator(endpoints, options)?.with("TENANTRY_ADMIN_DATABASE_URL", &second.database_url))
+    }
+
     /// For `tenantry-controlplane serve`, `work` and `token`.
     pub fn control_plane(endpoints: &Endpoints, options: &ProgramOptions) -> Result<Self, RigError> {
         let credentials = Credentials::of(endpoints);
-        Ok(Self::common(endpoints, options)
+        Ok(Self::common(endpoints, options, None)?
             .with("TENANTRY__DATABASE__URL", with_login(superuser_url(endpoints, options), None)?)
             .with("TENANTRY__DATABASE__TRAFFIC_KEY", credentials.traffic_key)
             .with("TENANTRY__AUTH__HS256_SECRET", credentials.hs256_secret)
@@ -54,14 +64,28 @@ impl Settings {
             .without(OPERATOR_SECTIONS))
     }
 
-    fn common(endpoints: &Endpoints, options: &ProgramOptions) -> Self {
+    /// `login` is what the program connects to Postgres as, where it does not derive that.
+    fn common(
+        endpoints: &Endpoints,
+        options: &ProgramOptions,
+        login: Option<(&str, &str)>,
+    ) -> Result<Self, RigError> {
         let kubeconfig = options.kubeconfig.as_ref().unwrap_or(&endpoints.kubeconfig);
-        Self(BTreeMap::new())
+        let settings = Self(BTreeMap::new())
             .with("TENANTRY__REDIS__URL", &endpoints.redis_url)
             .with("TENANTRY__SEARCH__URL", &endpoints.meili_url)
             .with("TENANTRY__SEARCH__MASTER_KEY", &endpoints.meili_master_key)
             .with("TENANTRY__KUBE__KUBECONFIG", kubeconfig.display().to_string())
-            .with("TENANTRY__LOG__FORMAT", "text")
+            .with("TENANTRY__LOG__FORMAT", "text");
+        let Some(second) = &endpoints.second else { return Ok(settings) };
+        let key = |backend: &str, field: &str| {
+            format!("TENANTRY__INSTANCES__{backend}__{}__{field}", SECOND.to_uppercase())
+        };
+        Ok(settings
+            .with(key("POSTGRES", "URL"), with_login(&second.database_url, login)?)
+            .with(key("REDIS", "URL"), &second.redis_url)
+            .with(key("SEARCH", "URL"), &second.meili_url)
+            .with(key("SEARCH", "MASTER_KEY"), &second.meili_master_key))
     }
 
     /// With the addresses to listen on; `api` only for the program that has one.

@@ -11,9 +11,11 @@ mod kubeconfig;
 mod meilisearch;
 mod postgres;
 mod redis;
+mod second;
 mod shared;
 
 pub use bucket::Bucket;
+pub use second::Second;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -33,6 +35,8 @@ pub struct StackOptions {
     pub durable: bool,
     /// Where the scratch folder goes; the system's temporary folder by default.
     pub parent: Option<PathBuf>,
+    /// A second PostgreSQL, Redis and Meilisearch, which our programs know as the instances [`SECOND`](super::SECOND).
+    pub second: bool,
 }
 
 /// A running stack, or a connection to one that somebody else started.
@@ -51,6 +55,7 @@ struct Owned {
     postgres: Server,
     redis: Server,
     meilisearch: Server,
+    second: Option<Second>,
 }
 
 impl Stack {
@@ -58,10 +63,14 @@ impl Stack {
     pub async fn start(options: StackOptions) -> Result<Self, RigError> {
         let tools = Toolchain::ensure().await?;
         let sandbox = Arc::new(Sandbox::create("stack", options.parent.as_deref())?);
-        let started = Self::start_in(&sandbox, &tools, &options).await;
+        let second =
+            async { if options.second { second::start(&tools, &options).await.map(Some) } else { Ok(None) } };
+        let started = tokio::try_join!(Self::start_in(&sandbox, &tools, &options), second);
         match started {
-            Ok((endpoints, [etcd, kube_apiserver, postgres, redis, meilisearch])) => {
-                let owned = Owned { sandbox, etcd, kube_apiserver, postgres, redis, meilisearch };
+            Ok(((mut endpoints, [etcd, kube_apiserver, postgres, redis, meilisearch]), second)) => {
+                let (second, instance) = second.unzip();
+                endpoints.second = instance;
+                let owned = Owned { sandbox, etcd, kube_apiserver, postgres, redis, meilisearch, second };
                 Ok(Self { endpoints, owned: Some(owned) })
             }
             Err(error) => {
@@ -103,6 +112,7 @@ impl Stack {
             tenantry_metrics_url: None,
             operator_metrics_url: None,
             command_line: Default::default(),
+            second: None,
         };
         Ok((endpoints, [etcd, kube_apiserver, postgres, redis, meilisearch]))
     }
@@ -147,6 +157,7 @@ impl Stack {
     pub fn keep_logs(&self) {
         if let Some(owned) = &self.owned {
             owned.sandbox.keep();
+            owned.second.iter().for_each(Second::keep_logs);
         }
     }
 
@@ -173,6 +184,12 @@ impl Stack {
     /// Meilisearch, to break it; only of a stack that this process started.
     pub fn meilisearch(&self) -> Result<&Server, RigError> {
         Ok(&self.owned()?.meilisearch)
+    }
+
+    /// The second instances, to break them; only of a stack that was started with them.
+    pub fn second(&self) -> Result<&Second, RigError> {
+        let second = self.owned()?.second.as_ref();
+        second.ok_or_else(|| RigError::Refused("this stack has one instance of each".to_owned()))
     }
 
     fn owned(&self) -> Result<&Owned, RigError> {
