@@ -199,12 +199,17 @@ async fn more_instances_are_settings_of_both_programs_and_only_the_operator_gets
     for (deployment, login) in
         [("tenantry-operator", "ops"), ("tenantry-serve", "plane"), ("tenantry-work", "plane")]
     {
-        let variables = container(find(&objects, "Deployment", deployment))["env"].as_array().unwrap().clone();
+        let variables =
+            container(find(&objects, "Deployment", deployment))["env"].as_array().unwrap().clone();
         let value = |name: &str| {
             let name = format!("TENANTRY__INSTANCES__{name}");
             let found = variables.iter().find(|variable| variable["name"] == name);
             let found = found.unwrap_or_else(|| panic!("{deployment} has no {name}"));
-            found["value"].as_str().or(found["valueFrom"]["secretKeyRef"]["name"].as_str()).unwrap().to_owned()
+            found["value"]
+                .as_str()
+                .or(found["valueFrom"]["secretKeyRef"]["name"].as_str())
+                .unwrap()
+                .to_owned()
         };
         assert_eq!(value("POSTGRES__DEFAULT__CAPACITY"), "10");
         assert_eq!(value("POSTGRES__EU_WEST__URL"), login);
