@@ -61,9 +61,8 @@ reasons! {
     /// The App's definition changed and its `spec.version` did not. What is published stays as it was, and tenants keep it.
     /// Give the change a new version.
     VersionImmutable,
-    /// The new version would lose data or cannot be applied to tables that exist (a field changed its type, text would be cut,
-    /// a field that has empty values became required). Tables stay as they are. Publish a version that only adds; to change a
-    /// field's type, add a field with a new name and copy the data.
+    /// The new version would lose data, or tables that exist cannot follow it. Tables stay as they are. The message names the
+    /// field, and the entry for `spec.allowDestructive` of the App where one helps; `docs/evolution.md` says what is possible.
     DestructiveChangeBlocked,
     /// A schema, role, index or registry row has the name that this object needs and does not carry its ownership mark. It is
     /// never adopted, changed or dropped. The message says what was found. The usual causes: a Tenant was deleted with `Retain`

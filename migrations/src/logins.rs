@@ -18,6 +18,8 @@ pub const OPERATOR: &str = "tenantry_operator";
 pub const CONTROL_PLANE: &str = "tenantry_controlplane";
 /// The group of the tenants' DML roles.
 pub const TENANTS: &str = "tenantry_tenants";
+/// The group of the logins that exist while a tenant's tables are changed: what they need to connect.
+pub const MIGRATORS: &str = "tenantry_migrators";
 /// The group of the provisioner logins.
 pub const PROVISIONERS: &str = "tenantry_provisioners";
 

@@ -64,6 +64,21 @@ pub struct TenantAppRecord {
     pub state: String,
 }
 
+/// A row of `tenantry.tenant_migration`.
+#[derive(Debug, Clone, PartialEq, Eq, FromRow, Deserialize)]
+pub struct MigrationRecord {
+    /// The app.
+    pub app: String,
+    /// The migration.
+    pub name: String,
+    /// SHA-256 of its SQL, in hex.
+    pub checksum: String,
+    /// Whether it is known to have run.
+    pub ran: bool,
+    /// The transaction that it was begun in; nothing when it was taken as run.
+    pub transaction: Option<String>,
+}
+
 /// A row of `tenantry.app_version`.
 #[derive(Debug, Clone, PartialEq, FromRow, Deserialize)]
 pub struct AppVersionRecord {

@@ -6,9 +6,11 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use super::{
+    destructive::Destructive,
     doc_type::DocType,
     error::{DefinitionError, DefinitionErrors},
     field::{FieldKind, ReferenceTarget},
+    migration::Migration,
 };
 use crate::{
     core_app,
@@ -31,6 +33,8 @@ pub struct AppDefinition {
     pub doc_types: Vec<DocType>,
     /// Job queues.
     pub queues: Vec<Queue>,
+    /// Data changes, in the order in which they run.
+    pub migrations: Vec<Migration>,
 }
 
 /// An app that another one builds on.
@@ -84,12 +88,21 @@ impl AppDefinition {
                 Err(wrong) => errors.extend(wrong),
             }
         }
-        let definition =
-            Self { name: name.clone(), version: spec.version.clone(), requires, roles, doc_types, queues };
+        let migrations = Migration::compile_all(&spec.migrations, &mut errors);
+        let definition = Self {
+            name: name.clone(),
+            version: spec.version.clone(),
+            requires,
+            roles,
+            doc_types,
+            queues,
+            migrations,
+        };
         definition.check_plurals(&mut errors);
         // Types that failed to compile are missing here and would be reported a second time, as targets.
         if errors.is_empty() {
             definition.check_references(&mut errors);
+            Destructive::check_all(&spec.allow_destructive, &definition, &mut errors);
         }
         if errors.is_empty() { Ok(definition) } else { Err(DefinitionErrors(errors)) }
     }

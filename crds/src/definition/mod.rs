@@ -4,13 +4,17 @@
 //! columns and the same rules.
 
 mod app;
+mod destructive;
 mod doc_type;
 mod error;
 mod field;
+mod migration;
 mod series;
 
 pub use app::{AppDefinition, Queue, Requirement};
+pub use destructive::{Destructive, MalformedDestructive};
 pub use doc_type::{DocType, Naming, Permission, RowRule, RuleValue, Subject};
 pub use error::{DefinitionError, DefinitionErrors};
 pub use field::{Field, FieldKind, ReferenceTarget};
+pub use migration::Migration;
 pub use series::SeriesPattern;

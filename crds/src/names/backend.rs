@@ -40,6 +40,10 @@ derived_name!(
     OwnerRole
 );
 derived_name!(
+    /// The login that changes of a tenant's filled tables and its apps' SQL run as; it exists only while they do.
+    MigratorRole
+);
+derived_name!(
     /// The table of a document type, without its schema: `{app}_{doctype}`.
     TableName
 );
@@ -66,6 +70,8 @@ pub enum RelationKind {
     ForeignKey,
     /// A check constraint.
     Check,
+    /// The check that a column has a value, while rows that are there are looked at.
+    Required,
     /// The sequence behind a naming series.
     Series,
 }
@@ -78,6 +84,7 @@ impl RelationKind {
             Self::Unique => "key",
             Self::ForeignKey => "fk",
             Self::Check => "check",
+            Self::Required => "required",
             Self::Series => "series",
         }
     }
@@ -130,6 +137,15 @@ impl OwnerRole {
     }
 }
 
+impl MigratorRole {
+    const SUFFIX: &str = "-migrate";
+
+    /// The temporary login of `tenant`. No other role of a tenant holds a `-`.
+    pub fn of(tenant: &TenantName) -> Self {
+        Self(format!("{}{}", SchemaName::of(tenant), Self::SUFFIX).into())
+    }
+}
+
 impl TableName {
     /// Injective: an app name has no `_`, so the table splits at the first one.
     pub fn of(app: &AppName, doc_type: &DocTypeName) -> Self {
@@ -151,6 +167,10 @@ impl IndexUid {
 const _: () = assert!(
     SchemaName::PREFIX.len() + TenantName::MAX_LEN + OwnerRole::SUFFIX.len() <= POSTGRES_IDENTIFIER_MAX,
     "Postgres would truncate the owner role and two tenants could share it",
+);
+const _: () = assert!(
+    SchemaName::PREFIX.len() + TenantName::MAX_LEN + MigratorRole::SUFFIX.len() <= POSTGRES_IDENTIFIER_MAX,
+    "Postgres would truncate the migrator's name and two tenants could share it",
 );
 const _: () = assert!(
     AppName::MAX_LEN + 1 + DocTypeName::MAX_LEN <= POSTGRES_IDENTIFIER_MAX,

@@ -8,7 +8,9 @@ mod backend;
 mod declared;
 mod redis;
 
-pub use backend::{IndexUid, OwnerRole, RelationKind, RelationName, SchemaName, TableName, TenantRole};
+pub use backend::{
+    IndexUid, MigratorRole, OwnerRole, RelationKind, RelationName, SchemaName, TableName, TenantRole,
+};
 pub use declared::{
     AppName, DocTypeName, FieldName, InstanceName, InvalidName, PluralName, QueueName, RESERVED_FIELDS,
     RoleName, TenantName,

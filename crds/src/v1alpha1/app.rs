@@ -86,9 +86,18 @@ pub struct AppSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollout: Option<RolloutSpec>,
 
-    /// Destructive changes that are acknowledged, each by its exact name.
+    /// Destructive changes that are acknowledged, each by its exact name: `drop-field DOCTYPE.FIELD`,
+    /// `drop-doc-type DOCTYPE` or `narrow DOCTYPE.FIELD`. Not part of a version: it can be added to a published one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 100), inner(length(max = 200)))]
+    #[schemars(
+        length(max = 100),
+        inner(
+            length(max = 100),
+            regex(
+                pattern = r"^((drop-field|narrow) [a-z][a-z0-9_]{0,38}\.[a-z][a-z0-9_]{0,38}|drop-doc-type [a-z][a-z0-9_]{0,38})$"
+            )
+        )
+    )]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub allow_destructive: Vec<String>,
 }

@@ -21,6 +21,6 @@ pub use search_index::{
     Isolation, SearchEngine, SearchIndex, SearchIndexSpec, SearchIndexStatus, TenantSelector,
 };
 pub use tenant::{
-    AccessLevel, AccessSpec, DeletionPolicy, InstalledApp, PlacementSpec, QuotaSpec, SecretReference,
-    SnapshotStatus, Tenant, TenantApp, TenantSpec, TenantState, TenantStatus,
+    AccessLevel, AccessSpec, DeletionPolicy, InstalledApp, PlacementSpec, PlanStatus, QuotaSpec,
+    SecretReference, SnapshotStatus, Tenant, TenantApp, TenantSpec, TenantState, TenantStatus,
 };

@@ -349,7 +349,7 @@ pub struct AccessStatus {
 }
 
 /// What a pass would change.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PlanStatus {
     /// The statements for Postgres, in their order.
@@ -358,6 +358,9 @@ pub struct PlanStatus {
     /// What would change in Redis and in the search engine.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub others: Vec<String>,
+    /// What stands in the way of the change, as far as it can be told without one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
     /// Statements that found no room here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub left_out: Option<i64>,

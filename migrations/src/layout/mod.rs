@@ -13,7 +13,7 @@ use tenantry_crds::{
 };
 
 pub use column::{Column, DefaultValue, PLATFORM_COLUMNS};
-pub use sql_type::SqlType;
+pub use sql_type::{SqlType, TypeChange};
 
 /// The table of a document type.
 #[derive(Debug, Clone, PartialEq)]
