@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     backend::Backends, catalog::Catalog, driver::Lane, events::Events, leader::Leadership, metrics::Metrics,
-    placement::Directory, snapshot::Jobs,
+    placement::Directory, snapshot::Jobs, tenant::Evolutions,
 };
 
 /// What every pass is given. It exists only while this process leads.
@@ -27,6 +27,8 @@ pub struct Context {
     pub backends: Arc<Backends>,
     /// Who lives where.
     pub directory: Arc<Directory>,
+    /// Changes of tables that hold rows, beside the passes.
+    pub evolutions: Evolutions,
     /// The published apps.
     pub catalog: Arc<Catalog>,
     /// Metrics.

@@ -282,6 +282,24 @@ impl Error {
         }
     }
 
+    /// The SQLSTATE with which Postgres refused.
+    pub fn sqlstate(&self) -> Option<std::borrow::Cow<'_, str>> {
+        match self {
+            Self::Database { source: sqlx::Error::Database(refusal), .. } => refusal.code(),
+            Self::Instance { source, .. } => source.sqlstate(),
+            _ => None,
+        }
+    }
+
+    /// What the backend said, without what was attempted.
+    pub fn brief(&self) -> String {
+        match self {
+            Self::Database { source, .. } => database_brief(source),
+            Self::Instance { source, .. } => source.brief(),
+            other => other.to_string(),
+        }
+    }
+
     /// Whether the object that was written to is gone.
     pub fn is_gone(&self) -> bool {
         matches!(self, Self::Kube { source, .. } if matches!(&**source, kube::Error::Api(status) if status.is_not_found()))

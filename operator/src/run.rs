@@ -21,6 +21,7 @@ use crate::{
     placement::Directory,
     snapshot::Jobs,
     takeover::Takeover,
+    tenant::Evolutions,
 };
 
 /// What `/readyz` waits for. A standby is ready, too: it could take over.
@@ -122,6 +123,7 @@ async fn lead(term: Term, readiness: &Readiness, shutdown: &CancellationToken) -
         backends,
         directory,
         catalog,
+        evolutions: Evolutions::default(),
         metrics,
         stores,
         lanes,
@@ -139,6 +141,10 @@ async fn lead(term: Term, readiness: &Readiness, shutdown: &CancellationToken) -
         }
     });
     let drift = tokio::spawn(drift::scan(ctx.clone(), shutdown.clone()));
+    let evolutions = tokio::spawn({
+        let (ctx, stop) = (ctx.clone(), shutdown.clone());
+        async move { ctx.evolutions.run(&ctx, stop).await }
+    });
     let announced = async {
         ctx.stores.complete().await;
         readiness.ready(PART);
@@ -155,6 +161,7 @@ async fn lead(term: Term, readiness: &Readiness, shutdown: &CancellationToken) -
     search_tasks.abort();
     moving.abort();
     drift.abort();
+    evolutions.abort();
     if shutdown.is_cancelled() { Ok(()) } else { Err(Failure::ControllerEnded) }
 }
 

@@ -59,12 +59,14 @@ pub fn on_tenant(touched: Arc<Touched>) -> impl FnMut(Change<Tenant>) + Send + '
     move |change| touched.add(apps_touched(change.before.as_deref(), change.after.as_deref()))
 }
 
-/// An App came or went: whoever names it learns of it. Its own pass tells of new versions.
+/// An App came or went, or acknowledges other changes: whoever names it learns of it. Its own pass tells of new versions.
 pub fn on_app(ctx: Arc<Context>) -> impl FnMut(Change<App>) + Send + 'static {
-    move |change| {
-        if let (Some(app), None) | (None, Some(app)) = (&change.before, &change.after) {
-            ctx.wake_users_of(&app.name_any());
+    move |change| match (&change.before, &change.after) {
+        (Some(app), None) | (None, Some(app)) => ctx.wake_users_of(&app.name_any()),
+        (Some(before), Some(after)) if before.spec.allow_destructive != after.spec.allow_destructive => {
+            ctx.wake_users_of(&after.name_any());
         }
+        _ => {}
     }
 }
 

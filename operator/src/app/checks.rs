@@ -57,9 +57,7 @@ pub(super) fn not_supported(spec: &AppSpec) -> Vec<String> {
         }
     };
     note(!spec.schedules.is_empty(), "spec.schedules: no job is enqueued yet");
-    note(!spec.migrations.is_empty(), "spec.migrations: not run yet");
     note(spec.rollout.is_some(), "spec.rollout: a new version goes to all tenants at once");
-    note(!spec.allow_destructive.is_empty(), "spec.allowDestructive: nothing is ever dropped");
     note(
         spec.queues.iter().any(|queue| queue.class == QueueClass::Durable),
         "spec.queues[].class: Durable queues are kept in Redis only",

@@ -102,6 +102,10 @@ async fn ensure_published(app: &App, name: &AppName, ctx: &Context) -> Result<()
     // The digest is cheap and compiling is not; most passes only count tenants.
     match publication(published.as_deref(), &AppDefinition::digest(&app.spec)) {
         Publication::InPlace => {
+            // What is acknowledged is no part of the version, so it can be wrong beside one that is published.
+            if !app.spec.allow_destructive.is_empty() {
+                PublishedApp::compile(name, &app.spec)?;
+            }
             let Some(published) = published else { return Ok(()) };
             return everywhere(publish::publish_everywhere(&ctx.backends, &published).await?);
         }

@@ -6,14 +6,14 @@ mod tests;
 mod version;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 
 use kube::runtime::reflector::{ObjectRef, Store};
 use tenantry_crds::{
     core_app,
-    definition::AppDefinition,
+    definition::{AppDefinition, Destructive},
     names::AppName,
     reason::Reason,
     v1alpha1::{App, AppSpec},
@@ -108,6 +108,14 @@ impl Catalog {
     /// Whether an App with this name exists. The built-in app always does.
     pub fn declares(&self, app: &AppName) -> bool {
         *app == core_app::name() || self.apps.get(&ObjectRef::new(app.as_str())).is_some()
+    }
+
+    /// The destructive changes that the App acknowledges, whatever version a tenant is at. They are no part of a version: who
+    /// reads that a change is blocked adds the entry, and the tenants go on.
+    pub fn acknowledged(&self, app: &AppName) -> BTreeSet<Destructive> {
+        let declared = self.apps.get(&ObjectRef::new(app.as_str()));
+        let entries = declared.iter().flat_map(|app| &app.spec.allow_destructive);
+        entries.filter_map(|entry| entry.parse().ok()).collect()
     }
 
     /// The newest version of `app`.

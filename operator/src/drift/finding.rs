@@ -119,6 +119,7 @@ fn of_role(change: RoleChange, all: &[RoleChange]) -> Option<Finding> {
         RoleChange::AllowTraffic(_) if !new(RoleChange::CreateRole) => {
             Some(postgres("membership", "the traffic login's membership".to_owned()))
         }
+        RoleChange::DropMigrator => Some(postgres("role", "a login that a crash left".to_owned())),
         RoleChange::AllowProvisioner if !new(RoleChange::CreateOwner) => {
             Some(postgres("membership", "the provisioner's membership".to_owned()))
         }
@@ -160,6 +161,12 @@ fn of_object(change: &ObjectChange, created: &[&str]) -> Option<Finding> {
         }
         ObjectChange::DropCheck(table, column) | ObjectChange::DropNotNull(table, column) => {
             named("constraint", format!("constraint of {table}.{column}, which is not declared"))
+        }
+        ObjectChange::DropConstraint(_, name) => {
+            named("constraint", format!("constraint {name}, which is not declared"))
+        }
+        ObjectChange::SetNotNull(table, column) => {
+            named("constraint", format!("NOT NULL of {table}.{column}"))
         }
         ObjectChange::SetDefault(table, column) => {
             named("default", format!("default of {table}.{}", column.name))

@@ -58,6 +58,16 @@ pub trait Kind:
         pass: &mut Pass<Self::Status>,
     ) -> impl Future<Output = Result<Progress, Error>> + Send;
 
+    /// Puts what [`Self::converge`] would do into the status of the pass, and does nothing; for objects that ask for it by
+    /// annotation. Whether this kind can.
+    fn preview(
+        &self,
+        _ctx: &Context,
+        _pass: &mut Pass<Self::Status>,
+    ) -> impl Future<Output = Result<bool, Error>> + Send {
+        async { Ok(false) }
+    }
+
     /// Removes what [`Self::converge`] made. Idempotent from any state.
     fn cleanup(
         &self,

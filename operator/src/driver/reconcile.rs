@@ -16,7 +16,7 @@ use k8s_openapi::{
 use kube::{ResourceExt, runtime::controller::Action};
 use tenantry_crds::{
     conditions::{ConditionType, settle},
-    labels::PAUSED_ANNOTATION,
+    labels::{PAUSED_ANNOTATION, PLAN_ANNOTATION},
 };
 
 use super::{
@@ -96,10 +96,18 @@ async fn attempt<K: Kind>(
     pass: &mut Pass<K::Status>,
 ) -> Result<Ended, Error> {
     let object = &subject.object;
-    if object.annotations().get(PAUSED_ANNOTATION).is_some_and(|value| value == "true") {
+    let ours = |object: &K| K::FINALIZER.filter(|ours| object.finalizers().iter().any(|f| f == ours));
+    let is_set = |name| object.annotations().get(name).is_some_and(|value| value == "true");
+    if is_set(PAUSED_ANNOTATION) {
         return Ok(Ended::Paused);
     }
-    let ours = |object: &K| K::FINALIZER.filter(|ours| object.finalizers().iter().any(|f| f == ours));
+    // Before the finalizer: a plan changes nothing. A deletion is not held up by it.
+    if is_set(PLAN_ANNOTATION)
+        && object.meta().deletion_timestamp.is_none()
+        && object.preview(ctx, pass).await?
+    {
+        return Ok(Ended::Planned { standing: ours(object).is_some() });
+    }
     if object.meta().deletion_timestamp.is_some() {
         let Some(finalizer) = ours(object) else { return Ok(Ended::Cleaned(Cleanup::Done)) };
         let cleanup = object.cleanup(ctx, pass).await?;
@@ -166,6 +174,10 @@ fn status_after<K: Kind>(
         conditions.extend(old.iter().filter(|condition| is_backend(condition)).cloned());
     }
     let mut status = pass.status;
+    if matches!(end, Ok(Ended::Planned { standing: true })) {
+        // What was said of the object as it was last converged goes on to be true of that generation.
+        return status;
+    }
     K::settle(&mut status, generation, conditions);
     status
 }

@@ -182,6 +182,7 @@ impl Server {
         let (tenants, apps, search_indexes) =
             (reflector::store().0, reflector::store().0, reflector::store().0);
         Arc::new(Context {
+            evolutions: Default::default(),
             events: Events::start(client.clone(), "test".into()),
             client,
             leadership: Leadership::new(Tenure::lasting(Duration::from_secs(3600))),

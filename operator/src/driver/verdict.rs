@@ -15,6 +15,11 @@ use crate::error::{Class, Error};
 pub(super) enum Ended {
     /// The object is paused; nothing was looked at.
     Paused,
+    /// What would be done is in the status; nothing was done.
+    Planned {
+        /// The object was converged before, so its conditions speak of something.
+        standing: bool,
+    },
     /// It was converged.
     Converged(Progress),
     /// It was cleaned up as far as possible.
@@ -62,6 +67,17 @@ impl Verdict {
                 )],
                 next: Next::Resync,
                 result: "paused",
+                failed: false,
+            },
+            Ok(Ended::Planned { .. }) => Self {
+                summary: vec![Finding::new(
+                    ConditionType::Ready,
+                    Truth::Unknown,
+                    Reason::PlanOnly,
+                    "planned by the annotation tenantry.dev/plan; status.plan says what would be changed, and nothing is",
+                )],
+                next: Next::Resync,
+                result: "planned",
                 failed: false,
             },
             Ok(Ended::Converged(Progress::Ready(message))) => Self {

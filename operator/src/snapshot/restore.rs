@@ -85,6 +85,7 @@ pub async fn restore(
     }
     transfer.as_provisioner().await?;
     still_wanted(unwanted)?;
+    migrated(ctx, &mut transfer, tenant, &manifest).await?;
     installed(&mut transfer, tenant, &manifest, cell.epoch()?).await?;
     transfer.commit().await?;
     Ok(manifest.rows())
@@ -201,6 +202,33 @@ async fn load(
             if rows == table.rows { "another" } else { "a different" }
         ),
     ))
+}
+
+/// Rows at a version have been through all migrations of that version, and may not go through them again.
+async fn migrated(
+    ctx: &Context,
+    transfer: &mut Transfer<'_>,
+    tenant: &Identity,
+    manifest: &Manifest,
+) -> Result<(), Error> {
+    for app in &manifest.apps {
+        let name = AppName::new(&app.name)?;
+        let published = ctx.catalog.version(&name, &Version::new(&app.version));
+        for migration in published.iter().flat_map(|published| &published.definition.migrations) {
+            sqlx::query(
+                "INSERT INTO tenantry.tenant_migration (tenant, app, name, checksum, ran_at) \
+                 VALUES ($1, $2, $3, $4, now()) ON CONFLICT DO NOTHING",
+            )
+            .bind(tenant.name.as_str())
+            .bind(&app.name)
+            .bind(&migration.name)
+            .bind(&migration.checksum)
+            .execute(transfer.connection())
+            .await
+            .map_err(Error::database("recording the migrations of a snapshot"))?;
+        }
+    }
+    Ok(())
 }
 
 /// The registry learns what the tables are at, in the transaction that made them. The fence comes last: it holds up a takeover

@@ -13,10 +13,13 @@ use tenantry_crds::{
 };
 use tenantry_migrations::registry::Placement;
 
+use tenantry_migrations::logins::LoginShard;
+
 use super::{
     desired::{Desired, Manifest},
+    evolve::{Evolution, waited_for},
     identity,
-    plan::{self, Around},
+    plan::{self, Around, Plan},
     restore,
     search::{self, Outcome},
     status,
@@ -26,8 +29,10 @@ use crate::{
     backend::{
         Placed,
         postgres::{
+            Cell,
             change::{Changes, Identity, RowChange},
             observe::{self, Observed},
+            step::Step,
         },
     },
     catalog::Version,
@@ -41,6 +46,12 @@ use crate::{
 /// The end of a search task wakes the tenant, so this only bounds what a lost wake costs.
 const TASK_RECHECK: Duration = Duration::from_secs(30);
 
+/// The end of the steps wakes the tenant, too.
+const STEPS_RECHECK: Duration = Duration::from_secs(30);
+
+/// By then every replica of the control plane serves the new version.
+const OLD_VERSION_GONE: Duration = Duration::from_secs(5);
+
 /// One pass.
 pub async fn converge(
     object: &Tenant,
@@ -52,6 +63,7 @@ pub async fn converge(
     let placed =
         &placement::resolve(object, ctx).await.map_err(|e| pass.fails(ConditionType::DatabaseReady, e))?;
     pass.status.placement = Some(placed.status());
+    pass.status.plan = None;
     let observed =
         look(object, placed, &tenant).await.map_err(|e| pass.fails(ConditionType::DatabaseReady, e))?;
     if let Some(progress) = restore::pending(object, ctx, placed, &tenant, &observed)? {
@@ -70,16 +82,27 @@ pub async fn converge(
     let around = Around {
         streams_in_place: streams.is_ok(),
         absent_indexes: claimable.as_ref().cloned().unwrap_or_default(),
+        ..Around::default()
     };
-    let changes = provision(placed, &desired, &observed, &around)
+    let (changes, under_way) = provision(ctx, placed, &desired, &observed, around)
         .await
         .map_err(|e| pass.fails(ConditionType::DatabaseReady, e))?;
-    report_database(pass, &desired);
+    report_database(pass, &desired, &changes, &observed, &under_way);
     let streams = report_streams(pass, &desired, streams);
     let search = searches(ctx, placed, &desired, &observed, &changes, claimable).await;
     let search = report_search(pass, &desired, search);
     streams?;
     let pending = search?;
+    if let UnderWay::Steps(what) = under_way {
+        let (reason, message) = (Reason::WorkPending, format!("under way: {what}"));
+        return Ok(Progress::Pending { reason, message, after: STEPS_RECHECK });
+    }
+    if under_way == UnderWay::Drops {
+        let message =
+            "what the definition does not have any more goes once no replica serves the version before";
+        let message = message.to_owned();
+        return Ok(Progress::Pending { reason: Reason::WorkPending, message, after: OLD_VERSION_GONE });
+    }
     if pending.is_empty() {
         return Ok(Progress::Ready(format!("{apps}, {}", tables(&desired))));
     }
@@ -101,7 +124,11 @@ pub(super) fn compose(
     let indexes = effective_for(object, &apps, &ctx.stores.search_indexes.state());
     let generation = object.metadata.generation.unwrap_or_default();
     let manifest = Manifest { tenant, generation, spec: &object.spec, placement };
-    Desired::of(manifest, &apps, &indexes)
+    let mut desired = Desired::of(manifest, &apps, &indexes)?;
+    for app in &mut desired.apps {
+        app.allowed = ctx.catalog.acknowledged(&app.name);
+    }
+    Ok(desired)
 }
 
 /// What is there. A tenant that is to be suspended is so from here on.
@@ -161,7 +188,7 @@ async fn prepare(
         return Ok(observed);
     }
     // Streams and indexes are made in instances that were chosen; a leader that knew of none would choose again.
-    provision(placed, desired, &observed, &Around::default()).await?;
+    provision(ctx, placed, desired, &observed, Around::default()).await?;
     look(object, placed, tenant).await
 }
 
@@ -171,21 +198,75 @@ async fn ensure_streams(ctx: &Context, placed: &Placed<'_>, desired: &Desired) -
     placed.redis.ensure_streams(&keys).await
 }
 
-/// Everything in Postgres, in one transaction; what was changed.
+/// What a pass leaves for later.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum UnderWay {
+    Nothing,
+    /// Steps, for people.
+    Steps(String),
+    /// What goes once the new version is served everywhere.
+    Drops,
+}
+
+/// Everything in Postgres: what can be made at once in one transaction, the rest in steps; what was changed.
 async fn provision(
+    ctx: &Context,
     placed: &Placed<'_>,
     desired: &Desired,
     observed: &Observed,
-    around: &Around,
-) -> Result<Changes, Error> {
+    around: Around,
+) -> Result<(Changes, UnderWay), Error> {
     let (tenant, cell) = (&desired.tenant, placed.cell);
     let shard = cell.shard_of(tenant.uid, observed.shard()).await?;
-    let changes = plan::plan(desired, observed, shard, around)?;
+    let plan = plan_knowing_rows(cell, desired, observed, shard, around).await?;
+    if plan.is_empty() {
+        return Ok((Changes::default(), UnderWay::Nothing));
+    }
+    let Plan { changes, steps, drops_follow } = plan;
+    // Steps that run see the tables as the pass that began them left them.
+    if ctx.evolutions.is_running(&tenant.name) && !(changes.roles.is_empty() && changes.objects.is_empty()) {
+        let what = "changes that were begun before".to_owned();
+        return Ok((Changes::default(), UnderWay::Steps(what)));
+    }
+    make(cell, tenant, shard, &changes).await?;
+    if !steps.is_empty() {
+        let what = status::sample(&steps);
+        let evolution = Evolution { tenant: tenant.clone(), cell: cell.name().clone(), shard, steps };
+        if let Some(outcome) = ctx.evolutions.advance(evolution).await {
+            outcome?;
+        }
+        return Ok((changes, UnderWay::Steps(what)));
+    }
+    Ok((changes, if drops_follow { UnderWay::Drops } else { UnderWay::Nothing }))
+}
+
+/// The plan, made again with a look at the files of the tables that it wants to change by steps: one without rows needs none.
+pub(super) async fn plan_knowing_rows(
+    cell: &Cell,
+    desired: &Desired,
+    observed: &Observed,
+    shard: LoginShard,
+    around: Around,
+) -> Result<Plan, Error> {
+    let plan = plan::plan(desired, observed, shard, &around)?;
+    let mut tables: Vec<String> =
+        plan.steps.iter().filter_map(Step::table).map(|table| table.as_str().to_owned()).collect();
+    tables.dedup();
+    if tables.is_empty() {
+        return Ok(plan);
+    }
+    let empty_tables = observe::empty_tables(cell.database(), &desired.tenant, &tables).await?;
+    plan::plan(desired, observed, shard, &Around { empty_tables, ..around })
+}
+
+async fn make(cell: &Cell, tenant: &Identity, shard: LoginShard, changes: &Changes) -> Result<(), Error> {
     if changes.is_empty() {
-        return Ok(changes);
+        return Ok(());
     }
     let started = Instant::now();
-    cell.apply(shard, tenant, &changes).await?;
+    if let Err(error) = cell.apply(shard, tenant, changes).await {
+        return Err(waited_for(cell, tenant, error).await);
+    }
     cell.bound(tenant.uid).await;
     tracing::info!(
         tenant = %tenant.name,
@@ -195,7 +276,7 @@ async fn provision(
         took = ?started.elapsed(),
         "changed"
     );
-    Ok(changes)
+    Ok(())
 }
 
 /// Brings the engine on and lets the registry say what it has; the indexes that are still being worked on.
@@ -225,9 +306,21 @@ async fn searches(
     failure.map_or(Ok(pending), Err)
 }
 
-fn report_database(pass: &mut Pass<TenantStatus>, desired: &Desired) {
+fn report_database(
+    pass: &mut Pass<TenantStatus>,
+    desired: &Desired,
+    changes: &Changes,
+    observed: &Observed,
+    under_way: &UnderWay,
+) {
+    use tenantry_crds::conditions::{Finding, Truth};
     pass.status.schema = Some(desired.tenant.schema.as_str().to_owned());
-    status::installed(&mut pass.status, desired);
+    status::installed(&mut pass.status, desired, changes, observed);
+    if let UnderWay::Steps(what) = under_way {
+        let message = format!("under way: {what}; the tenant is served at the version before");
+        pass.find(Finding::new(ConditionType::DatabaseReady, Truth::False, Reason::WorkPending, message));
+        return;
+    }
     let message = format!("schema {} with {}", desired.tenant.schema, tables(desired));
     pass.holds(ConditionType::DatabaseReady, Reason::Succeeded, message);
 }

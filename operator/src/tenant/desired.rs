@@ -5,8 +5,8 @@ use std::{collections::BTreeSet, sync::Arc};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tenantry_crds::{
-    definition::{AppDefinition, Queue},
-    names::{AppName, IndexUid, RedisKey, TenantName},
+    definition::{AppDefinition, Destructive, Queue},
+    names::{AppName, DocTypeName, IndexUid, RedisKey, TableName, TenantName},
     reason::Reason,
     v1alpha1::{QueueClass, TenantSpec, TenantState},
 };
@@ -16,7 +16,10 @@ use tenantry_migrations::{
 };
 
 use crate::{
-    backend::postgres::change::{Identity, SearchRow, StreamRow},
+    backend::postgres::{
+        change::{Identity, SearchRow, StreamRow},
+        observe::Observed,
+    },
     catalog::PublishedApp,
     error::Error,
     search_index::EffectiveIndex,
@@ -56,6 +59,10 @@ pub struct DesiredApp {
     pub version: String,
     /// The tables of its document types.
     pub tables: Vec<TableLayout>,
+    /// What the tables were made of.
+    pub definition: Arc<AppDefinition>,
+    /// Changes that lose data and were acknowledged.
+    pub allowed: BTreeSet<Destructive>,
 }
 
 /// What of a Tenant object decides what the tenant should be.
@@ -116,7 +123,24 @@ impl DesiredApp {
                 .map_err(|dangling| Error::blocked(Reason::ReferenceNotFound, dangling.to_string()))
         };
         let tables = app.doc_types.iter().map(table).collect::<Result<_, _>>()?;
-        Ok(Self { name: app.name.clone(), version: published.version.to_string(), tables })
+        Ok(Self {
+            name: app.name.clone(),
+            version: published.version.to_string(),
+            tables,
+            definition: app.clone(),
+            allowed: BTreeSet::new(),
+        })
+    }
+
+    /// Whether the tables are at this version. A definition changes only with its version.
+    pub fn is_installed(&self, observed: &Observed) -> bool {
+        observed.apps.iter().any(|row| row.app == self.name.as_str() && row.version == self.version)
+    }
+
+    /// The document type whose table this is.
+    pub fn doc_type_of(&self, table: &TableName) -> Option<DocTypeName> {
+        let types = self.definition.doc_types.iter().map(|doc_type| &doc_type.name);
+        types.into_iter().find(|name| TableName::of(&self.name, name) == *table).cloned()
     }
 }
 

@@ -90,6 +90,7 @@ pub fn in_place(desired: &Desired) -> Observed {
                 state: "Installed".into(),
             })
             .collect(),
+        migrations: vec![],
         streams: desired
             .streams
             .iter()
@@ -125,6 +126,7 @@ pub fn in_place(desired: &Desired) -> Observed {
         taken_hosts: vec![],
         owner: Some(role(vec![provisioner(true)], vec![])),
         role: Some(role(vec![provisioner(false), traffic], vec![logins::TENANTS.into()])),
+        migrator: None,
         schema: Some(ObservedSchema {
             comment: Some(OwnershipMark::of(tenant.uid).to_string()),
             owner: tenant.owner.to_string(),
@@ -162,6 +164,7 @@ fn table(layout: &TableLayout) -> ObservedTable {
         primary_key: true,
         columns: columns.collect(),
         indexes: layout.indexes.iter().map(|index| (index.name.to_string(), index.unique)).collect(),
+        invalid_indexes: vec![],
         constraints: checks.chain(keys).collect(),
     }
 }

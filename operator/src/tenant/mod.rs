@@ -2,7 +2,9 @@
 //!
 //! - [`desired`]: what a tenant should be, composed of its manifest, apps and search indexes
 //! - [`plan`]: what has to change in Postgres
+//! - [`preview`]: tells it, for who asks first
 //! - [`converge`]: makes it so in every backend
+//! - [`evolve`]: changes of tables that hold rows, beside the passes
 //! - [`search`]: the search indexes
 //! - [`restore`]: a tenant that begins as a snapshot
 //! - [`cleanup`]: the end of a tenant, by its deletion policy
@@ -11,13 +13,16 @@
 mod cleanup;
 mod converge;
 pub mod desired;
+mod evolve;
 #[cfg(test)]
 pub mod fixtures;
 mod plan;
+mod preview;
 mod restore;
 mod search;
 mod status;
 
+pub use evolve::Evolutions;
 pub use restore::prepare as prepare_for_restore;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
@@ -67,6 +72,10 @@ impl Kind for Tenant {
         converge::converge(self, ctx, pass).await
     }
 
+    async fn preview(&self, ctx: &Context, pass: &mut Pass<TenantStatus>) -> Result<bool, Error> {
+        preview::preview(self, ctx, pass).await.map(|()| true)
+    }
+
     async fn cleanup(&self, ctx: &Context, pass: &mut Pass<TenantStatus>) -> Result<Cleanup, Error> {
         cleanup::cleanup(self, ctx, pass).await
     }
@@ -97,9 +106,12 @@ pub fn desired(
 /// When something stands in the way of a plan.
 pub fn due(desired: &Desired, observed: &Observed) -> Result<Changes, Error> {
     let indexes = desired.searches.iter().map(|search| search.index.as_str().to_owned()).collect();
-    let around = plan::Around { streams_in_place: true, absent_indexes: indexes };
+    // What would be done in steps is lacking as much as the rest: taken for empty, every table gets all at once.
+    let empty_tables = observed.tables.keys().cloned().collect();
+    let around = plan::Around { streams_in_place: true, absent_indexes: indexes, empty_tables };
     // Whoever has neither role nor row is bound to a shard by its pass; there is more to do than that.
-    plan::plan(desired, observed, observed.shard().unwrap_or(LoginShard::new(0)), &around)
+    let plan = plan::plan(desired, observed, observed.shard().unwrap_or(LoginShard::new(0)), &around)?;
+    Ok(plan.changes)
 }
 
 /// Whose names and uid the object stands for.

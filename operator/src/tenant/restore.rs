@@ -82,7 +82,7 @@ pub async fn prepare(
     let spec = TenantSpec { hosts: Vec::new(), ..object.spec.clone() };
     let desired = Desired::of(Manifest { tenant, generation, spec: &spec, placement }, &[], &[])?;
     let shard = cell.shard_of(tenant.uid, observed.shard()).await?;
-    let changes = plan::plan(&desired, observed, shard, &Around::default())?;
+    let changes = plan::plan(&desired, observed, shard, &Around::default())?.changes;
     cell.apply(shard, tenant, &changes).await?;
     cell.bound(tenant.uid).await;
     Ok(shard)

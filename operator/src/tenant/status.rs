@@ -1,21 +1,44 @@
 //! What a pass tells about a tenant. Pure.
 
+use std::fmt::Display;
+
 use tenantry_crds::core_app;
 use tenantry_crds::v1alpha1::{InstalledApp, TenantSpec, TenantStatus};
 
-use super::desired::Desired;
+use super::desired::{Desired, DesiredApp};
+use crate::backend::postgres::{
+    change::{Changes, RowChange},
+    observe::Observed,
+};
 
-/// The tables are at what `desired` says.
-pub fn installed(status: &mut TenantStatus, desired: &Desired) {
-    let app = |app: &super::desired::DesiredApp| InstalledApp {
-        name: app.name.as_str().to_owned(),
-        version: app.version.clone(),
-        target: None,
+/// The versions that the tables are at after `changes`.
+pub fn installed(status: &mut TenantStatus, desired: &Desired, changes: &Changes, observed: &Observed) {
+    let now_at = |app: &DesiredApp| {
+        let made = |row: &RowChange| matches!(row, RowChange::InstallApp(name, _) if *name == app.name);
+        if changes.rows.iter().any(made) {
+            return Some(app.version.clone());
+        }
+        observed.apps.iter().find(|row| row.app == app.name.as_str()).map(|row| row.version.clone())
     };
-    let mut apps: Vec<InstalledApp> = desired.apps.iter().map(app).collect();
+    let app = |app: &DesiredApp| {
+        let version = now_at(app)?;
+        let target = (version != app.version).then(|| app.version.clone());
+        Some(InstalledApp { name: app.name.as_str().to_owned(), version, target })
+    };
+    let mut apps: Vec<InstalledApp> = desired.apps.iter().filter_map(app).collect();
     apps.sort_by(|a, b| a.name.cmp(&b.name));
     status.apps_installed = Some(line(&apps));
     status.apps = apps;
+}
+
+/// Some of what is under way, and the number of the rest.
+pub fn sample<T: Display>(all: &[T]) -> String {
+    const SHOWN: usize = 3;
+    let mut texts: Vec<String> = all.iter().take(SHOWN).map(T::to_string).collect();
+    if all.len() > SHOWN {
+        texts.push(format!("{} more", all.len() - SHOWN));
+    }
+    texts.join(", ")
 }
 
 /// `crm 1.0.0, desk 2.1.0`. `core` is in every tenant and says nothing here.

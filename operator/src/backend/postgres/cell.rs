@@ -19,6 +19,8 @@ use uuid::Uuid;
 use super::{
     change::{Changes, Identity},
     logins::Logins,
+    migrator::Migrator,
+    observe,
     provisioners::Provisioners,
 };
 use crate::{catalog::Version, connect, error::Error, leader, metrics::Metrics};
@@ -167,6 +169,23 @@ impl Cell {
     /// When Postgres does not let us in.
     pub async fn transfer(&self, shard: LoginShard, limit: Duration) -> Result<PgConnection, Error> {
         self.provisioners.transfer(shard, limit).await.map_err(|error| error.at(&self.name))
+    }
+
+    /// Makes the login that a tenant's steps run as.
+    ///
+    /// # Errors
+    /// [`Error::Fenced`] when another operator leads by now.
+    pub async fn open_migrator(&self, shard: LoginShard, tenant: &Identity) -> Result<Migrator, Error> {
+        let leftover = observe::has_role(&self.database, tenant.migrator.as_str()).await?;
+        self.provisioners.open_migrator(shard, tenant, self.epoch()?, leftover).await
+    }
+
+    /// Ends that login and its sessions.
+    ///
+    /// # Errors
+    /// [`Error::Fenced`] when another operator leads by now.
+    pub async fn close_migrator(&self, shard: LoginShard, tenant: &Identity) -> Result<(), Error> {
+        self.provisioners.close_migrator(shard, tenant, self.epoch()?).await
     }
 
     /// Removes what the journals hold of a tenant whose role is gone.

@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 use tenantry_crds::names::{
-    AppName, DocTypeName, IndexUid, OwnerRole, QueueName, RedisKey, RelationName, SchemaName, TableName,
-    TenantName, TenantRole,
+    AppName, DocTypeName, IndexUid, MigratorRole, OwnerRole, QueueName, RedisKey, RelationName, SchemaName,
+    TableName, TenantName, TenantRole,
 };
 use tenantry_migrations::{
     layout::{Column, ForeignKey, Index, TableLayout},
@@ -25,13 +25,16 @@ pub struct Identity {
     pub role: TenantRole,
     /// The role that owns schema and tables.
     pub owner: OwnerRole,
+    /// The login that is there only while tables that hold rows are changed.
+    pub migrator: MigratorRole,
 }
 
 impl Identity {
     /// Of the tenant with this name and uid.
     pub fn new(name: TenantName, uid: Uuid) -> Self {
         let (schema, role, owner) = (SchemaName::of(&name), TenantRole::of(&name), OwnerRole::of(&name));
-        Self { name, uid, schema, role, owner }
+        let migrator = MigratorRole::of(&name);
+        Self { name, uid, schema, role, owner, migrator }
     }
 }
 
@@ -70,6 +73,8 @@ pub enum RoleChange {
     CreateSchema,
     /// This shard's traffic login may not become the DML role any more.
     RefuseTraffic(LoginShard),
+    /// The migrator that a crash left goes, with its sessions.
+    DropMigrator,
     /// Both roles say that the tenant is gone and its data was kept.
     MarkRetained,
     /// Both roles, which were kept, are this tenant's from now on.
@@ -118,8 +123,18 @@ pub enum ObjectChange {
     CreateIndex(TableName, Index),
     /// An index goes.
     DropIndex(RelationName),
+    /// A constraint goes.
+    DropConstraint(TableName, RelationName),
     /// A foreign key.
     AddForeignKey(TableName, ForeignKey),
+    /// A column may not be empty from now on; of a table without rows.
+    SetNotNull(TableName, String),
+    /// A column goes, with what is in it.
+    DropColumn(TableName, String),
+    /// A table goes, with what is in it. Not when something else refers to it.
+    DropTable(TableName),
+    /// A sequence goes.
+    DropSequence(RelationName),
     /// These tables go, with what is in them.
     DropTables(Vec<String>),
     /// The schema goes, with all that is in it.
@@ -139,6 +154,21 @@ pub enum RowChange {
     RemoveHost(String),
     /// The tables of an app are at this version.
     InstallApp(AppName, String),
+    /// A migration of an app counts as run, with this checksum: its effects came with the tables.
+    TakeMigrationAsRun(AppName, String, String),
+    /// A migration is begun in this transaction of the migrator.
+    BeginMigration {
+        /// The app.
+        app: AppName,
+        /// The migration.
+        name: String,
+        /// SHA-256 of its SQL.
+        checksum: String,
+        /// The transaction, as Postgres counts them.
+        transaction: String,
+    },
+    /// The transaction of a migration is committed.
+    EndMigration(AppName, String),
     /// An app is not served any more; its tables stay.
     RemoveApp(String),
     /// A queue.

@@ -23,24 +23,86 @@ const SEQUENCE_GRANTS: &str = "USAGE";
 /// fails, and no connection is ever idle inside it, so a frozen leader holds no lock for longer than a statement.
 pub fn script(tenant: &Identity, epoch: i64, changes: &Changes) -> String {
     let mut sql = format!("SELECT tenantry.fence({epoch});\n");
+    append(&mut sql, tenant, changes);
+    sql
+}
+
+/// The same for reading: statement by statement, without the fence.
+pub fn statements(tenant: &Identity, changes: &Changes) -> Vec<String> {
+    let mut sql = String::new();
+    append(&mut sql, tenant, changes);
+    // Every statement ends so, and nothing in one does: a line of a table begins with spaces.
+    sql.split_terminator(";\n").map(str::to_owned).collect()
+}
+
+fn append(sql: &mut String, tenant: &Identity, changes: &Changes) {
     // Roles go last, when nothing is left that they own; all other changes of roles come first.
     let (last, first): (Vec<RoleChange>, Vec<RoleChange>) =
         changes.roles.iter().partition(|change| matches!(change, RoleChange::DropRoles));
     for change in first {
-        role_change(&mut sql, tenant, change);
+        role_change(sql, tenant, change);
     }
     if !changes.objects.is_empty() {
-        push(&mut sql, format_args!("SET LOCAL ROLE {}", Ident(tenant.owner.as_str())));
+        push(sql, format_args!("SET LOCAL ROLE {}", Ident(tenant.owner.as_str())));
         for change in &changes.objects {
-            object_change(&mut sql, tenant, change);
+            object_change(sql, tenant, change);
         }
-        push(&mut sql, format_args!("RESET ROLE"));
+        push(sql, format_args!("RESET ROLE"));
     }
     for change in last {
-        role_change(&mut sql, tenant, change);
+        role_change(sql, tenant, change);
     }
-    rows::append(&mut sql, tenant, &changes.rows);
+    rows::append(sql, tenant, &changes.rows);
+}
+
+/// How long the end of a session is waited for, in milliseconds.
+const SESSION_END_MS: u32 = 5_000;
+/// Longer than any step of a tenant takes; a migrator that a crash left lets nobody in after it.
+const MIGRATOR_LIFE: &str = "2 hours";
+
+/// Makes the tenant's migrator, in place of one that a crash left. Its password is new each time: whoever worked with the one
+/// before has no way back in, and its sessions are ended first.
+pub fn open_migrator(tenant: &Identity, epoch: i64, verifier: &str, leftover: bool) -> String {
+    let mut sql = format!("SELECT tenantry.fence({epoch});\n");
+    if leftover {
+        drop_migrator(&mut sql, tenant);
+    }
+    let (role, owner) = (Ident(tenant.migrator.as_str()), Ident(tenant.owner.as_str()));
+    let (verifier, group) = (Literal(verifier), Ident(logins::MIGRATORS));
+    push(&mut sql, format_args!("CREATE ROLE {role} LOGIN NOINHERIT PASSWORD {verifier}"));
+    push(&mut sql, format_args!("COMMENT ON ROLE {role} IS {}", mark(tenant, false)));
+    // Without the rights of a role nobody may end its sessions or drop what it owns; it has none that are of use.
+    push(&mut sql, format_args!("GRANT {role} TO CURRENT_USER WITH INHERIT TRUE, SET FALSE"));
+    push(&mut sql, format_args!("GRANT {group} TO {role} WITH INHERIT TRUE, SET FALSE"));
+    push(&mut sql, format_args!("GRANT {owner} TO {role} WITH INHERIT FALSE, SET TRUE"));
+    let until = format!(
+        "pg_catalog.format('ALTER ROLE {role} VALID UNTIL %L', pg_catalog.now() + interval '{MIGRATOR_LIFE}')"
+    );
+    push(&mut sql, format_args!("DO {}", Literal(&format!("BEGIN EXECUTE {until}; END"))));
     sql
+}
+
+/// The end of a migrator.
+pub fn close_migrator(tenant: &Identity, epoch: i64) -> String {
+    let mut sql = format!("SELECT tenantry.fence({epoch});\n");
+    drop_migrator(&mut sql, tenant);
+    sql
+}
+
+fn drop_migrator(sql: &mut String, tenant: &Identity) {
+    let name = tenant.migrator.as_str();
+    let role = Ident(name);
+    push(
+        sql,
+        format_args!(
+            "SELECT pg_catalog.pg_terminate_backend(pid, {SESSION_END_MS}) FROM pg_catalog.pg_stat_activity \
+             WHERE usename = {}",
+            Literal(name)
+        ),
+    );
+    // An app's SQL may have made something as this role, a large object at least.
+    push(sql, format_args!("DROP OWNED BY {role}"));
+    push(sql, format_args!("DROP ROLE {role}"));
 }
 
 /// One batch of the end of a tenant's journals, as one transaction.
@@ -82,6 +144,7 @@ fn role_change(sql: &mut String, tenant: &Identity, change: RoleChange) {
         RoleChange::RefuseTraffic(shard) => {
             push(sql, format_args!("REVOKE {role} FROM {}", Ident(shard.traffic().as_str())));
         }
+        RoleChange::DropMigrator => drop_migrator(sql, tenant),
         RoleChange::MarkRetained => {
             for role in [owner, role] {
                 push(sql, format_args!("COMMENT ON ROLE {role} IS {}", mark(tenant, true)));
@@ -145,12 +208,12 @@ fn object_change(sql: &mut String, tenant: &Identity, change: &ObjectChange) {
             }
         }
         ObjectChange::AddCheck(table, column) => {
-            alter(sql, schema, table, format_args!("ADD{}", check(table, column)));
+            alter(sql, schema, table, format_args!("ADD{}", column_check(table, column)));
         }
         ObjectChange::ReplaceCheck(table, column) => {
             let name = RelationName::of(table, &column.name, RelationKind::Check);
-            let (name, check) = (Ident(name.as_str()), check(table, column));
-            alter(sql, schema, table, format_args!("DROP CONSTRAINT {name}, ADD{check}"));
+            let (constraint, check) = (Ident(name.as_str()), check(&name, column));
+            alter(sql, schema, table, format_args!("DROP CONSTRAINT {constraint}, ADD{check}"));
         }
         ObjectChange::DropCheck(table, column) => {
             let name = RelationName::of(table, column, RelationKind::Check);
@@ -158,6 +221,21 @@ fn object_change(sql: &mut String, tenant: &Identity, change: &ObjectChange) {
         }
         ObjectChange::DropIndex(name) => {
             push(sql, format_args!("DROP INDEX {schema}.{}", Ident(name.as_str())));
+        }
+        ObjectChange::DropConstraint(table, name) => {
+            alter(sql, schema, table, format_args!("DROP CONSTRAINT {}", Ident(name.as_str())));
+        }
+        ObjectChange::SetNotNull(table, column) => {
+            alter(sql, schema, table, format_args!("ALTER COLUMN {} SET NOT NULL", Ident(column)));
+        }
+        ObjectChange::DropColumn(table, column) => {
+            alter(sql, schema, table, format_args!("DROP COLUMN {}", Ident(column)));
+        }
+        ObjectChange::DropTable(table) => {
+            push(sql, format_args!("DROP TABLE {schema}.{}", Ident(table.as_str())))
+        }
+        ObjectChange::DropSequence(name) => {
+            push(sql, format_args!("DROP SEQUENCE {schema}.{}", Ident(name.as_str())));
         }
         ObjectChange::AddForeignKey(table, key) => add_foreign_key(sql, schema, table, key),
         ObjectChange::DropTables(tables) => {
@@ -174,7 +252,7 @@ fn create_table(sql: &mut String, schema: Ident<'_>, layout: &TableLayout) {
         .iter()
         .map(|column| {
             let not_null = if column.not_null { " NOT NULL" } else { "" };
-            format!("{}{not_null}{}", plain_column(column), check(&layout.table, column))
+            format!("{}{not_null}{}", plain_column(column), column_check(&layout.table, column))
         })
         .collect();
     lines.push(primary_key(&layout.table));
@@ -190,7 +268,7 @@ fn primary_key(table: &TableName) -> String {
 /// Rows that are there already have no value for a new column, so it can be NOT NULL only with a default.
 fn added_column(table: &TableName, column: &Column) -> String {
     let not_null = if column.not_null && column.default.is_some() { " NOT NULL" } else { "" };
-    format!("{}{not_null}{}", plain_column(column), check(table, column))
+    format!("{}{not_null}{}", plain_column(column), column_check(table, column))
 }
 
 fn plain_column(column: &Column) -> String {
@@ -198,16 +276,20 @@ fn plain_column(column: &Column) -> String {
     format!("{} {}{}", Ident(&column.name), column.sql_type, default.unwrap_or_default())
 }
 
-fn default_text(value: &DefaultValue) -> &str {
+pub(super) fn default_text(value: &DefaultValue) -> &str {
     match value {
         DefaultValue::Literal(text) => text,
         DefaultValue::Now => "now()",
     }
 }
 
-fn check(table: &TableName, column: &Column) -> String {
+fn column_check(table: &TableName, column: &Column) -> String {
+    check(&RelationName::of(table, &column.name, RelationKind::Check), column)
+}
+
+/// The check of the texts that `column` allows, with a space before it; empty when it allows any.
+pub(super) fn check(name: &RelationName, column: &Column) -> String {
     let Some(values) = &column.one_of else { return String::new() };
-    let name = RelationName::of(table, &column.name, RelationKind::Check);
     let values: Vec<String> = values.iter().map(|value| Literal(value).to_string()).collect();
     let (name, column) = (Ident(name.as_str()), Ident(&column.name));
     format!(" CONSTRAINT {name} CHECK ({column} = ANY (ARRAY[{}]))", values.join(", "))
@@ -220,9 +302,13 @@ fn create_index(sql: &mut String, schema: Ident<'_>, table: &TableName, index: &
 }
 
 fn add_foreign_key(sql: &mut String, schema: Ident<'_>, table: &TableName, key: &ForeignKey) {
+    alter(sql, schema, table, format_args!("ADD {}", foreign_key(schema, key)));
+}
+
+/// A foreign key as a table constraint.
+pub(super) fn foreign_key(schema: Ident<'_>, key: &ForeignKey) -> String {
     let (name, column, target) = (Ident(key.name.as_str()), Ident(&key.column), Ident(key.target.as_str()));
-    let reference = format!("FOREIGN KEY ({column}) REFERENCES {schema}.{target} (id)");
-    alter(sql, schema, table, format_args!("ADD CONSTRAINT {name} {reference}"));
+    format!("CONSTRAINT {name} FOREIGN KEY ({column}) REFERENCES {schema}.{target} (id)")
 }
 
 fn alter(sql: &mut String, schema: Ident<'_>, table: &TableName, what: std::fmt::Arguments<'_>) {

@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use secrecy::{ExposeSecret as _, SecretString};
 use sqlx::PgPool;
 use tenantry_migrations::{
     logins::{self, LoginKey, LoginName, LoginShard},
@@ -125,6 +126,7 @@ impl Logins {
              {} ROLE {traffic} LOGIN NOINHERIT PASSWORD {};\n\
              GRANT {} TO {provisioner} WITH INHERIT TRUE, SET FALSE;\n\
              GRANT {} TO {provisioner} WITH ADMIN TRUE, INHERIT FALSE, SET FALSE;\n\
+             GRANT {} TO {provisioner} WITH ADMIN TRUE, INHERIT FALSE, SET FALSE;\n\
              GRANT CONNECT ON DATABASE {} TO {traffic};\n\
              INSERT INTO tenantry.login_shard (shard) VALUES ({}) ON CONFLICT DO NOTHING;",
             verb(has_provisioner),
@@ -133,6 +135,7 @@ impl Logins {
             verifier(&self.traffic_key, &traffic),
             Ident(logins::PROVISIONERS),
             Ident(logins::TENANTS),
+            Ident(logins::MIGRATORS),
             Ident(&database_name),
             shard.number(),
             provisioner = Ident(provisioner.as_str()),
@@ -185,11 +188,13 @@ async fn count_tenants(database: &PgPool) -> Result<Vec<usize>, Error> {
     Ok(tenants)
 }
 
-/// What Postgres keeps of a password. With it nobody can log in, so it may stand in SQL.
 fn verifier(key: &LoginKey, login: &LoginName) -> String {
-    use secrecy::ExposeSecret as _;
-    let password = key.password(login);
-    Literal(&postgres_protocol::password::scram_sha_256(password.expose_secret().as_bytes())).to_string()
+    Literal(&verifier_of(&key.password(login))).to_string()
+}
+
+/// What Postgres keeps of a password. With it nobody can log in, so it may stand in SQL.
+pub(super) fn verifier_of(password: &SecretString) -> String {
+    postgres_protocol::password::scram_sha_256(password.expose_secret().as_bytes())
 }
 
 async fn run(database: &PgPool, script: String) -> Result<(), Error> {
@@ -202,8 +207,6 @@ async fn run(database: &PgPool, script: String) -> Result<(), Error> {
 
 #[cfg(test)]
 mod tests {
-    use secrecy::SecretString;
-
     use super::*;
 
     fn shards(tenants: Vec<usize>) -> Shards {
@@ -239,7 +242,6 @@ mod tests {
         let key = LoginKey::new(SecretString::from("k".repeat(32))).unwrap();
         let login = LoginShard::new(0).traffic();
         let text = verifier(&key, &login);
-        use secrecy::ExposeSecret as _;
         assert!(
             text.starts_with("'SCRAM-SHA-256$4096:") && !text.contains(key.password(&login).expose_secret())
         );

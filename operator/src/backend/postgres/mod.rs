@@ -2,6 +2,8 @@
 //!
 //! - [`change`]: what can be changed for a tenant, as values; `ddl` and `rows` say it in SQL
 //! - [`observe`]: what is there, in one round trip
+//! - [`step`]: what is changed after that, one by one; `step_sql` says it in SQL
+//! - [`migrator`]: the session in which that happens
 //! - [`Cell`]: an instance, with the registry, the logins and the connections that changes are made on
 //! - `logins`: the logins, and which shard of them a tenant gets
 //! - `provisioners`: the connections as provisioner logins
@@ -9,11 +11,14 @@
 
 mod cell;
 pub mod change;
-mod ddl;
+pub mod ddl;
 mod logins;
+pub mod migrator;
 pub mod observe;
 mod provisioners;
 mod rows;
+pub mod step;
+pub mod step_sql;
 pub mod transfer;
 
 pub use cell::{Cell, LoginKeys};

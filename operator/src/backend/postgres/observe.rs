@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
-use sqlx::{PgExecutor, types::Json};
+use sqlx::{PgExecutor, PgPool, types::Json};
 use tenantry_migrations::{
     logins::LoginShard,
     mark::OwnershipMark,
-    registry::{SearchBindingRecord, StreamBindingRecord, TenantAppRecord, TenantRecord},
+    registry::{MigrationRecord, SearchBindingRecord, StreamBindingRecord, TenantAppRecord, TenantRecord},
 };
 
 use super::change::Identity;
@@ -23,6 +23,9 @@ pub struct Observed {
     pub record: Option<TenantRecord>,
     /// Installed and removed apps.
     pub apps: Vec<TenantAppRecord>,
+    /// Migrations that were begun.
+    #[serde(default)]
+    pub migrations: Vec<MigrationRecord>,
     /// Queues.
     pub streams: Vec<StreamBindingRecord>,
     /// Search indexes.
@@ -37,6 +40,9 @@ pub struct Observed {
     pub owner: Option<ObservedRole>,
     /// The DML role.
     pub role: Option<ObservedRole>,
+    /// A migrator that is at work, or that a crash left.
+    #[serde(default)]
+    pub migrator: Option<ObservedRole>,
     /// The schema.
     pub schema: Option<ObservedSchema>,
     /// Tables of the schema, by name.
@@ -102,6 +108,9 @@ pub struct ObservedTable {
     pub columns: BTreeMap<String, ObservedColumn>,
     /// Indexes that are valid, by name, and whether each is unique.
     pub indexes: BTreeMap<String, bool>,
+    /// Indexes that an attempt to build them left behind.
+    #[serde(default)]
+    pub invalid_indexes: Vec<String>,
     /// Check and foreign key constraints, by name, as `pg_get_constraintdef` writes them.
     pub constraints: BTreeMap<String, String>,
 }
@@ -153,6 +162,60 @@ impl Observed {
             .find_map(ObservedRole::provisioner)
             .or_else(|| self.record.as_ref().map(|record| LoginShard::new(record.login_shard)))
     }
+}
+
+/// Those of `tables` that hold no row, as far as their files tell: one that was emptied counts as holding some.
+///
+/// # Errors
+/// When Postgres does not answer.
+pub async fn empty_tables(
+    database: &PgPool,
+    tenant: &Identity,
+    tables: &[String],
+) -> Result<Vec<String>, Error> {
+    sqlx::query_scalar(
+        "SELECT c.relname::text FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+         WHERE n.nspname = $1 AND c.relname = ANY ($2) AND c.relkind = 'r' AND pg_catalog.pg_relation_size(c.oid) = 0",
+    )
+    .bind(tenant.schema.as_str())
+    .bind(tables)
+    .fetch_all(database)
+    .await
+    .map_err(Error::database("looking for tables without rows"))
+}
+
+/// Whether there is a role of this name.
+///
+/// # Errors
+/// When Postgres does not answer.
+pub async fn has_role(database: &PgPool, name: &str) -> Result<bool, Error> {
+    sqlx::query_scalar("SELECT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = $1)")
+        .bind(name)
+        .fetch_one(database)
+        .await
+        .map_err(Error::database("looking for the migrator"))
+}
+
+/// Who uses a table of the tenant right now, as `crm_customer, which reporting (process 4711) uses`; nobody of ours counts.
+///
+/// # Errors
+/// When Postgres does not answer.
+pub async fn lock_holders(database: &PgPool, tenant: &Identity) -> Result<Vec<String>, Error> {
+    sqlx::query_scalar(
+        "SELECT DISTINCT pg_catalog.format('%s, which %s (process %s) uses', c.relname, a.usename, a.pid) \
+         FROM pg_catalog.pg_locks l JOIN pg_catalog.pg_class c ON c.oid = l.relation \
+         JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+         JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid \
+         WHERE l.granted AND n.nspname = $1 AND c.relkind IN ('r', 'p') AND a.usename <> $2 \
+           AND a.usename NOT LIKE 'tenantry\\_provisioner\\_%' \
+           AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()) \
+         ORDER BY 1 LIMIT 3",
+    )
+    .bind(tenant.schema.as_str())
+    .bind(tenant.migrator.as_str())
+    .fetch_all(database)
+    .await
+    .map_err(Error::database("looking for who holds a table"))
 }
 
 /// Of whom to look at everything.
@@ -207,6 +270,7 @@ pub async fn observe_many(database: impl PgExecutor<'_>, asked: &[Asked<'_>]) ->
         .bind(asked.iter().map(|one| one.hosts.join(" ")).collect::<Vec<_>>())
         .bind(asked.iter().map(|one| one.tenant.uid).collect::<Vec<_>>())
         .bind(asked.iter().map(|one| one.known.map(|Digest(digest)| digest)).collect::<Vec<_>>())
+        .bind(texts(|tenant| tenant.migrator.as_str()))
         .fetch_all(database)
         .await
         .map_err(Error::database(LOOKING))?;

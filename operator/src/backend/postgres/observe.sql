@@ -1,19 +1,20 @@
 -- Everything about some tenants: a row for each, in the order asked.
 -- $1 tenants, $2 schemas, $3 owner roles, $4 DML roles, $5 hosts of each (with a space between two), $6 uids, $7 digests that the
--- asker knows already: arrays of one length. What has not changed since then is not sent again.
+-- asker knows already, $8 migrators: arrays of one length. What has not changed since then is not sent again.
 --
 -- Nothing here may cost more as the fleet grows: everything is looked up by name or oid, tenant by tenant (`OFFSET 0` keeps the
 -- planner from joining instead), and relations are found through pg_depend by their schema (pg_class has no index for that).
 SELECT
     content.digest,
     CASE WHEN content.digest IS DISTINCT FROM asked.digest THEN content.document END AS document
-FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::uuid[], $7::bigint[])
-    WITH ORDINALITY AS asked (tenant, schema, owner, role, hosts, uid, digest, place)
+FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::uuid[], $7::bigint[], $8::text[])
+    WITH ORDINALITY AS asked (tenant, schema, owner, role, hosts, uid, digest, migrator, place)
 CROSS JOIN LATERAL (
     SELECT
         (SELECT oid FROM pg_catalog.pg_namespace WHERE nspname = asked.schema::name) AS schema,
         (SELECT oid FROM pg_catalog.pg_roles WHERE rolname = asked.owner::name) AS owner,
-        (SELECT oid FROM pg_catalog.pg_roles WHERE rolname = asked.role::name) AS role
+        (SELECT oid FROM pg_catalog.pg_roles WHERE rolname = asked.role::name) AS role,
+        (SELECT oid FROM pg_catalog.pg_roles WHERE rolname = asked.migrator::name) AS migrator
     OFFSET 0
 ) found
 CROSS JOIN LATERAL (
@@ -36,6 +37,15 @@ CROSS JOIN LATERAL (
         'apps', (
             SELECT coalesce(json_agg(row_to_json(r)), '[]') FROM (
                 SELECT tenant, app, version, state FROM tenantry.tenant_app WHERE tenant = asked.tenant
+            ) r),
+        'migrations', (
+            SELECT coalesce(json_agg(row_to_json(r)), '[]') FROM (
+                SELECT app, name, checksum, transaction::text AS transaction,
+                       -- A transaction of another server, from which this database was restored, may not exist yet.
+                       ran_at IS NOT NULL OR coalesce(CASE
+                           WHEN transaction < pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())
+                           THEN pg_catalog.pg_xact_status(transaction) END, '') = 'committed' AS ran
+                FROM tenantry.tenant_migration WHERE tenant = asked.tenant
             ) r),
         'streams', (
             SELECT coalesce(json_agg(row_to_json(r)), '[]') FROM (
@@ -66,6 +76,18 @@ CROSS JOIN LATERAL (
                     JOIN pg_catalog.pg_roles m ON m.oid = g.member),
                 'groups', '[]'::json)
             WHERE found.owner IS NOT NULL),
+        'migrator', (
+            SELECT json_build_object(
+                'comment', (
+                    SELECT description FROM pg_catalog.pg_shdescription
+                    WHERE objoid = found.migrator AND classoid = 'pg_catalog.pg_authid'::regclass),
+                'members', (
+                    SELECT coalesce(json_agg(json_build_object('name', m.rolname, 'admin', g.admin, 'set', g.set)), '[]')
+                    FROM (SELECT member, bool_or(admin_option) AS admin, bool_or(set_option) AS set
+                          FROM pg_catalog.pg_auth_members WHERE roleid = found.migrator GROUP BY member) g
+                    JOIN pg_catalog.pg_roles m ON m.oid = g.member),
+                'groups', '[]'::json)
+            WHERE found.migrator IS NOT NULL),
         'role', (
             SELECT json_build_object(
                 'comment', (
@@ -119,6 +141,10 @@ CROSS JOIN LATERAL (
                     SELECT coalesce(json_object_agg(x.relname, i.indisunique), '{}')
                     FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class x ON x.oid = i.indexrelid
                     WHERE i.indrelid = t.oid AND i.indisvalid),
+                'invalid_indexes', (
+                    SELECT coalesce(json_agg(x.relname ORDER BY x.relname), '[]')
+                    FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class x ON x.oid = i.indexrelid
+                    WHERE i.indrelid = t.oid AND NOT i.indisvalid),
                 'constraints', (
                     SELECT coalesce(json_object_agg(c.conname, pg_catalog.pg_get_constraintdef(c.oid)), '{}')
                     FROM pg_catalog.pg_constraint c WHERE c.conrelid = t.oid AND c.contype IN ('c', 'f')))), '{}')

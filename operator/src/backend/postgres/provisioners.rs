@@ -14,7 +14,10 @@ use tokio::{sync::Semaphore, time::timeout};
 
 use super::{
     change::{Changes, Identity},
-    ddl, rows, transfer,
+    ddl,
+    logins::verifier_of,
+    migrator::{Migrator, new_password},
+    rows, transfer,
 };
 use crate::{error::Error, killpoint::killpoint, metrics::Metrics};
 
@@ -23,8 +26,8 @@ const MAX_CONNECTIONS: usize = 16;
 /// Longer than any change of one tenant takes, short enough that a takeover does not wait long for a frozen leader: it
 /// waits for the row lock of the fence.
 const STATEMENT_TIMEOUT: &str = "10s";
-/// Traffic holds a tenant's tables only for a moment; a longer wait would queue its requests behind ours.
-const LOCK_TIMEOUT: &str = "3s";
+/// While a change waits for a table, all traffic on it queues behind: it gives up its place soon and comes again.
+const LOCK_TIMEOUT: &str = "1s";
 /// The server closes what was idle for so long, ...
 const IDLE_TIMEOUT: &str = "60s";
 /// ... and this is when we stop trusting it.
@@ -35,6 +38,7 @@ const SCRIPT_TIMEOUT: Duration = Duration::from_secs(25);
 
 /// Makes changes for tenants, each as the provisioner of the tenant's shard.
 pub struct Provisioners {
+    base: PgConnectOptions,
     options: PgConnectOptions,
     key: LoginKey,
     permits: Semaphore,
@@ -50,8 +54,8 @@ struct Idle {
 
 impl Provisioners {
     /// Connects as `options` say, but for the login.
-    pub fn new(options: &PgConnectOptions, key: LoginKey, metrics: Metrics) -> Self {
-        let options = options
+    pub fn new(base: &PgConnectOptions, key: LoginKey, metrics: Metrics) -> Self {
+        let options = base
             .clone()
             .application_name("tenantry-operator provisioning")
             // Scripts are large, and each is used once.
@@ -65,7 +69,8 @@ impl Provisioners {
                 ("client_min_messages", "warning"),
             ])
             .disable_statement_logging();
-        Self { options, key, permits: Semaphore::new(MAX_CONNECTIONS), idle: Mutex::default(), metrics }
+        let base = base.clone();
+        Self { base, options, key, permits: Semaphore::new(MAX_CONNECTIONS), idle: Mutex::default(), metrics }
     }
 
     /// Makes all of `changes` for `tenant`, or none of them. Nothing is sent when there are none.
@@ -87,6 +92,35 @@ impl Provisioners {
             .map_err(|error| in_terms_of_the_tenant(tenant, error));
         self.metrics.backend_call("postgres", "provision", outcome.is_ok());
         outcome.map(|_| ())
+    }
+
+    /// Makes the login that a tenant's steps run as, in place of the one that a crash may have left.
+    ///
+    /// # Errors
+    /// [`Error::Fenced`] when another operator leads by now.
+    pub async fn open_migrator(
+        &self,
+        shard: LoginShard,
+        tenant: &Identity,
+        epoch: i64,
+        leftover: bool,
+    ) -> Result<Migrator, Error> {
+        let password = new_password();
+        self.run(shard, ddl::open_migrator(tenant, epoch, &verifier_of(&password), leftover)).await?;
+        Ok(Migrator::new(&self.base, tenant, &password))
+    }
+
+    /// Ends that login and its sessions.
+    ///
+    /// # Errors
+    /// [`Error::Fenced`] when another operator leads by now.
+    pub async fn close_migrator(
+        &self,
+        shard: LoginShard,
+        tenant: &Identity,
+        epoch: i64,
+    ) -> Result<(), Error> {
+        self.run(shard, ddl::close_migrator(tenant, epoch)).await.map(|_| ())
     }
 
     /// Removes what the journals hold of a tenant whose role is gone, in batches: a fence that is held for long would hold

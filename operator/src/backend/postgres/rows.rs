@@ -57,6 +57,38 @@ fn row_change(sql: &mut String, tenant: &Identity, change: &RowChange) {
                 Literal(version)
             ),
         ),
+        RowChange::TakeMigrationAsRun(app, migration, checksum) => push(
+            sql,
+            format_args!(
+                "INSERT INTO tenantry.tenant_migration (tenant, app, name, checksum, ran_at) \
+                 VALUES ({name}, {}, {}, {}, now()) ON CONFLICT DO NOTHING",
+                Literal(app.as_str()),
+                Literal(migration),
+                Literal(checksum)
+            ),
+        ),
+        RowChange::BeginMigration { app, name: migration, checksum, transaction } => push(
+            sql,
+            format_args!(
+                "INSERT INTO tenantry.tenant_migration (tenant, app, name, checksum, transaction) \
+                 VALUES ({name}, {}, {}, {}, {}) \
+                 ON CONFLICT (tenant, app, name) DO UPDATE SET checksum = excluded.checksum, \
+                 transaction = excluded.transaction, begun_at = now() WHERE tenant_migration.ran_at IS NULL",
+                Literal(app.as_str()),
+                Literal(migration),
+                Literal(checksum),
+                Literal(transaction)
+            ),
+        ),
+        RowChange::EndMigration(app, migration) => push(
+            sql,
+            format_args!(
+                "UPDATE tenantry.tenant_migration SET ran_at = now() \
+                 WHERE tenant = {name} AND app = {} AND name = {}",
+                Literal(app.as_str()),
+                Literal(migration)
+            ),
+        ),
         RowChange::RemoveApp(app) => push(
             sql,
             format_args!(

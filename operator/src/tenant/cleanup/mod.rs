@@ -71,6 +71,7 @@ pub async fn cleanup(
         // It was never placed, so nothing was made for it.
         return Ok(Cleanup::Done);
     };
+    ctx.evolutions.cancel(&tenant.name);
     let deletion = Deletion { ctx, placed, live: &live, tenant: &tenant, release: &release };
     match deletion.carry_out(pass).await {
         Err(Failure { backend: Some(Backend::Postgres), error })

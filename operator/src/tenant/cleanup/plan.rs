@@ -76,6 +76,7 @@ struct Ours {
     schema: bool,
     owner: bool,
     role: bool,
+    migrator: bool,
     name: bool,
 }
 
@@ -91,19 +92,24 @@ impl Ours {
             schema: schema.is_some_and(|s| ours(s.mark()) && s.owner == tenant.owner.as_str()),
             owner: role(&observed.owner),
             role: role(&observed.role),
+            migrator: role(&observed.migrator),
             name: false,
         };
         let free = |ours: bool, found: bool| ours || !found;
         let name = free(ours.record, observed.record.is_some())
             && free(ours.schema, schema.is_some())
             && free(ours.owner, observed.owner.is_some())
-            && free(ours.role, observed.role.is_some());
+            && free(ours.role, observed.role.is_some())
+            && free(ours.migrator, observed.migrator.is_some());
         Self { name, ..ours }
     }
 }
 
 fn retain(ours: &Ours, observed: &Observed, shard: LoginShard) -> Option<Changes> {
     let mut changes = Changes::default();
+    if ours.migrator {
+        changes.roles.push(RoleChange::DropMigrator);
+    }
     let marked = |mark: Option<OwnershipMark>| mark.is_some_and(|mark| mark.retained);
     if ours.role && observed.role.as_ref().is_some_and(|role| role.lets_in(shard.traffic().as_str())) {
         changes.roles.push(RoleChange::RefuseTraffic(shard));
@@ -144,6 +150,9 @@ fn delete(ours: &Ours, observed: &Observed, shard: LoginShard) -> Vec<Changes> {
     // On its own, so that requests stop before the tables are asked for.
     if ours.record && observed.record.as_ref().is_some_and(|record| record.ready) {
         steps.push(Changes { rows: vec![RowChange::StopServing], ..Changes::default() });
+    }
+    if ours.migrator {
+        steps.push(Changes { roles: vec![RoleChange::DropMigrator], ..Changes::default() });
     }
     let mut last = Changes::default();
     if ours.schema {

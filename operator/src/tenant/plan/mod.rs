@@ -1,15 +1,19 @@
 //! What has to change in Postgres so that what is there becomes what should be. Pure.
 //!
-//! Expand-only: what the definition does not name any more stays, and is made harmless where it would refuse new rows.
-//! A column is NOT NULL when its table is made or when rows that are there get a default; the control plane asks for the
-//! value in any case.
+//! Expand first: what the definition adds is made in one transaction. What has to look at rows that are there follows in
+//! steps. An app is at its new version when both are done. What the definition does not name any more stays, made harmless
+//! where it would refuse new rows, unless somebody acknowledged that it goes; then it goes last.
 
 mod adoption;
 mod checks;
+mod columns;
+mod drops;
+mod migrations;
 mod rows;
 mod tables;
 #[cfg(test)]
 mod tests;
+mod work;
 
 use tenantry_crds::{
     reason::Reason,
@@ -22,14 +26,34 @@ use tenantry_migrations::{
 
 pub use adoption::adoption;
 
+use self::work::Work;
 use super::desired::Desired;
 use crate::{
     backend::postgres::{
         change::{Changes, Identity, ObjectChange, RoleChange, RowChange},
         observe::{Observed, ObservedRole},
+        step::Step,
     },
     error::Error,
 };
+
+/// What has to change, in this order.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Plan {
+    /// In one transaction.
+    pub changes: Changes,
+    /// One by one after it, see [`Step`].
+    pub steps: Vec<Step>,
+    /// Something goes once every replica serves the new version.
+    pub drops_follow: bool,
+}
+
+impl Plan {
+    /// Whether everything is in place.
+    pub fn is_empty(&self) -> bool {
+        self.changes.is_empty() && self.steps.is_empty() && !self.drops_follow
+    }
+}
 
 /// What is known beside Postgres when the plan is made.
 #[derive(Debug, Clone, Default)]
@@ -38,6 +62,8 @@ pub struct Around {
     pub streams_in_place: bool,
     /// Wanted indexes that the engine was seen not to have: only for those an intent may be written.
     pub absent_indexes: Vec<String>,
+    /// Tables that are known to hold no row; any other may hold some.
+    pub empty_tables: Vec<String>,
 }
 
 /// What has to change. Empty when everything is in place.
@@ -49,12 +75,19 @@ pub fn plan(
     observed: &Observed,
     shard: LoginShard,
     around: &Around,
-) -> Result<Changes, Error> {
+) -> Result<Plan, Error> {
     refuse_foreign_objects(&desired.tenant, observed)?;
     refuse_taken_hosts(observed)?;
-    let mut objects = schema(observed);
-    tables::changes(desired, observed, &mut objects)?;
-    let rows = rows::changes(desired, observed, shard, around);
+    let mut work = Work::after(schema(observed));
+    tables::changes(desired, observed, around, &mut work);
+    let taken = migrations::changes(desired, observed, &mut work);
+    work.refusal()?;
+    work.put_off_renewals();
+    let drops_follow = drops::changes(desired, observed, &mut work);
+    let mut rows = rows::changes(desired, observed, shard, around, &work.held);
+    rows.extend(taken);
+    let Work { objects, mut steps, .. } = work;
+    steps.sort_by_key(Step::rank);
     let mut roles = roles(observed, shard);
     if !objects.is_empty() && !provisioner_may_own(observed, shard) {
         roles.push(RoleChange::AllowProvisioner);
@@ -62,7 +95,11 @@ pub fn plan(
     if observed.schema.is_none() {
         roles.push(RoleChange::CreateSchema);
     }
-    Ok(Changes { roles, objects, rows })
+    // One that is at work is not there for long without a step.
+    if observed.migrator.is_some() && steps.is_empty() {
+        roles.push(RoleChange::DropMigrator);
+    }
+    Ok(Plan { changes: Changes { roles, objects, rows }, steps, drops_follow })
 }
 
 /// Whether a standing tenant is suspended. Planned by itself, so that a tenant can be suspended whatever else about it is
@@ -99,6 +136,7 @@ pub fn refuse_foreign_objects(tenant: &Identity, observed: &Observed) -> Result<
         }
     }
     refuse_foreign_role(tenant, tenant.owner.as_str(), observed.owner.as_ref())?;
+    refuse_foreign_role(tenant, tenant.migrator.as_str(), observed.migrator.as_ref())?;
     refuse_foreign_role(tenant, tenant.role.as_str(), observed.role.as_ref())
 }
 

@@ -1,5 +1,8 @@
 //! The provisioned state.
 
+use std::collections::BTreeSet;
+
+use tenantry_crds::names::AppName;
 use tenantry_migrations::{logins::LoginShard, registry::StreamBindingRecord};
 
 use super::{Around, Desired};
@@ -13,11 +16,12 @@ pub(super) fn changes(
     observed: &Observed,
     shard: LoginShard,
     around: &Around,
+    held: &BTreeSet<AppName>,
 ) -> Vec<RowChange> {
     let mut changes = Vec::new();
     tenant(desired, observed, shard, around, &mut changes);
     hosts(desired, observed, &mut changes);
-    apps(desired, observed, &mut changes);
+    apps(desired, observed, held, &mut changes);
     streams(desired, observed, &mut changes);
     searches(desired, observed, around, &mut changes);
     changes
@@ -61,8 +65,9 @@ fn hosts(desired: &Desired, observed: &Observed, changes: &mut Vec<RowChange>) {
     changes.extend(have.iter().filter(|h| !desired.hosts.contains(*h)).cloned().map(RowChange::RemoveHost));
 }
 
-fn apps(desired: &Desired, observed: &Observed, changes: &mut Vec<RowChange>) {
-    for app in &desired.apps {
+/// An app of `held` stays at the version that it is served at.
+fn apps(desired: &Desired, observed: &Observed, held: &BTreeSet<AppName>, changes: &mut Vec<RowChange>) {
+    for app in desired.apps.iter().filter(|app| !held.contains(&app.name)) {
         let same = |row: &tenantry_migrations::registry::TenantAppRecord| {
             row.app == app.name.as_str() && row.version == app.version && row.state == "Installed"
         };

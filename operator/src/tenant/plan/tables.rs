@@ -1,156 +1,195 @@
 //! Tables, columns, indexes, constraints and sequences.
 
-use std::collections::BTreeMap;
+use tenantry_crds::names::{RelationKind, RelationName};
+use tenantry_migrations::layout::{Column, ForeignKey, Index, PLATFORM_COLUMNS, TableLayout};
 
-use tenantry_crds::{
-    names::{RelationKind, RelationName, TableName},
-    reason::Reason,
-};
-use tenantry_migrations::layout::{Column, PLATFORM_COLUMNS, TableLayout};
-
-use super::{Desired, checks::allowed_texts};
+use super::{Around, Desired, checks::allowed_texts, work::Work};
 use crate::{
     backend::postgres::{
         change::ObjectChange,
-        observe::{Observed, ObservedColumn, ObservedTable},
+        observe::{Observed, ObservedTable},
+        step::Step,
     },
-    error::Error,
+    tenant::desired::DesiredApp,
 };
 
+/// The table of a document type as it should be and as it is.
+pub(super) struct Pair<'a> {
+    pub app: &'a DesiredApp,
+    pub layout: &'a TableLayout,
+    pub have: &'a ObservedTable,
+    /// The app's definition is another one than the tables are at.
+    pub new_version: bool,
+    /// It is known to hold no row: nothing has to be looked at, and nobody waits.
+    pub empty: bool,
+}
+
 /// Adds the changes of all tables: foreign keys last, since references may form a cycle.
-pub(super) fn changes(
-    desired: &Desired,
-    observed: &Observed,
-    changes: &mut Vec<ObjectChange>,
-) -> Result<(), Error> {
+pub(super) fn changes(desired: &Desired, observed: &Observed, around: &Around, work: &mut Work) {
     for app in &desired.apps {
-        let is_at = |version: &str| {
-            observed.apps.iter().any(|row| row.app == app.name.as_str() && row.version == version)
-        };
-        // A definition changes only with its version, so defaults need no look as long as that is the same.
-        let new_version = !is_at(&app.version);
         for layout in &app.tables {
-            sequence(layout, observed, changes);
-            match observed.tables.get(layout.table.as_str()) {
-                None => create(layout, changes),
-                Some(table) => repair(layout, table, new_version, changes)?,
+            sequence(layout, observed, work);
+            match pair(app, layout, observed, around) {
+                None => create(layout, work),
+                Some(pair) => repair(&pair, work),
             }
         }
     }
-    for layout in desired.tables() {
-        let have = observed.tables.get(layout.table.as_str());
-        let missing = |name: &RelationName| have.is_none_or(|t| !t.constraints.contains_key(name.as_str()));
-        for key in layout.foreign_keys.iter().filter(|key| missing(&key.name)) {
-            changes.push(ObjectChange::AddForeignKey(layout.table.clone(), key.clone()));
+    for app in &desired.apps {
+        for layout in &app.tables {
+            let pair = pair(app, layout, observed, around);
+            for key in &layout.foreign_keys {
+                reference(app, layout, key, pair.as_ref(), work);
+            }
         }
     }
-    Ok(())
 }
 
-fn sequence(layout: &TableLayout, observed: &Observed, changes: &mut Vec<ObjectChange>) {
+fn pair<'a>(
+    app: &'a DesiredApp,
+    layout: &'a TableLayout,
+    observed: &'a Observed,
+    around: &Around,
+) -> Option<Pair<'a>> {
+    let have = observed.tables.get(layout.table.as_str())?;
+    let empty = around.empty_tables.iter().any(|table| table == layout.table.as_str());
+    Some(Pair { app, layout, have, new_version: !app.is_installed(observed), empty })
+}
+
+fn sequence(layout: &TableLayout, observed: &Observed, work: &mut Work) {
     let Some(series) = &layout.series else { return };
     match observed.sequences.get(series.as_str()) {
-        None => changes.push(ObjectChange::CreateSequence(series.clone())),
-        Some(false) => changes.push(ObjectChange::GrantSequence(series.clone())),
+        None => work.objects.push(ObjectChange::CreateSequence(series.clone())),
+        Some(false) => work.objects.push(ObjectChange::GrantSequence(series.clone())),
         Some(true) => {}
     }
 }
 
-fn create(layout: &TableLayout, changes: &mut Vec<ObjectChange>) {
-    changes.push(ObjectChange::CreateTable(layout.clone()));
+fn create(layout: &TableLayout, work: &mut Work) {
+    work.objects.push(ObjectChange::CreateTable(layout.clone()));
     let indexes = layout.indexes.iter().cloned();
-    changes.extend(indexes.map(|index| ObjectChange::CreateIndex(layout.table.clone(), index)));
+    work.objects.extend(indexes.map(|index| ObjectChange::CreateIndex(layout.table.clone(), index)));
 }
 
-fn repair(
-    layout: &TableLayout,
-    have: &ObservedTable,
-    new_version: bool,
-    changes: &mut Vec<ObjectChange>,
-) -> Result<(), Error> {
-    let table = &layout.table;
+fn repair(pair: &Pair<'_>, work: &mut Work) {
+    let (table, have) = (&pair.layout.table, pair.have);
     if !have.granted {
-        changes.push(ObjectChange::GrantTable(table.clone()));
+        work.objects.push(ObjectChange::GrantTable(table.clone()));
     }
-    for column in &layout.columns {
-        match have.columns.get(&column.name) {
-            None => changes.push(ObjectChange::AddColumn(table.clone(), column.clone())),
-            Some(found) => repair_column(table, column, found, new_version, changes)?,
-        }
+    for column in &pair.layout.columns {
         if have.columns.contains_key(&column.name) {
-            repair_check(table, column, &have.constraints, changes);
+            super::columns::repair(pair, column, work);
+            check(pair, column, work);
+        } else {
+            work.objects.push(ObjectChange::AddColumn(table.clone(), column.clone()));
+            // With a default it is NOT NULL as it is added: the rows that are there have one by then.
+            if column.not_null && column.default.is_none() {
+                super::columns::require(pair, column, work);
+            }
         }
     }
     // A field that was taken out of the definition must not refuse the rows that do not know it.
-    let gone = have.columns.iter().filter(|(name, _)| layout.columns.iter().all(|c| c.name != **name));
+    let gone = have.columns.iter().filter(|(name, _)| pair.layout.columns.iter().all(|c| c.name != **name));
     for (name, _) in gone.filter(|(_, column)| column.not_null && !column.has_default) {
-        changes.push(ObjectChange::DropNotNull(table.clone(), name.clone()));
+        work.objects.push(ObjectChange::DropNotNull(table.clone(), name.clone()));
     }
     if !have.primary_key {
-        changes.push(ObjectChange::AddPrimaryKey(table.clone()));
+        work.objects.push(ObjectChange::AddPrimaryKey(table.clone()));
     }
-    repair_indexes(layout, have, changes);
-    Ok(())
+    indexes(pair, work);
 }
 
-fn repair_column(
-    table: &TableName,
-    column: &Column,
-    found: &ObservedColumn,
-    new_version: bool,
-    changes: &mut Vec<ObjectChange>,
-) -> Result<(), Error> {
-    let wanted = column.sql_type.to_string();
-    if found.sql_type != wanted {
-        return Err(Error::blocked(
-            Reason::DestructiveChangeBlocked,
-            format!(
-                "{table}.{} is {} and the definition asks for {wanted}; keep the type, or add a field with another name",
-                column.name, found.sql_type
-            ),
-        ));
-    }
-    if found.not_null && !column.not_null {
-        changes.push(ObjectChange::DropNotNull(table.clone(), column.name.clone()));
-    }
-    let of_a_field = !PLATFORM_COLUMNS.contains(&column.name.as_str());
-    let differs = column.default.is_some() != found.has_default;
-    if differs || (new_version && of_a_field && column.default.is_some()) {
-        changes.push(ObjectChange::SetDefault(table.clone(), column.clone()));
-    }
-    Ok(())
-}
-
-/// Values that the definition adds are allowed from now on. Whether one that it takes out is in use, only Postgres can
-/// tell: it then refuses the new check, see `apply`.
-fn repair_check(
-    table: &TableName,
-    column: &Column,
-    have: &BTreeMap<String, String>,
-    changes: &mut Vec<ObjectChange>,
-) {
+/// Values that the definition adds are allowed from now on. One that it takes out must be acknowledged, and in no row.
+fn check(pair: &Pair<'_>, column: &Column, work: &mut Work) {
+    let table = &pair.layout.table;
     let name = RelationName::of(table, &column.name, RelationKind::Check);
-    let change = match (&column.one_of, have.get(name.as_str())) {
-        (None, None) => return,
-        (Some(_), None) => ObjectChange::AddCheck(table.clone(), column.clone()),
-        (None, Some(_)) => ObjectChange::DropCheck(table.clone(), column.name.clone()),
-        (Some(wanted), Some(found)) if allowed_texts(found).as_ref() == Some(wanted) => return,
-        (Some(_), Some(_)) => ObjectChange::ReplaceCheck(table.clone(), column.clone()),
+    let found = pair.have.constraints.get(name.as_str());
+    let Some(wanted) = &column.one_of else {
+        if found.is_some() {
+            work.objects.push(ObjectChange::DropCheck(table.clone(), column.name.clone()));
+        }
+        return;
     };
-    changes.push(change);
+    let valid = found.is_none_or(|found| !found.ends_with(NOT_VALID));
+    let allowed = found.and_then(|found| allowed_texts(found));
+    if allowed.as_ref() == Some(wanted) && valid {
+        return;
+    }
+    let taken_out: Vec<&str> = match &allowed {
+        Some(allowed) => allowed.iter().filter(|text| !wanted.contains(text)).map(String::as_str).collect(),
+        None => vec!["any other text"],
+    };
+    if pair.new_version && !taken_out.is_empty() && !pair.is_narrowing_allowed(column) {
+        let what = format!("{table}.{} does not take {} any more", column.name, taken_out.join(", "));
+        work.refuse_narrowing(pair, column, &what);
+    } else if !pair.empty {
+        work.step(pair.app, Step::Check(table.clone(), column.clone()));
+    } else if found.is_some() {
+        work.objects.push(ObjectChange::ReplaceCheck(table.clone(), column.clone()));
+    } else {
+        work.objects.push(ObjectChange::AddCheck(table.clone(), column.clone()));
+    }
 }
 
-fn repair_indexes(layout: &TableLayout, have: &ObservedTable, changes: &mut Vec<ObjectChange>) {
-    for index in &layout.indexes {
-        if !have.indexes.contains_key(index.name.as_str()) {
-            changes.push(ObjectChange::CreateIndex(layout.table.clone(), index.clone()));
+/// What `pg_get_constraintdef` ends with when the rows from before a constraint were not looked at.
+const NOT_VALID: &str = " NOT VALID";
+
+fn indexes(pair: &Pair<'_>, work: &mut Work) {
+    for index in &pair.layout.indexes {
+        if !pair.have.indexes.contains_key(index.name.as_str()) {
+            build(pair, index, work);
         }
     }
     // A field that need not be unique any more must not refuse equal values.
-    for column in &layout.columns {
-        let name = RelationName::of(&layout.table, &column.name, RelationKind::Unique);
-        if have.indexes.contains_key(name.as_str()) && layout.indexes.iter().all(|index| index.name != name) {
-            changes.push(ObjectChange::DropIndex(name));
+    for column in &pair.layout.columns {
+        let name = RelationName::of(&pair.layout.table, &column.name, RelationKind::Unique);
+        let wanted = pair.layout.indexes.iter().any(|index| index.name == name);
+        let there = pair.have.indexes.contains_key(name.as_str()) || pair.has_invalid(&name);
+        if there && !wanted {
+            work.objects.push(ObjectChange::DropIndex(name));
         }
+    }
+}
+
+fn build(pair: &Pair<'_>, index: &Index, work: &mut Work) {
+    let (table, leftover) = (pair.layout.table.clone(), pair.has_invalid(&index.name));
+    if !pair.empty {
+        work.step(pair.app, Step::BuildIndex { table, index: index.clone(), leftover });
+        return;
+    }
+    if leftover {
+        work.objects.push(ObjectChange::DropIndex(index.name.clone()));
+    }
+    work.objects.push(ObjectChange::CreateIndex(table, index.clone()));
+}
+
+fn reference(
+    app: &DesiredApp,
+    layout: &TableLayout,
+    key: &ForeignKey,
+    pair: Option<&Pair<'_>>,
+    work: &mut Work,
+) {
+    let found = pair.and_then(|pair| pair.have.constraints.get(key.name.as_str()));
+    let in_place = found.is_some();
+    if found.is_some_and(|found| !found.ends_with(NOT_VALID)) {
+        return;
+    }
+    let table = layout.table.clone();
+    if pair.is_none_or(|pair| pair.empty && !in_place) {
+        work.objects.push(ObjectChange::AddForeignKey(table, key.clone()));
+    } else {
+        work.step(app, Step::Reference { table, key: key.clone(), in_place });
+    }
+}
+
+impl Pair<'_> {
+    fn has_invalid(&self, index: &RelationName) -> bool {
+        self.have.invalid_indexes.iter().any(|name| name == index.as_str())
+    }
+
+    /// Platform columns are not the definition's.
+    pub(super) fn is_of_a_field(column: &Column) -> bool {
+        !PLATFORM_COLUMNS.contains(&column.name.as_str())
     }
 }
