@@ -6,10 +6,13 @@
 mod backends;
 mod conflicts;
 mod drift;
+mod dry_run;
 mod evolution;
 mod life;
 mod lifecycle;
+mod migrations;
 mod operated;
 mod outage;
+mod schema_evolution;
 mod search;
 mod snapshot;
