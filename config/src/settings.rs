@@ -33,6 +33,9 @@ pub struct Operator {
     /// Reconciliation.
     #[serde(default)]
     pub reconcile: Reconcile,
+    /// Direct access.
+    #[serde(default)]
+    pub access: Access,
     /// Probes and metrics.
     #[serde(default)]
     pub metrics: Metrics,
@@ -195,6 +198,17 @@ impl Default for Reconcile {
     fn default() -> Self {
         Self { concurrency: 8, deadline_seconds: 30, resync_seconds: 12 * 3600, drift_scan_seconds: 600 }
     }
+}
+
+/// Direct access: the Secrets that hand out logins, and the addresses in them.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct Access {
+    /// The namespaces that Secrets may be written to; `*` for all. Without any, no direct access is given.
+    pub secret_namespaces: Vec<String>,
+    /// `OWN=PUBLIC` for each backend that others reach elsewhere than the operator does: `HOST:PORT` for Postgres and Redis,
+    /// the whole URL for Meilisearch.
+    pub public_addresses: Vec<String>,
 }
 
 /// The public API.

@@ -27,6 +27,18 @@ pub const FORCE_RELEASE_ANNOTATION: &str = "tenantry.dev/force-release";
 /// The tenant that an object of ours belongs to.
 pub const TENANT_LABEL: &str = "tenantry.dev/tenant";
 
+/// Whose a Secret of direct access is: `{uid of the Tenant}/{access}/{backend}`.
+pub const ACCESS_ANNOTATION: &str = "tenantry.dev/access";
+
+/// Who looks after an object.
+pub const MANAGED_BY_LABEL: &str = "app.kubernetes.io/managed-by";
+
+/// The value of [`MANAGED_BY_LABEL`] on objects of the operator.
+pub const MANAGED_BY: &str = "tenantry-operator";
+
+/// The field manager of the operator's writes to Secrets.
+pub const ACCESS_FIELD_MANAGER: &str = "tenantry-operator/access";
+
 /// The field manager of the operator's finalizer writes.
 pub const OPERATOR_FIELD_MANAGER: &str = "tenantry-operator";
 

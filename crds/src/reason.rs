@@ -90,8 +90,9 @@ reasons! {
     RolloutPaused,
     /// Apps require each other in a cycle. Take one of the entries out of `spec.requires`.
     DependencyCycle,
-    /// The Secret of an access exists and is not Tenantry's, or another access has it. Name another one in
-    /// `spec.access[].secretRef`, or remove it.
+    /// The Secret of an access exists and is not Tenantry's, another access has it, or the operator may not write to its
+    /// namespace. Name another one in `spec.access[].secretRef`, remove the one that is there, or add the namespace to
+    /// `operator.secretNamespaces` of the chart.
     SecretConflict,
     /// The namespace in `spec.access[].secretRef` does not exist. Create it.
     NamespaceNotFound,

@@ -20,6 +20,8 @@ pub const CONTROL_PLANE: &str = "tenantry_controlplane";
 pub const TENANTS: &str = "tenantry_tenants";
 /// The group of the logins that exist while a tenant's tables are changed: what they need to connect.
 pub const MIGRATORS: &str = "tenantry_migrators";
+/// The group of the roles of direct access.
+pub const ACCESS: &str = "tenantry_access";
 /// The group of the provisioner logins.
 pub const PROVISIONERS: &str = "tenantry_provisioners";
 

@@ -36,6 +36,23 @@ impl fmt::Display for OwnershipMark {
     }
 }
 
+/// Whose a role or login of direct access is. Not an [`OwnershipMark`]: these never stay when the Tenant goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AccessMark<'a> {
+    /// The uid of the Tenant.
+    pub uid: Uuid,
+    /// Its name.
+    pub tenant: &'a str,
+    /// The name of the access.
+    pub access: &'a str,
+}
+
+impl fmt::Display for AccessMark<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "tenantry.dev/access {} {}/{}", self.uid, self.tenant, self.access)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -2,6 +2,7 @@
 //!
 //! `cli` -> `run` -> `leader` -> `controllers` -> `driver` -> `tenant`, `app`, `search_index` -> `backend`
 
+mod access;
 mod app;
 mod backend;
 mod bootstrap;

@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::{
+    access,
     backend::{Backends, Unusable},
     catalog::Catalog,
     connect::{self, Clients, NoConnection},
@@ -145,6 +146,7 @@ async fn lead(term: Term, readiness: &Readiness, shutdown: &CancellationToken) -
         let (ctx, stop) = (ctx.clone(), shutdown.clone());
         async move { ctx.evolutions.run(&ctx, stop).await }
     });
+    let secrets = tokio::spawn(access::watch(watch, ctx.clone(), shutdown.clone()));
     let announced = async {
         ctx.stores.complete().await;
         readiness.ready(PART);
@@ -162,6 +164,7 @@ async fn lead(term: Term, readiness: &Readiness, shutdown: &CancellationToken) -
     moving.abort();
     drift.abort();
     evolutions.abort();
+    secrets.abort();
     if shutdown.is_cancelled() { Ok(()) } else { Err(Failure::ControllerEnded) }
 }
 

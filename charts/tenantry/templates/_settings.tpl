@@ -60,6 +60,8 @@
 {{ include "tenantry.setting" (list "RECONCILE__DEADLINE_SECONDS" .Values.operator.deadlineSeconds) }}
 {{ include "tenantry.setting" (list "RECONCILE__RESYNC_SECONDS" .Values.operator.resyncSeconds) }}
 {{ include "tenantry.setting" (list "RECONCILE__DRIFT_SCAN_SECONDS" .Values.operator.driftScanSeconds) }}
+{{ include "tenantry.setting" (list "ACCESS__SECRET_NAMESPACES" (toJson .Values.operator.secretNamespaces)) }}
+{{ include "tenantry.setting" (list "ACCESS__PUBLIC_ADDRESSES" (toJson .Values.operator.publicAddresses)) }}
 {{- with .Values.snapshots }}{{ if .url }}
 {{ include "tenantry.setting" (list "SNAPSHOTS__URL" .url) }}
 {{- with .endpoint }}

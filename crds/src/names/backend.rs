@@ -1,7 +1,5 @@
 //! Names of Postgres objects and search indexes.
 
-use std::fmt;
-
 use sha2::{Digest, Sha256};
 
 use super::{AppName, DocTypeName, POSTGRES_IDENTIFIER_MAX, TenantName};
@@ -10,7 +8,7 @@ macro_rules! derived_name {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
         #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub struct $name(std::sync::Arc<str>);
+        pub struct $name(pub(super) std::sync::Arc<str>);
 
         impl $name {
             /// The name as text, unquoted.
@@ -19,13 +17,14 @@ macro_rules! derived_name {
             }
         }
 
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 f.write_str(&self.0)
             }
         }
     };
 }
+pub(super) use derived_name;
 
 derived_name!(
     /// The Postgres schema of a tenant: `tenant_` + name with `-` as `_`.

@@ -219,6 +219,19 @@ impl Default for InstanceName {
     }
 }
 
+declared_name!(
+    /// An access of a tenant.
+    AccessName,
+    Rule {
+        kind: "access",
+        max: 20,
+        separator: Some(b'-'),
+        reserved: &[],
+        reserved_suffix: None,
+        text: "use at most 20 lower-case letters, digits and inner '-', starting with a letter",
+    }
+);
+
 /// Tenant names that would read as a part of the platform in a host name or a URL.
 pub const RESERVED_TENANTS: &[&str] = &["admin", "api", "default", "public", "system", "tenantry", "www"];
 

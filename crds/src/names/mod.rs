@@ -4,16 +4,18 @@
 //! below (`_` and `-`) split each composed name at exactly one place, and every mapping is injective
 //! (`tests/names.rs` proves it by property).
 
+mod access;
 mod backend;
 mod declared;
 mod redis;
 
+pub use access::{AccessLogin, AccessRole, SearchKeyUid, Slot};
 pub use backend::{
     IndexUid, MigratorRole, OwnerRole, RelationKind, RelationName, SchemaName, TableName, TenantRole,
 };
 pub use declared::{
-    AppName, DocTypeName, FieldName, InstanceName, InvalidName, PluralName, QueueName, RESERVED_FIELDS,
-    RoleName, TenantName,
+    AccessName, AppName, DocTypeName, FieldName, InstanceName, InvalidName, PluralName, QueueName,
+    RESERVED_FIELDS, RoleName, TenantName,
 };
 pub use redis::{RedisKey, RedisShard};
 

@@ -50,6 +50,11 @@ impl RedisKey {
         [Self::queue(tenant, app, queue), Self::delayed(tenant, app, queue), Self::dead(tenant, app, queue)]
     }
 
+    /// What the keys of all queues of `tenant` begin with, as far as they are streams of jobs.
+    pub fn queues_of(tenant: &TenantName) -> String {
+        format!("q:{}:{tenant}:", RedisShard::of(tenant))
+    }
+
     /// The consumer group of every queue stream.
     pub const GROUP: &str = "workers";
 

@@ -21,6 +21,7 @@ pub use search_index::{
     Isolation, SearchEngine, SearchIndex, SearchIndexSpec, SearchIndexStatus, TenantSelector,
 };
 pub use tenant::{
-    AccessLevel, AccessSpec, DeletionPolicy, InstalledApp, PlacementSpec, PlanStatus, QuotaSpec,
-    SecretReference, SnapshotStatus, Tenant, TenantApp, TenantSpec, TenantState, TenantStatus,
+    AccessBackend, AccessLevel, AccessSpec, AccessStatus, DeletionPolicy, InstalledApp, PlacementSpec,
+    PlanStatus, QuotaSpec, RotationSpec, SecretReference, SnapshotStatus, Tenant, TenantApp, TenantSpec,
+    TenantState, TenantStatus,
 };

@@ -26,6 +26,8 @@ use tenantry_e2e::rig::{
 use crate::helm::{CRDS, TENANTRY};
 
 const NAMESPACE: &str = "tenantry-system";
+/// Where the operator may hand out logins.
+const CREDENTIALS: &str = "credentials";
 const SAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../config/samples");
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -52,6 +54,15 @@ const OPERATOR_LEADS: &[&str] = &[
 ];
 /// In `default`, where Events about cluster-scoped objects go, in addition.
 const OPERATOR_TELLS: &[&str] = &["events.k8s.io events create", "events.k8s.io events patch"];
+/// Where it may hand out logins, in addition.
+const OPERATOR_HANDS_OUT: &[&str] = &[
+    " secrets create",
+    " secrets delete",
+    " secrets get",
+    " secrets list",
+    " secrets patch",
+    " secrets watch",
+];
 /// All that the control plane may do, anywhere.
 const CONTROL_PLANE: &[&str] = &[
     "authentication.k8s.io tokenreviews create",
@@ -74,6 +85,7 @@ async fn the_programs_work_with_the_rights_and_settings_of_the_chart() {
     let client = account.kube_client().await.unwrap();
     assert_eq!(rights(&client, NAMESPACE).await, union(OPERATOR, OPERATOR_LEADS));
     assert_eq!(rights(&client, "default").await, union(OPERATOR, OPERATOR_TELLS));
+    assert_eq!(rights(&client, CREDENTIALS).await, union(OPERATOR, OPERATOR_HANDS_OUT));
     let options = rendered(&admin, "tenantry-operator", &account, Settings::operator).await;
     let before = refusals(endpoints).await;
     bootstrap(endpoints, &ProgramOptions::default()).await.unwrap();
@@ -92,6 +104,7 @@ async fn the_programs_work_with_the_rights_and_settings_of_the_chart() {
     converges(endpoints).await;
     protects(endpoints).await;
     tells_of_a_failure(endpoints).await;
+    hands_out_logins(endpoints).await;
     admin_routes(&stack, serve.http_url().unwrap()).await;
     for kind in ["tenants", "searchindexes", "apps"] {
         endpoints.kubectl(&["delete", kind, "--all", "--timeout=60s"]).await.unwrap();
@@ -145,8 +158,9 @@ async fn install(endpoints: &Endpoints) {
         args.extend(literals.iter().map(String::as_str));
         run("kubectl", &args).await;
     }
-    let search = format!("search.url={}", endpoints.meili_url);
-    run("helm", &["install", "tenantry", TENANTRY, "--namespace", NAMESPACE, "--set", &search]).await;
+    run("kubectl", &["create", "namespace", CREDENTIALS]).await;
+    let values = format!("search.url={},operator.secretNamespaces={{{CREDENTIALS}}}", endpoints.meili_url);
+    run("helm", &["install", "tenantry", TENANTRY, "--namespace", NAMESPACE, "--set", &values]).await;
 }
 
 /// The policy of the chart refuses what the operator would have to hold up.
@@ -244,6 +258,29 @@ fn union(some: &[&str], more: &[&str]) -> BTreeSet<String> {
 async fn converges(endpoints: &Endpoints) {
     endpoints.kubectl(&["apply", "--server-side", "-f", SAMPLES]).await.unwrap();
     endpoints.kubectl(&["wait", "-f", SAMPLES, "--for=condition=Ready", "--timeout=60s"]).await.unwrap();
+}
+
+/// Only where the chart allows it, and it is said where it does not.
+async fn hands_out_logins(endpoints: &Endpoints) {
+    for (name, namespace, condition) in
+        [("charts-access", CREDENTIALS, "Ready"), ("charts-nowhere", "kube-system", "Stalled")]
+    {
+        let tenant = json!({
+            "apiVersion": "tenantry.dev/v1alpha1", "kind": "Tenant", "metadata": {"name": name},
+            "spec": {"deletionPolicy": "Delete", "access": [
+                {"name": "all", "level": "Read", "secretRef": {"name": name, "namespace": namespace},
+                 "backends": ["Postgres", "Redis", "Search"]}]},
+        });
+        let tenants: Api<tenantry_crds::v1alpha1::Tenant> = Api::all(endpoints.kube_client().await.unwrap());
+        tenants.create(&PostParams::default(), &serde_json::from_value(tenant).unwrap()).await.unwrap();
+        let condition = format!("--for=condition={condition}");
+        endpoints.kubectl(&["wait", "tenant", name, &condition, "--timeout=60s"]).await.unwrap();
+    }
+    let listed = ["get", "secrets", "--namespace", CREDENTIALS, "-o", "jsonpath={.items[*].metadata.name}"];
+    let secrets = endpoints.kubectl(&listed).await.unwrap();
+    assert_eq!(secrets.trim(), "charts-access charts-access-redis charts-access-search");
+    endpoints.kubectl(&["delete", "tenant", "charts-access", "--timeout=60s"]).await.unwrap();
+    assert_eq!(endpoints.kubectl(&listed).await.unwrap().trim(), "");
 }
 
 /// A failure becomes an Event, which lands in `default`; when it is mended the Tenant is Ready.

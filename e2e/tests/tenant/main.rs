@@ -3,6 +3,7 @@
 //! All tests share one operator on one stack, so each takes apps and tenants of its own.
 #![allow(clippy::unwrap_used, reason = "helpers of a test")]
 
+mod access;
 mod backends;
 mod conflicts;
 mod drift;

@@ -1,9 +1,11 @@
-//! Redis: the streams of the queues and their consumer groups.
+//! Redis: the streams of the queues and their consumer groups; [`acl`]: the users of direct access.
+
+mod acl;
 
 use std::{collections::HashMap, time::Duration};
 
 use redis::{
-    Client, RedisError, RedisResult, Value,
+    Client, ConnectionInfo, RedisError, RedisResult, Value,
     aio::{ConnectionManager, ConnectionManagerConfig},
 };
 use secrecy::ExposeSecret;
@@ -14,6 +16,7 @@ use tenantry_crds::{
 };
 use tokio::sync::OnceCell;
 
+pub use self::acl::AclUser;
 use crate::{error::Error, killpoint::killpoint, metrics::Metrics};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -42,6 +45,8 @@ pub enum Lacking {
 pub struct Redis {
     name: InstanceName,
     connection: ConnectionManager,
+    info: ConnectionInfo,
+    told: acl::Told,
     checked: std::sync::Arc<OnceCell<()>>,
     metrics: Metrics,
 }
@@ -54,6 +59,7 @@ impl Redis {
     pub fn new(name: InstanceName, settings: &settings::Redis, metrics: Metrics) -> Result<Self, Error> {
         let doing = "reading redis.url";
         let client = Client::open(settings.url.expose_secret()).map_err(Error::redis(doing))?;
+        let info = client.get_connection_info().clone();
         let config = ConnectionManagerConfig::new()
             .set_connection_timeout(Some(CONNECT_TIMEOUT))
             .set_response_timeout(Some(ANSWER_TIMEOUT))
@@ -61,7 +67,13 @@ impl Redis {
             .set_number_of_retries(1);
         let connection =
             ConnectionManager::new_lazy_with_config(client, config).map_err(Error::redis(doing))?;
-        Ok(Self { name, connection, checked: std::sync::Arc::default(), metrics })
+        let (checked, told) = (std::sync::Arc::default(), acl::Told::default());
+        Ok(Self { name, connection, info, told, checked, metrics })
+    }
+
+    /// How the operator gets here, with its own login.
+    pub fn info(&self) -> &ConnectionInfo {
+        &self.info
     }
 
     /// Makes sure that each stream is there with its consumer group, which reads it from its first entry: no job is ever

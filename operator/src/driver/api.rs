@@ -94,7 +94,14 @@ pub(super) async fn save_status<K: Kind>(
     }
 }
 
-async fn call<T>(doing: &'static str, request: impl Future<Output = kube::Result<T>>) -> Result<T, Error> {
+/// A request with a limit of time; `doing` says what was attempted, as in `writing the status`.
+///
+/// # Errors
+/// When the API server refuses or does not answer.
+pub async fn call<T>(
+    doing: &'static str,
+    request: impl Future<Output = kube::Result<T>>,
+) -> Result<T, Error> {
     tokio::time::timeout(LIMIT, request)
         .await
         .map_err(|_| Error::Timeout { doing, limit: LIMIT })?

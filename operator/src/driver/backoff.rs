@@ -19,6 +19,12 @@ pub(super) fn delay(next: Next, failures: u32, resync: Duration, random: f64) ->
     match next {
         Next::Resync => resync.mul_f64(random.mul_add(0.4, 0.8)),
         Next::After(after) => after.mul_f64(random.mul_add(0.2, 1.0)),
+        Next::By(time) => delay(Next::Resync, failures, resync, random).min(delay(
+            Next::After(time),
+            failures,
+            resync,
+            random,
+        )),
         Next::Blocked => BLOCKED.mul_f64(random.mul_add(0.4, 0.8)),
         Next::Conflict if failures <= CONFLICTS_AT_ONCE => CONFLICT.mul_f64(random.mul_add(0.5, 0.5)),
         Next::Retry | Next::Conflict => {
@@ -48,6 +54,13 @@ mod tests {
     fn a_conflict_is_tried_again_at_once_but_not_for_ever() {
         assert!(delay(Next::Conflict, 1, RESYNC, 1.0) < Duration::from_secs(1));
         assert!(delay(Next::Conflict, 12, RESYNC, 1.0) >= Duration::from_secs(60));
+    }
+
+    #[test]
+    fn what_time_changes_is_seen_to_in_time_and_no_resync_is_left_out() {
+        let soon = Duration::from_secs(10);
+        assert!((soon..=soon * 2).contains(&delay(Next::By(soon), 0, RESYNC, 0.5)));
+        assert_eq!(delay(Next::By(RESYNC * 100), 0, RESYNC, 0.5), RESYNC);
     }
 
     #[test]

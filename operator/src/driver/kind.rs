@@ -36,6 +36,11 @@ pub trait Kind:
     /// pass to find out.
     const SCANNED: bool = false;
 
+    /// Whether time alone can change something about it, so that it gets a pass when an operator starts.
+    fn is_timed(&self) -> bool {
+        false
+    }
+
     /// `status`.
     type Status: Serialize + Clone + PartialEq + Default + Send + Sync;
 
@@ -118,6 +123,8 @@ impl<S> Pass<S> {
 pub enum Progress {
     /// Everything declared is in place. The text is the message of Ready.
     Ready(String),
+    /// The same, and time alone changes something after this: look again by then.
+    ReadyFor(String, Duration),
     /// Work goes on elsewhere, as a search task: look again after `after`, or when the object is woken.
     Pending {
         /// What is waited for.

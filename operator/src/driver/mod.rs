@@ -18,6 +18,7 @@ mod tests;
 mod verdict;
 mod watch;
 
+pub use api::call;
 pub use controller::Source;
 pub use kind::{Cleanup, Kind, Pass, Progress};
 pub use lane::Lane;

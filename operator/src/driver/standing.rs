@@ -26,8 +26,8 @@ pub fn stands<K: Kind>(object: &K) -> bool {
 }
 
 /// Whether `object`, seen for the first time, can wait for the drift scan: it stands, and nobody asked for anything by an
-/// annotation of ours while no operator ran.
+/// annotation of ours while no operator ran, nor time.
 pub fn may_rest<K: Kind>(object: &K) -> bool {
     let asks = |key: &String| key.strip_prefix(GROUP).is_some_and(|rest| rest.starts_with('/'));
-    K::SCANNED && stands(object) && !object.annotations().keys().any(asks)
+    K::SCANNED && !object.is_timed() && stands(object) && !object.annotations().keys().any(asks)
 }

@@ -33,6 +33,8 @@ pub(super) enum Next {
     Resync,
     /// After about this time.
     After(Duration),
+    /// After the resync time, or just after this one if that is sooner.
+    By(Duration),
     /// With backoff.
     Retry,
     /// Slowly, since only a change helps.
@@ -80,12 +82,8 @@ impl Verdict {
                 result: "planned",
                 failed: false,
             },
-            Ok(Ended::Converged(Progress::Ready(message))) => Self {
-                summary: vec![Finding::new(ConditionType::Ready, Truth::True, Reason::Succeeded, message)],
-                next: Next::Resync,
-                result: "success",
-                failed: false,
-            },
+            Ok(Ended::Converged(Progress::Ready(message))) => Self::ready(message, Next::Resync),
+            Ok(Ended::Converged(Progress::ReadyFor(message, time))) => Self::ready(message, Next::By(*time)),
             Ok(Ended::Converged(Progress::Pending { reason, message, after })) => {
                 Self::pending(*reason, *reason, message, *after)
             }
@@ -96,6 +94,15 @@ impl Verdict {
                 Self { summary: Vec::new(), next: Next::Resync, result: "deleted", failed: false }
             }
             Err(error) => Self::failed(error),
+        }
+    }
+
+    fn ready(message: &str, next: Next) -> Self {
+        Self {
+            summary: vec![Finding::new(ConditionType::Ready, Truth::True, Reason::Succeeded, message)],
+            next,
+            result: "success",
+            failed: false,
         }
     }
 

@@ -25,7 +25,7 @@ use super::{
     status,
 };
 use crate::{
-    app,
+    access, app,
     backend::{
         Placed,
         postgres::{
@@ -91,8 +91,10 @@ pub async fn converge(
     let streams = report_streams(pass, &desired, streams);
     let search = searches(ctx, placed, &desired, &observed, &changes, claimable).await;
     let search = report_search(pass, &desired, search);
+    let access = access::converge(object, ctx, placed, &desired, &observed, pass).await;
     streams?;
     let pending = search?;
+    let quiet = access?;
     if let UnderWay::Steps(what) = under_way {
         let (reason, message) = (Reason::WorkPending, format!("under way: {what}"));
         return Ok(Progress::Pending { reason, message, after: STEPS_RECHECK });
@@ -104,7 +106,11 @@ pub async fn converge(
         return Ok(Progress::Pending { reason: Reason::WorkPending, message, after: OLD_VERSION_GONE });
     }
     if pending.is_empty() {
-        return Ok(Progress::Ready(format!("{apps}, {}", tables(&desired))));
+        let message = format!("{apps}, {}", tables(&desired));
+        return Ok(quiet.map_or_else(
+            || Progress::Ready(message.clone()),
+            |quiet| Progress::ReadyFor(message.clone(), quiet),
+        ));
     }
     Ok(Progress::Pending {
         reason: Reason::TaskPending,

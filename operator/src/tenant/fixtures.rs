@@ -123,6 +123,7 @@ pub fn in_place(desired: &Desired) -> Observed {
             .collect(),
         restored: None,
         snapshot: None,
+        accesses: vec![],
         taken_hosts: vec![],
         owner: Some(role(vec![provisioner(true)], vec![])),
         role: Some(role(vec![provisioner(false), traffic], vec![logins::TENANTS.into()])),

@@ -34,7 +34,7 @@ use tenantry_crds::{
 };
 use tenantry_migrations::{logins::LoginShard, registry::Placement};
 
-use self::desired::Desired;
+pub use self::desired::Desired;
 use crate::{
     backend::postgres::{
         change::{Changes, Identity},
@@ -45,11 +45,18 @@ use crate::{
     error::Error,
 };
 
+pub use status::count;
+
 impl Kind for Tenant {
     const NAME: &'static str = "tenant";
     const FINALIZER: Option<&'static str> = Some(TENANT_FINALIZER);
     const SCANNED: bool = true;
     type Status = TenantStatus;
+
+    /// Direct access: passwords rotate, and what hands them out may have gone while no operator ran.
+    fn is_timed(&self) -> bool {
+        !self.spec.access.is_empty() || self.status.as_ref().is_some_and(|status| !status.access.is_empty())
+    }
 
     fn status(&self) -> Option<&TenantStatus> {
         self.status.as_ref()

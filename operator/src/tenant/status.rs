@@ -58,9 +58,6 @@ pub fn not_supported(spec: &TenantSpec) -> Vec<String> {
     if spec.quotas.is_some() {
         fields.push("spec.quotas".to_owned());
     }
-    if !spec.access.is_empty() {
-        fields.push("spec.access".to_owned());
-    }
     let with_settings = spec.apps.iter().filter(|app| app.settings.is_some());
     fields.extend(with_settings.map(|app| format!("spec.apps[{}].settings", app.name)));
     fields

@@ -19,7 +19,8 @@ pub struct ProgramOptions {
 }
 
 /// Sections that only the operator has; another program refuses what it does not know.
-const OPERATOR_SECTIONS: &[&str] = &["TENANTRY__LEADER__", "TENANTRY__RECONCILE__", "TENANTRY__SNAPSHOTS__"];
+const OPERATOR_SECTIONS: &[&str] =
+    &["TENANTRY__LEADER__", "TENANTRY__RECONCILE__", "TENANTRY__SNAPSHOTS__", "TENANTRY__ACCESS__"];
 
 /// The environment variables of one program.
 #[derive(Clone)]
@@ -35,6 +36,7 @@ impl Settings {
             .with("TENANTRY__DATABASE__URL", url)
             .with("TENANTRY__DATABASE__PROVISIONER_KEY", credentials.provisioner_key)
             .with("TENANTRY__DATABASE__TRAFFIC_KEY", credentials.traffic_key)
+            .with("TENANTRY__ACCESS__SECRET_NAMESPACES", r#"["*"]"#)
             .overridden(options))
     }
 

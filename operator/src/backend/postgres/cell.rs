@@ -17,6 +17,7 @@ use tenantry_migrations::logins::{LoginKey, LoginShard};
 use uuid::Uuid;
 
 use super::{
+    access::AccessChange,
     change::{Changes, Identity},
     logins::Logins,
     migrator::Migrator,
@@ -70,6 +71,11 @@ impl Cell {
     /// The name of the instance.
     pub fn name(&self) -> &InstanceName {
         &self.name
+    }
+
+    /// How the operator gets here.
+    pub fn options(&self) -> &PgConnectOptions {
+        &self.options
     }
 
     /// Connections as `tenantry_operator`.
@@ -186,6 +192,19 @@ impl Cell {
     /// [`Error::Fenced`] when another operator leads by now.
     pub async fn close_migrator(&self, shard: LoginShard, tenant: &Identity) -> Result<(), Error> {
         self.provisioners.close_migrator(shard, tenant, self.epoch()?).await
+    }
+
+    /// Makes all of `changes` to a tenant's direct access, or none of them.
+    ///
+    /// # Errors
+    /// [`Error::Fenced`] when another operator leads by now.
+    pub async fn change_access(
+        &self,
+        shard: LoginShard,
+        tenant: &Identity,
+        changes: &[AccessChange],
+    ) -> Result<(), Error> {
+        self.provisioners.change_access(shard, tenant, self.epoch()?, changes).await
     }
 
     /// Removes what the journals hold of a tenant whose role is gone.

@@ -242,7 +242,11 @@ fn object_change(sql: &mut String, tenant: &Identity, change: &ObjectChange) {
             let list: Vec<String> = tables.iter().map(|table| format!("{schema}.{}", Ident(table))).collect();
             push(sql, format_args!("DROP TABLE IF EXISTS {} CASCADE", list.join(", ")));
         }
-        ObjectChange::DropSchema => push(sql, format_args!("DROP SCHEMA {schema} CASCADE")),
+        ObjectChange::DropSchema => {
+            push(sql, format_args!("DROP SCHEMA {schema} CASCADE"));
+            // A large object is in no schema, and one that is left would keep the role.
+            push(sql, format_args!("DROP OWNED BY CURRENT_USER"));
+        }
     }
 }
 

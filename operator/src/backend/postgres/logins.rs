@@ -127,6 +127,7 @@ impl Logins {
              GRANT {} TO {provisioner} WITH INHERIT TRUE, SET FALSE;\n\
              GRANT {} TO {provisioner} WITH ADMIN TRUE, INHERIT FALSE, SET FALSE;\n\
              GRANT {} TO {provisioner} WITH ADMIN TRUE, INHERIT FALSE, SET FALSE;\n\
+             GRANT {} TO {provisioner} WITH ADMIN TRUE, INHERIT FALSE, SET FALSE;\n\
              GRANT CONNECT ON DATABASE {} TO {traffic};\n\
              INSERT INTO tenantry.login_shard (shard) VALUES ({}) ON CONFLICT DO NOTHING;",
             verb(has_provisioner),
@@ -136,6 +137,7 @@ impl Logins {
             Ident(logins::PROVISIONERS),
             Ident(logins::TENANTS),
             Ident(logins::MIGRATORS),
+            Ident(logins::ACCESS),
             Ident(&database_name),
             shard.number(),
             provisioner = Ident(provisioner.as_str()),

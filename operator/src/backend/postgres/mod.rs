@@ -1,5 +1,6 @@
 //! Postgres.
 //!
+//! - [`access`]: direct access
 //! - [`change`]: what can be changed for a tenant, as values; `ddl` and `rows` say it in SQL
 //! - [`observe`]: what is there, in one round trip
 //! - [`step`]: what is changed after that, one by one; `step_sql` says it in SQL
@@ -9,6 +10,7 @@
 //! - `provisioners`: the connections as provisioner logins
 //! - [`transfer`]: rows on their way to and from a snapshot
 
+pub mod access;
 mod cell;
 pub mod change;
 pub mod ddl;

@@ -34,6 +34,8 @@ pub struct Observed {
     pub restored: Option<String>,
     /// Where the snapshot of the Tenant with this uid is, once it was verified.
     pub snapshot: Option<String>,
+    /// Names of direct accesses that have credentials.
+    pub accesses: Vec<String>,
     /// Those of the asked hosts that another tenant serves.
     pub taken_hosts: Vec<TakenHost>,
     /// The owner role.

@@ -59,6 +59,7 @@ CROSS JOIN LATERAL (
             ) r),
         'restored', (SELECT snapshot FROM tenantry.restored WHERE tenant = asked.tenant),
         'snapshot', (SELECT location FROM tenantry.snapshot WHERE uid = asked.uid),
+        'accesses', ARRAY(SELECT DISTINCT access FROM tenantry.access WHERE tenant = asked.tenant),
         'taken_hosts', (
             SELECT coalesce(json_agg(row_to_json(r)), '[]') FROM (
                 SELECT host, tenant FROM tenantry.tenant_host

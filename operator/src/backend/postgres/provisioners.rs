@@ -13,6 +13,7 @@ use tenantry_migrations::logins::{LoginKey, LoginShard};
 use tokio::{sync::Semaphore, time::timeout};
 
 use super::{
+    access::{self, AccessChange},
     change::{Changes, Identity},
     ddl,
     logins::verifier_of,
@@ -123,6 +124,25 @@ impl Provisioners {
         self.run(shard, ddl::close_migrator(tenant, epoch)).await.map(|_| ())
     }
 
+    /// Makes all of `changes` to a tenant's direct access, or none of them.
+    ///
+    /// # Errors
+    /// [`Error::Fenced`] when another operator leads by now.
+    pub async fn change_access(
+        &self,
+        shard: LoginShard,
+        tenant: &Identity,
+        epoch: i64,
+        changes: &[AccessChange],
+    ) -> Result<(), Error> {
+        if changes.is_empty() {
+            return Ok(());
+        }
+        let outcome = self.run(shard, access::script(tenant, epoch, changes)).await;
+        self.metrics.backend_call("postgres", "access", outcome.is_ok());
+        outcome.map(|_| ()).map_err(|error| in_terms_of_the_tenant(tenant, error))
+    }
+
     /// Removes what the journals hold of a tenant whose role is gone, in batches: a fence that is held for long would hold
     /// up a takeover.
     ///
@@ -228,6 +248,10 @@ fn in_terms_of_the_tenant(tenant: &Identity, error: Error) -> Error {
             // The next pass sees who has it and names both.
             let message = "another tenant has just taken a host of spec.hosts";
             return Error::waiting(Reason::HostConflict, message);
+        }
+        "23505" if refusal.constraint() == Some("access_secret_key") => {
+            let message = "another tenant's access has just taken a Secret of spec.access";
+            return Error::waiting(Reason::SecretConflict, message);
         }
         "2BP01" => {
             let message =

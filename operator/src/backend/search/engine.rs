@@ -32,8 +32,8 @@ const SETTINGS: [&str; 3] = ["searchableAttributes", "filterableAttributes", "so
 #[derive(Debug, Clone)]
 pub struct Engine {
     client: Client,
-    url: String,
-    key: SecretString,
+    pub(super) url: String,
+    pub(super) key: SecretString,
     metrics: Metrics,
 }
 
@@ -249,13 +249,13 @@ impl Engine {
     }
 
     /// `path` is of constants and of uids, which hold letters, digits, `_` and `-` only.
-    fn request(&self, method: Method, path: &[&str]) -> RequestBuilder {
+    pub(super) fn request(&self, method: Method, path: &[&str]) -> RequestBuilder {
         self.client
             .request(method, format!("{}/{}", self.url, path.join("/")))
             .bearer_auth(self.key.expose_secret())
     }
 
-    async fn send(&self, op: &str, request: RequestBuilder) -> Result<Value, SearchFault> {
+    pub(super) async fn send(&self, op: &str, request: RequestBuilder) -> Result<Value, SearchFault> {
         let answer = read(request).await;
         self.metrics.backend_call("search", op, answer.is_ok());
         answer
@@ -266,6 +266,9 @@ async fn read(request: RequestBuilder) -> Result<Value, SearchFault> {
     let response = request.send().await.map_err(unreachable)?;
     let status = response.status();
     let body = response.bytes().await.map_err(unreachable)?;
+    if status.is_success() && body.is_empty() {
+        return Ok(Value::Null);
+    }
     if status.is_success() {
         return serde_json::from_slice(&body).map_err(SearchFault::Unreadable);
     }

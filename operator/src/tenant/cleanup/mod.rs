@@ -23,7 +23,7 @@ use kube::{Api, Resource, ResourceExt};
 use tenantry_crds::{
     conditions::ConditionType,
     reason::Reason,
-    v1alpha1::{DeletionPolicy, Tenant, TenantStatus},
+    v1alpha1::{AccessBackend, DeletionPolicy, Tenant, TenantStatus},
 };
 use tenantry_migrations::logins::LoginShard;
 
@@ -37,6 +37,7 @@ use super::{
     search::{self, Work},
 };
 use crate::{
+    access,
     backend::{
         Placed,
         postgres::{
@@ -113,6 +114,7 @@ impl Deletion<'_> {
             DeletionPolicy::Snapshot => Policy::Snapshot,
             DeletionPolicy::Delete => Policy::Delete,
         };
+        self.access(pass).await?;
         let (mut observed, mut plan) = self.data(pass, policy).await?;
         if plan.export {
             if let Some(running) = export::step(self, &observed, pass).await? {
@@ -154,6 +156,27 @@ impl Deletion<'_> {
         orphans.tell(self);
         tracing::info!(tenant = %self.tenant.name, ?policy, "cleaned up");
         Ok(Cleanup::Done)
+    }
+
+    /// Takes direct access back before the data changes, under every policy: nobody sees half of it.
+    async fn access(self, pass: &mut Pass<TenantStatus>) -> Result<(), Failure> {
+        let cell = self.placed.cell;
+        let observed =
+            observe(cell.database(), self.tenant, &[]).await.map_err(|error| error.at(cell.name()));
+        let observed = observed.map_err(|e| self.database_failed(pass, e))?;
+        let mut orphans = Orphans::new(self.release);
+        let mut leave = |backend, names, error| match backend {
+            AccessBackend::Postgres => Err(error),
+            AccessBackend::Redis => orphans.leave(Backend::Redis, "users", names, error),
+            AccessBackend::Search => orphans.leave(Backend::Search, "keys", names, error),
+        };
+        access::remove_all(self.ctx, self.placed, self.tenant, &observed, &mut leave)
+            .await
+            .map_err(|e| pass.fails(ConditionType::AccessReady, e))?;
+        let rows = Changes { rows: orphans.rows(&[]), ..Changes::default() };
+        self.apply(observed.shard(), &rows).await.map_err(|e| self.database_failed(pass, e))?;
+        orphans.tell(self);
+        Ok(())
     }
 
     /// Carries out what the plan has for the data.
