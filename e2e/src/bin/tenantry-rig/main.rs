@@ -73,17 +73,17 @@ struct What {
 
 /// A stack with or without our programs on it.
 enum Started {
-    Stack(Stack),
-    Platform(Platform<'static>),
+    Stack(Box<Stack>),
+    Platform(Box<Platform<'static>>),
 }
 
 impl What {
     async fn start(self) -> Result<Started, RigError> {
         let stack = Stack::start(StackOptions { durable: self.durable, ..StackOptions::default() }).await?;
         if self.stack_only {
-            Ok(Started::Stack(stack))
+            Ok(Started::Stack(Box::new(stack)))
         } else {
-            Platform::start(stack).await.map(Started::Platform)
+            Platform::start(stack).await.map(|platform| Started::Platform(Box::new(platform)))
         }
     }
 }
