@@ -216,6 +216,7 @@ mod tests {
         instances: {postgres: {default: {capacity: 10}, east: {url: 'postgres://two'}}},
     }";
 
+    #[allow(clippy::result_large_err, reason = "figment's own error type")]
     fn loaded(environment: &[(&str, &str)]) -> Operator {
         let mut loaded = None;
         figment::Jail::expect_with(|jail| {
