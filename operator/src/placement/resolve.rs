@@ -57,7 +57,16 @@ pub fn resident<'a>(object: &Tenant, ctx: &'a Context) -> Result<Option<Placed<'
     if decided.postgres.is_none() {
         return Ok(None);
     }
-    ctx.backends.placed(complete(&decided, [None, None, None]), false).map(Some)
+    match ctx.backends.placed(complete(&decided, [None, None, None]), false) {
+        // Only asked for, and no pass came any further than this.
+        Err(error) if error.reason() == Reason::InstanceNotFound && !is_placed(object, ctx) => Ok(None),
+        placed => placed.map(Some),
+    }
+}
+
+fn is_placed(object: &Tenant, ctx: &Context) -> bool {
+    let status = object.status.as_ref().and_then(|status| status.placement.as_ref());
+    status.is_some() || !ctx.directory.residents(&object.name_any()).is_empty()
 }
 
 fn look_up(object: &Tenant, ctx: &Context) -> Result<(Uuid, Decided), Error> {
@@ -68,10 +77,9 @@ fn look_up(object: &Tenant, ctx: &Context) -> Result<(Uuid, Decided), Error> {
     let nothing = PlacementSpec::default();
     let status = object.status.as_ref().and_then(|status| status.placement.as_ref());
     let residents = ctx.directory.residents(&object.name_any());
-    let is_placed = status.is_some() || !residents.is_empty();
     let decided = decided(&Known {
         uid,
-        spec: if deleting && is_placed { &nothing } else { &object.spec.placement },
+        spec: if deleting && is_placed(object, ctx) { &nothing } else { &object.spec.placement },
         // The API server counts a deletion as a change.
         first_generation: object.metadata.generation.unwrap_or_default() <= if deleting { 2 } else { 1 },
         status,
