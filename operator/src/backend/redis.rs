@@ -58,15 +58,15 @@ impl Redis {
     /// When the URL cannot be used. The message does not show it, since it may hold a password.
     pub fn new(name: InstanceName, settings: &settings::Redis, metrics: Metrics) -> Result<Self, Error> {
         let doing = "reading redis.url";
-        let client = Client::open(settings.url.expose_secret()).map_err(Error::redis(doing))?;
+        let unusable = |source| Error::redis(doing)(source).at(&name);
+        let client = Client::open(settings.url.expose_secret()).map_err(unusable)?;
         let info = client.get_connection_info().clone();
         let config = ConnectionManagerConfig::new()
             .set_connection_timeout(Some(CONNECT_TIMEOUT))
             .set_response_timeout(Some(ANSWER_TIMEOUT))
             // The driver retries with backoff; a pass must not wait here.
             .set_number_of_retries(1);
-        let connection =
-            ConnectionManager::new_lazy_with_config(client, config).map_err(Error::redis(doing))?;
+        let connection = ConnectionManager::new_lazy_with_config(client, config).map_err(unusable)?;
         let (checked, told) = (std::sync::Arc::default(), acl::Told::default());
         Ok(Self { name, connection, info, told, checked, metrics })
     }
