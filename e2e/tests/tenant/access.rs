@@ -9,9 +9,9 @@ use serde_json::{Value, json};
 use sqlx::{Connection, PgConnection};
 use tenantry_crds::names::{AccessName, AccessRole, AppName, QueueName, RedisKey, TenantName};
 use tenantry_crds::v1alpha1::Tenant;
-use tenantry_e2e::rig::{endpoints::http_client, eventually};
+use tenantry_e2e::rig::{Stack, StackOptions, endpoints::http_client, eventually};
 
-use super::operated::{Cluster, LIMIT, condition_of, customer, search_of, shop, uses};
+use super::operated::{Cluster, LIMIT, condition_of, customer, operate, search_of, shop, uses};
 
 type Values = BTreeMap<String, String>;
 
@@ -524,5 +524,76 @@ impl Cluster {
         let stats: String = redis::from_redis_value(stats).unwrap();
         let line = stats.lines().find(|line| line.starts_with("cmdstat_acl|setuser:"));
         line.and_then(|line| line.split(',').next()).unwrap().to_owned()
+    }
+}
+
+/// On a stack of its own: Postgres logs every statement, and the operator is stopped.
+#[tokio::test]
+async fn a_password_is_in_its_secret_only_and_a_restart_changes_none() {
+    let stack = Stack::start(StackOptions::default()).await.unwrap();
+    let cluster = Cluster::of(stack.endpoints()).await;
+    cluster.run_sql("ALTER SYSTEM SET log_statement = 'all'").await;
+    cluster.run_sql("SELECT pg_reload_conf()").await;
+    let operator = operate(&stack).await;
+    cluster.app("quiet", shop("1.0.0", customer())).await;
+    cluster.search_index("quiet", search_of("quiet")).await;
+    let mut all = access("all", "Owner", "quiet");
+    all["backends"] = json!(["Postgres", "Redis", "Search"]);
+    all["rotation"] = json!({"everySeconds": 86400, "overlapSeconds": 2});
+    cluster.tenant("quiet-one", with_access("quiet", vec![all])).await;
+    cluster.until_ready("quiet-one").await;
+    let names = ["quiet", "quiet-redis", "quiet-search"];
+    let mut passwords = Vec::new();
+    let mut collect = async || {
+        for name in names {
+            passwords.push(cluster.secret(name).await.unwrap()["password"].clone());
+        }
+    };
+    collect().await;
+    cluster.annotate("quiet-one", "tenantry.dev/rotate", "1").await;
+    for name in names {
+        cluster.until_secret(name, |v| v["generation"] == "2" && !v.contains_key("previous-username")).await;
+    }
+    collect().await;
+
+    // What was lost while no operator ran is made again, and nothing else is.
+    let before = cluster.secret("quiet-search").await;
+    operator.server().stop().await.unwrap();
+    cluster.secrets().await.delete("quiet", &DeleteParams::default()).await.unwrap();
+    let kept = cluster.secret("quiet-redis").await.unwrap();
+    cluster.redis_command(&["ACL", "DELUSER", &kept["username"]]).await;
+    operator.server().start().await.unwrap();
+    cluster.until_secret("quiet", |values| values.contains_key("password")).await;
+    eventually("the user is back", LIMIT, || async { command(&kept, &["PING"]).await }).await.unwrap();
+    assert_eq!(cluster.secret("quiet-redis").await.unwrap(), kept);
+    assert_eq!(cluster.secret("quiet-search").await, before);
+    collect().await;
+    let spec = uses("quiet", "Delete");
+    cluster.tenant("quiet-one", spec).await;
+    for name in names {
+        cluster.until_no_secret(name).await;
+    }
+
+    let mut told = vec![cluster.status("quiet-one").await.to_string()];
+    told.push(cluster.endpoints.kubectl(&["get", "events", "-A", "-o", "json"]).await.unwrap());
+    told.push(
+        cluster.endpoints.kubectl(&["get", "tenants", "-o", "json", "--show-managed-fields"]).await.unwrap(),
+    );
+    told.push(cluster.texts("SELECT query FROM pg_stat_activity WHERE query IS NOT NULL").await.join("\n"));
+    told.push(cluster.texts("SELECT row_to_json(a)::text FROM tenantry.access a").await.join("\n"));
+    let statements = std::fs::read_to_string(stack.postgres().unwrap().process().log()).unwrap();
+    assert!(statements.contains("SCRAM-SHA-256$"), "the statements are in the log");
+    told.push(statements);
+    for server in [stack.redis(), stack.meilisearch(), stack.kube_apiserver()] {
+        told.push(std::fs::read_to_string(server.unwrap().process().log()).unwrap_or_default());
+    }
+    let log = std::fs::read_to_string(operator.process().log()).unwrap();
+    assert!(log.contains("quiet-one"));
+    told.push(log);
+    assert_eq!(passwords.len(), 9);
+    for text in &told {
+        for password in &passwords {
+            assert!(!text.contains(password.as_str()), "a password is told");
+        }
     }
 }

@@ -9,7 +9,6 @@ use tenantry_migrations::logins::LoginShard;
 
 use super::{
     desired::{Credential, SecretName},
-    password,
     secret::{Account, Contents},
     store::Secrets,
 };
@@ -19,6 +18,7 @@ use crate::{
         postgres::{
             access::{self, AccessChange, AccessRecord, ObservedAccess, RowKey},
             change::Identity,
+            migrator::new_password,
         },
     },
     context::Context,
@@ -114,7 +114,7 @@ impl<'a> Work<'a> {
     /// A password for these credentials: random, but for the search engine, which makes its keys itself.
     pub(super) fn make_password(&self, key: &RowKey, serial: i64) -> Result<SecretString, Error> {
         match key.backend {
-            AccessBackend::Postgres | AccessBackend::Redis => password::generate(),
+            AccessBackend::Postgres | AccessBackend::Redis => Ok(new_password()),
             AccessBackend::Search => {
                 Ok(self.placed.search()?.engine.key_of(&self.key_uid(&key.access, serial)))
             }

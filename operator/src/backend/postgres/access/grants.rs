@@ -2,12 +2,12 @@
 
 use std::fmt;
 
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 use tenantry_crds::{names::AccessRole, v1alpha1::AccessLevel};
 use tenantry_migrations::{logins, mark::AccessMark};
 
 use super::{
-    super::change::Identity,
+    super::{change::Identity, logins::verifier_of},
     look::{Group, ObservedAccessRole, ObservedRights},
 };
 
@@ -21,7 +21,7 @@ pub struct Verifier(String);
 impl Verifier {
     /// Of `password`, with a new salt each time.
     pub fn of(password: &SecretString) -> Self {
-        Self(postgres_protocol::password::scram_sha_256(password.expose_secret().as_bytes()))
+        Self(verifier_of(password))
     }
 
     pub(super) fn as_str(&self) -> &str {
