@@ -278,3 +278,20 @@ fn the_longest_names_are_legal() {
     );
     assert_eq!(table.as_str().len(), 60);
 }
+
+#[test]
+fn an_access_role_is_of_one_access_and_never_a_tenant_s() {
+    use tenantry_crds::names::{AccessName, AccessRole, SearchKeyUid, Slot};
+    let role = |tenant: &str, access: &str| {
+        AccessRole::of(&TenantName::new(tenant).unwrap(), &AccessName::new(access).unwrap()).to_string()
+    };
+    assert_eq!(role("acme", "reporting"), role("acme", "reporting"));
+    let all: std::collections::BTreeSet<String> =
+        [role("a", "b-c"), role("a-b", "c"), role("ab", "c"), role("a", "bc")].into_iter().collect();
+    assert_eq!(all.len(), 4);
+    assert!(all.iter().all(|role| role.starts_with("access_") && role.len() < 62));
+    assert_eq!([1, 2, 3].map(Slot::of), [Slot::A, Slot::B, Slot::A]);
+    let access = AccessName::new("site").unwrap();
+    assert_ne!(SearchKeyUid::of("u", &access, 1), SearchKeyUid::of("u", &access, 2));
+    assert_ne!(SearchKeyUid::of("u", &access, 1), SearchKeyUid::of("v", &access, 1));
+}

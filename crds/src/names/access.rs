@@ -38,14 +38,6 @@ impl Slot {
         if serial % 2 == 0 { Self::B } else { Self::A }
     }
 
-    /// The one that is not this.
-    pub const fn other(self) -> Self {
-        match self {
-            Self::A => Self::B,
-            Self::B => Self::A,
-        }
-    }
-
     const fn suffix(self) -> &'static str {
         match self {
             Self::A => "_a",
