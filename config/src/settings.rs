@@ -184,7 +184,8 @@ impl Default for Leader {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct Reconcile {
-    /// Tenants that are reconciled at the same time.
+    /// Tenants that are reconciled at the same time because they are new or changed. As many again are reconciled in the
+    /// background: resyncs, rollouts, repairs and retries.
     pub concurrency: u16,
     /// Seconds that one pass may take.
     pub deadline_seconds: u64,

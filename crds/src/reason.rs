@@ -50,11 +50,18 @@ reasons! {
     /// An App that is named does not exist. Apply it, or take its name out of `spec.apps`.
     AppNotFound,
     /// The App exists, but `spec.apps[].version` pins a version that was never published. `kubectl get app NAME` shows the
-    /// newest published one. Publish the version that is wanted, or change the pin.
+    /// one that tenants get. Publish the version that is wanted, or change the pin.
     AppVersionNotFound,
-    /// An App that `spec.requires` names is missing, older than `minVersion`, or part of a cycle. Publish or upgrade it; a
-    /// cycle is broken by removing one of the requirements that the message lists.
+    /// Something that comes by itself: an App that `spec.requires` names exists and is not published yet, or the version of
+    /// another app that this one needs is being rolled out and has not reached this tenant. If it lasts, look at the status of
+    /// the other App.
     DependencyNotReady,
+    /// An App that `spec.requires` names does not exist, or a tenant lists an app and not the one that it requires. Apply the
+    /// App, or add it to `spec.apps`.
+    DependencyMissing,
+    /// An App that `spec.requires` names is older than `minVersion`, and no rollout will change that: the App itself is older,
+    /// or the tenant pins an older version. Upgrade it, or change the pin.
+    DependencyConflict,
     /// A document type, field or role that is referred to does not exist: the target of a Reference in another app, or a field
     /// of a SearchIndex. Correct the name, or publish the version of the other app that has it.
     ReferenceNotFound,
@@ -86,7 +93,8 @@ reasons! {
     /// changed. Remove it to go on.
     PlanOnly,
     /// A tenant failed at the new version of the App, and `spec.rollout.pauseOnFailure` keeps it from the others.
-    /// `status.rollout.failed` says who failed and why. Solve that, or publish a newer version.
+    /// `status.rollout.failed` says who failed and why. Solve that, pin the tenant, or publish another version; see
+    /// [rollouts](../rollouts.md).
     RolloutPaused,
     /// Apps require each other in a cycle. Take one of the entries out of `spec.requires`.
     DependencyCycle,

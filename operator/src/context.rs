@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     backend::Backends, catalog::Catalog, driver::Lane, events::Events, leader::Leadership, metrics::Metrics,
-    placement::Directory, snapshot::Jobs, tenant::Evolutions,
+    placement::Directory, rollout::Rollouts, snapshot::Jobs, tenant::Evolutions, triggers::Touched,
 };
 
 /// What every pass is given. It exists only while this process leads.
@@ -31,6 +31,10 @@ pub struct Context {
     pub evolutions: Evolutions,
     /// The published apps.
     pub catalog: Arc<Catalog>,
+    /// Which tenant gets which version when.
+    pub rollouts: Arc<Rollouts>,
+    /// Apps that count their tenants again.
+    pub touched: Touched,
     /// Metrics.
     pub metrics: Metrics,
     /// Events on failures; the driver publishes them.
@@ -62,11 +66,16 @@ impl Context {
         self.stores.tenants.state().iter().for_each(|tenant| self.lanes.tenants.wake(&tenant.name_any()));
     }
 
-    /// Wakes all that depend on the definition of `app`: its tenants, its SearchIndexes and the Apps that require it.
+    /// Wakes all that depend on `app`: its tenants, its SearchIndexes and the Apps that require it.
     pub fn wake_users_of(&self, app: &str) {
         for tenant in self.tenants_of(app) {
             self.lanes.tenants.wake(&tenant.name_any());
         }
+        self.wake_definitions_on(app);
+    }
+
+    /// Wakes the definitions that depend on `app`: its SearchIndexes and the Apps that require it.
+    pub fn wake_definitions_on(&self, app: &str) {
         for index in self.stores.search_indexes.state_filter(|index| index.spec.app == app) {
             self.lanes.search_indexes.wake(&index.name_any());
         }

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     context::{Context, Lanes, Stores},
     driver::{Kind, Lane, Source},
-    triggers::{Touched, on_app, on_search_index, on_tenant},
+    triggers::{on_app, on_search_index, on_tenant},
 };
 
 /// Passes over definitions at the same time. They are few, and each waits for the same rows.
@@ -44,8 +44,7 @@ impl Controllers {
     /// Runs until `shutdown`, and then until the passes under way have ended or took too long. Returning sooner means that a
     /// controller died: the process has to exit.
     pub async fn run(self, ctx: Arc<Context>, shutdown: CancellationToken) {
-        let touched = Arc::new(Touched::default());
-        let tenants = self.tenants.run(ctx.clone(), on_tenant(touched.clone()), shutdown.clone());
+        let tenants = self.tenants.run(ctx.clone(), on_tenant(ctx.clone()), shutdown.clone());
         let apps = self.apps.run(ctx.clone(), on_app(ctx.clone()), shutdown.clone());
         let indexes = self.search_indexes.run(ctx.clone(), on_search_index(ctx.clone()), shutdown.clone());
         // Tasks of their own: one that is busy with its watch must not hold up the others.
@@ -53,7 +52,7 @@ impl Controllers {
         running.spawn(tenants);
         running.spawn(apps);
         running.spawn(indexes);
-        let counting = async { touched.wake(&ctx, &shutdown).await };
+        let counting = async { ctx.touched.wake(&ctx, &shutdown).await };
         tokio::select! {
             _died = running.join_next() => {}
             () = counting => {}
@@ -67,7 +66,7 @@ impl Controllers {
 
 fn source<K: Kind>(client: &Client, concurrency: u16) -> (Source<K>, Lane<K>) {
     let (store, writer) = reflector::store();
-    let (lane, wakes) = Lane::new();
+    let (lane, wakes) = Lane::new(usize::from(concurrency));
     let filled = CancellationToken::new();
     (Source { client: client.clone(), store, writer, filled, wakes, concurrency }, lane)
 }

@@ -19,6 +19,7 @@ mod killpoint;
 mod leader;
 mod metrics;
 mod placement;
+mod rollout;
 mod run;
 mod search_index;
 mod snapshot;

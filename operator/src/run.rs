@@ -20,9 +20,11 @@ use crate::{
     leader::{Election, Ended, Leadership, Tenure},
     metrics::Metrics,
     placement::Directory,
+    rollout::Rollouts,
     snapshot::Jobs,
     takeover::Takeover,
     tenant::Evolutions,
+    triggers::Touched,
 };
 
 /// What `/readyz` waits for. A standby is ready, too: it could take over.
@@ -105,9 +107,11 @@ async fn lead(term: Term, readiness: &Readiness, shutdown: &CancellationToken) -
     let catalog = Arc::new(Catalog::new(stores.apps.clone()));
     let backends = Arc::new(backends);
     let directory = Arc::new(Directory::new(backends.cells().map(|cell| cell.name().clone())));
+    let rollouts = Arc::new(Rollouts::new(catalog.clone(), stores.tenants.clone()));
     let takeover = Takeover {
         backends: backends.clone(),
         catalog: catalog.clone(),
+        rollouts: rollouts.clone(),
         directory: directory.clone(),
         metrics: metrics.clone(),
         holder: me.clone(),
@@ -124,6 +128,8 @@ async fn lead(term: Term, readiness: &Readiness, shutdown: &CancellationToken) -
         backends,
         directory,
         catalog,
+        rollouts,
+        touched: Touched::default(),
         evolutions: Evolutions::default(),
         metrics,
         stores,

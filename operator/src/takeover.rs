@@ -13,6 +13,7 @@ use crate::{
     error::{Class, Error},
     metrics::Metrics,
     placement::Directory,
+    rollout::{self, Rollouts},
 };
 
 /// How long instances that do not answer at all hold up the first pass.
@@ -27,6 +28,8 @@ pub struct Takeover {
     pub backends: Arc<Backends>,
     /// The published apps of all of them.
     pub catalog: Arc<Catalog>,
+    /// The versions of their tenants.
+    pub rollouts: Arc<Rollouts>,
     /// The tenants of all of them.
     pub directory: Arc<Directory>,
     /// Metrics.
@@ -99,6 +102,8 @@ impl Takeover {
         let epoch = cell.open(&self.holder).await?;
         app::publish_core(cell, epoch).await?;
         app::load(cell, &self.catalog).await?;
+        app::load_targets(cell, &self.catalog).await?;
+        self.rollouts.load(rollout::journal::read(cell).await?);
         let tenants = registry::tenants(cell.database(), Of::Every)
             .await
             .map_err(Error::database("reading the names of all tenants"))?;

@@ -7,7 +7,10 @@ use std::{
 };
 
 use kube::ResourceExt;
-use tenantry_crds::v1alpha1::{App, SearchIndex, Tenant};
+use tenantry_crds::{
+    labels::{PAUSED_ANNOTATION, PLAN_ANNOTATION},
+    v1alpha1::{App, SearchIndex, Tenant},
+};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
@@ -20,19 +23,33 @@ use crate::{
 /// 500.
 #[derive(Debug, Default)]
 pub struct Touched {
-    apps: Mutex<BTreeSet<String>>,
+    apps: Mutex<Apps>,
     any: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Apps {
+    /// Who lists them changed, or how.
+    listed: BTreeSet<String>,
+    /// Their rollout went on.
+    moved: BTreeSet<String>,
 }
 
 /// The least time between two passes that count tenants.
 const KEPT_BACK: Duration = Duration::from_secs(1);
 
 impl Touched {
-    fn add(&self, apps: BTreeSet<String>) {
+    fn listed(&self, apps: BTreeSet<String>) {
         if !apps.is_empty() {
-            self.apps.lock().unwrap_or_else(PoisonError::into_inner).extend(apps);
+            self.apps.lock().unwrap_or_else(PoisonError::into_inner).listed.extend(apps);
             self.any.notify_one();
         }
+    }
+
+    /// The rollouts of these apps went on.
+    pub fn moved(&self, apps: impl Iterator<Item = String>) {
+        self.apps.lock().unwrap_or_else(PoisonError::into_inner).moved.extend(apps);
+        self.any.notify_one();
     }
 
     /// Wakes touched Apps, and SearchIndexes that may have met a rival on a new tenant, until `shutdown`.
@@ -43,30 +60,42 @@ impl Touched {
                 () = shutdown.cancelled() => return,
             }
             tokio::time::sleep(KEPT_BACK).await;
-            let apps = std::mem::take(&mut *self.apps.lock().unwrap_or_else(PoisonError::into_inner));
-            for app in &apps {
-                ctx.lanes.apps.wake(app);
+            let Apps { listed, moved } =
+                std::mem::take(&mut *self.apps.lock().unwrap_or_else(PoisonError::into_inner));
+            for app in &listed | &moved {
+                ctx.lanes.apps.wake(&app);
             }
-            for index in ctx.stores.search_indexes.state_filter(|index| apps.contains(&index.spec.app)) {
+            for index in ctx.stores.search_indexes.state_filter(|index| listed.contains(&index.spec.app)) {
                 ctx.lanes.search_indexes.wake(&index.name_any());
             }
         }
     }
 }
 
-/// A Tenant changed: its apps count their tenants again.
-pub fn on_tenant(touched: Arc<Touched>) -> impl FnMut(Change<Tenant>) + Send + 'static {
-    move |change| touched.add(apps_touched(change.before.as_deref(), change.after.as_deref()))
+/// A Tenant changed: its apps count their tenants again, and their rollouts may go on with it or without it.
+pub fn on_tenant(ctx: Arc<Context>) -> impl FnMut(Change<Tenant>) + Send + 'static {
+    move |change| {
+        let (before, after) = (change.before.as_deref(), change.after.as_deref());
+        ctx.rollouts.observe_tenant(before, after);
+        ctx.touched.listed(apps_touched(before, after));
+    }
 }
 
-/// An App came or went, or acknowledges other changes: whoever names it learns of it. Its own pass tells of new versions.
+/// An App came, changed or went. Whoever names it learns when it comes, goes or acknowledges other changes; its own pass tells of
+/// new versions.
 pub fn on_app(ctx: Arc<Context>) -> impl FnMut(Change<App>) + Send + 'static {
-    move |change| match (&change.before, &change.after) {
-        (Some(app), None) | (None, Some(app)) => ctx.wake_users_of(&app.name_any()),
-        (Some(before), Some(after)) if before.spec.allow_destructive != after.spec.allow_destructive => {
-            ctx.wake_users_of(&after.name_any());
+    move |change| {
+        // Before its pass: who goes first has to be known before anybody goes.
+        if let Some(app) = change.after.as_ref().or(change.before.as_ref()) {
+            ctx.rollouts.observe_app(&app.name_any(), change.after.as_deref());
         }
-        _ => {}
+        match (&change.before, &change.after) {
+            (Some(app), None) | (None, Some(app)) => ctx.wake_users_of(&app.name_any()),
+            (Some(before), Some(after)) if before.spec.allow_destructive != after.spec.allow_destructive => {
+                ctx.wake_users_of(&after.name_any());
+            }
+            _ => {}
+        }
     }
 }
 
@@ -93,14 +122,24 @@ pub fn on_search_index(ctx: Arc<Context>) -> impl FnMut(Change<SearchIndex>) + S
     }
 }
 
-/// The apps for which it matters that the tenant changed so: what it lists, whether it is there, its labels.
+/// The apps for which it matters that the tenant changed so: what it lists in which version, whether it is there and acted
+/// upon, its labels.
 fn apps_touched(before: Option<&Tenant>, after: Option<&Tenant>) -> BTreeSet<String> {
-    let apps = |side: Option<&Tenant>| -> BTreeSet<String> {
-        side.into_iter().flat_map(|tenant| &tenant.spec.apps).map(|app| app.name.clone()).collect()
+    let apps = |side: Option<&Tenant>| -> BTreeSet<(String, Option<String>)> {
+        let listed = side.into_iter().flat_map(|tenant| &tenant.spec.apps);
+        listed.map(|app| (app.name.clone(), app.version.clone())).collect()
     };
     let (old, new) = (apps(before), apps(after));
-    let relabelled = before.zip(after).is_some_and(|(before, after)| before.labels() != after.labels());
-    if relabelled { &old | &new } else { &old ^ &new }
+    let about = |tenant: &Tenant| {
+        (
+            tenant.labels().clone(),
+            [PAUSED_ANNOTATION, PLAN_ANNOTATION].map(|key| tenant.annotations().get(key).cloned()),
+            tenant.metadata.deletion_timestamp.is_some(),
+        )
+    };
+    let other = before.zip(after).is_some_and(|(before, after)| about(before) != about(after));
+    let touched = if other { &old | &new } else { &old ^ &new };
+    touched.into_iter().map(|(app, _)| app).collect()
 }
 
 /// Whether more than the status of a SearchIndex changed.

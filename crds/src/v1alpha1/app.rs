@@ -22,6 +22,7 @@ use super::{doc_type::DocTypeSpec, schema::any_object};
     doc = "What an application is made of",
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
     printcolumn(name = "Version", type_ = "string", json_path = ".status.publishedVersion"),
+    printcolumn(name = "Updated", type_ = "string", json_path = ".status.rollout.progress"),
     printcolumn(name = "Tenants", type_ = "integer", json_path = ".status.tenants"),
     printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].reason"),
     printcolumn(name = "Message", type_ = "string", priority = 1, json_path = ".status.conditions[?(@.type==\"Ready\")].message"),
@@ -269,7 +270,7 @@ pub struct AppStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
-    /// The newest version that tenants can use.
+    /// The version that tenants get: the last one that `spec.version` named and that could be published.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub published_version: Option<String>,
     /// The digest of that version's definition.

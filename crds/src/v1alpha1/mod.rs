@@ -12,7 +12,7 @@ mod tenant;
 
 pub use app::{
     App, AppRequirement, AppSpec, AppStatus, Canary, MigrationSpec, MissedFire, QueueClass, QueueSpec,
-    RoleSpec, RolloutSpec, ScheduleSpec,
+    RoleSpec, RolloutFailure, RolloutSpec, RolloutStage, RolloutStatus, ScheduleSpec,
 };
 pub use doc_type::{Action, DocTypeSpec, NamingSpec, NamingStrategy, PermissionSpec};
 pub use field::{FieldSpec, FieldType, ItemFieldSpec};

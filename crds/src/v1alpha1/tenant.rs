@@ -145,7 +145,7 @@ pub struct TenantApp {
     #[x_kube(validation = Rule::new("self != 'core'").message("spec.apps: core is built in and always installed; leave it out"))]
     pub name: String,
 
-    /// Stay at this published version instead of the newest.
+    /// Stay at this published version, whatever the App is at.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64), regex(pattern = r"^[0-9]+\.[0-9]+\.[0-9]+(-[0-9A-Za-z.-]+)?$"))]
     pub version: Option<String>,
@@ -391,7 +391,7 @@ pub struct InstalledApp {
     pub name: String,
     /// The version that the tables are at.
     pub version: String,
-    /// The version that the tenant gets when the rollout reaches it, if that is another one.
+    /// The version that the tables are being brought to, if that is another one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<String>,
 }

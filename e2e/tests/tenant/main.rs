@@ -14,6 +14,7 @@ mod lifecycle;
 mod migrations;
 mod operated;
 mod outage;
+mod rollout;
 mod schema_evolution;
 mod search;
 mod snapshot;

@@ -17,14 +17,14 @@ pub(super) fn builds_on(app: &PublishedApp, catalog: &Catalog) -> Result<(), Err
     for required in &app.definition.requires {
         if !catalog.declares(&required.app) {
             return Err(Error::blocked(
-                Reason::DependencyNotReady,
+                Reason::DependencyMissing,
                 format!("spec.requires: there is no App {}", required.app),
             ));
         }
-        let newest = catalog.resolve(&required.app, None)?;
-        satisfies(&app.name, &required.app, required.min_version.as_deref(), &newest.version)?;
+        let target = catalog.resolve(&required.app, None)?;
+        satisfies(&app.name, &required.app, required.min_version.as_deref(), &target.version)?;
     }
-    references_resolve(app, |name| catalog.newest(name))
+    references_resolve(app, |name| catalog.target(name))
 }
 
 /// A way from `start` along `requires` back to `start`. Looks at the Apps as they are declared: those of a cycle can never be
@@ -57,7 +57,6 @@ pub(super) fn not_supported(spec: &AppSpec) -> Vec<String> {
         }
     };
     note(!spec.schedules.is_empty(), "spec.schedules: no job is enqueued yet");
-    note(spec.rollout.is_some(), "spec.rollout: a new version goes to all tenants at once");
     note(
         spec.queues.iter().any(|queue| queue.class == QueueClass::Durable),
         "spec.queues[].class: Durable queues are kept in Redis only",

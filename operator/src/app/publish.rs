@@ -15,22 +15,26 @@ use crate::{
     leader::fenced,
 };
 
-/// What has to happen so that a version is published.
+/// What has to happen so that a version is what tenants are to have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Publication {
     /// It already is.
     InPlace,
-    /// It is new.
+    /// It is new, or tenants are to have another one.
     New,
     /// Another definition has this version.
     Changed,
 }
 
-pub(super) fn publication(published: Option<&PublishedApp>, digest: &str) -> Publication {
+pub(super) fn publication(
+    published: Option<&PublishedApp>,
+    aimed_at: Option<&Version>,
+    digest: &str,
+) -> Publication {
     match published {
-        None => Publication::New,
-        Some(published) if published.digest == digest => Publication::InPlace,
-        Some(_) => Publication::Changed,
+        Some(published) if published.digest != digest => Publication::Changed,
+        Some(published) if aimed_at == Some(&published.version) => Publication::InPlace,
+        _ => Publication::New,
     }
 }
 
@@ -121,6 +125,11 @@ pub(super) fn changed(app: &AppName, version: &Version) -> Error {
 pub(super) async fn withdraw(cell: &Cell, app: &AppName) -> Result<Vec<Version>, Error> {
     let doing = "withdrawing app versions";
     let mut transaction = cell.fenced().await?;
+    sqlx::query("DELETE FROM tenantry.app_target WHERE app = $1")
+        .bind(app.as_str())
+        .execute(&mut *transaction)
+        .await
+        .map_err(Error::database(doing))?;
     let versions: Vec<String> = sqlx::query_scalar(
         "DELETE FROM tenantry.app_version v WHERE app = $1 AND NOT EXISTS \
              (SELECT FROM tenantry.tenant_app t WHERE t.app = v.app AND t.version = v.version) \

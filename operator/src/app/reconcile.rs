@@ -15,12 +15,14 @@ use tenantry_crds::{
 use super::{
     checks::{builds_on, cycle, not_supported},
     publish::{self, Publication, changed, publication},
+    status, target,
 };
 use crate::{
     catalog::{PublishedApp, Version},
     context::Context,
     driver::{Cleanup, Kind, Lane, Pass, Progress},
     error::{Class, Error},
+    rollout,
 };
 
 /// A tenant that goes wakes the App, so this only bounds what a lost wake costs.
@@ -56,20 +58,18 @@ impl Kind for App {
         pass.status.not_supported = not_supported(&self.spec);
         pass.status.tenants = i64::try_from(ctx.tenants_of(name.as_str()).len()).ok();
         let done = ensure_published(self, &name, ctx).await;
-        // Of an App that failed too: its tenants keep what is published.
-        let newest = ctx.catalog.newest(&name);
-        pass.status.published_version = newest.as_ref().map(|app| app.version.to_string());
-        pass.status.published_digest = newest.as_ref().map(|app| app.digest.clone());
+        // Of an App that failed too: its tenants go on with what is published.
+        let target = ctx.catalog.target(&name);
+        pass.status.published_version = target.as_ref().map(|app| app.version.to_string());
+        pass.status.published_digest = target.as_ref().map(|app| app.digest.clone());
+        rollout::admit(ctx, &name);
+        let rollout = ctx.rollouts.progress(&name);
+        if let Some(rollout) = &rollout {
+            ctx.metrics.rollouts.show(name.as_str(), rollout);
+        }
+        pass.status.rollout = rollout.as_ref().map(status::rollout);
         done?;
-        Ok(Progress::Ready(match newest {
-            Some(newest) if newest.version.as_str() != self.spec.version => {
-                format!(
-                    "{} is published; {} is newer and what tenants get",
-                    self.spec.version, newest.version
-                )
-            }
-            _ => format!("{} is published", self.spec.version),
-        }))
+        status::progress(rollout.as_ref())
     }
 
     async fn cleanup(&self, ctx: &Context, pass: &mut Pass<AppStatus>) -> Result<Cleanup, Error> {
@@ -92,15 +92,18 @@ impl Kind for App {
                 ctx.catalog.withdraw(&name, &app.version);
             }
         }
+        ctx.rollouts.withdraw(&name);
+        ctx.metrics.rollouts.forget(name.as_str());
         Ok(Cleanup::Done)
     }
 }
 
-/// Makes sure that the version of the spec is published, and wakes whoever uses it if it was not.
+/// Makes sure that the version of the spec is published and what tenants are to have.
 async fn ensure_published(app: &App, name: &AppName, ctx: &Context) -> Result<(), Error> {
     let published = ctx.catalog.version(name, &Version::new(&app.spec.version));
     // The digest is cheap and compiling is not; most passes only count tenants.
-    match publication(published.as_deref(), &AppDefinition::digest(&app.spec)) {
+    let aimed_at = ctx.catalog.aimed_at(name);
+    match publication(published.as_deref(), aimed_at.as_ref(), &AppDefinition::digest(&app.spec)) {
         Publication::InPlace => {
             // What is acknowledged is no part of the version, so it can be wrong beside one that is published.
             if !app.spec.allow_destructive.is_empty() {
@@ -118,15 +121,17 @@ async fn ensure_published(app: &App, name: &AppName, ctx: &Context) -> Result<()
     let compiled = PublishedApp::compile(name, &app.spec)?;
     if let Some(way) = cycle(name.as_str(), &requirements(ctx)) {
         return Err(Error::blocked(
-            Reason::DependencyNotReady,
+            Reason::DependencyCycle,
             format!("spec.requires: the apps require each other in a cycle: {}", way.join(" -> ")),
         ));
     }
     builds_on(&compiled, &ctx.catalog)?;
     let failures = publish::publish_everywhere(&ctx.backends, &compiled).await?;
     tracing::info!(app = %name, version = %compiled.version, "published");
+    let version = compiled.version.clone();
     ctx.catalog.publish(compiled);
-    ctx.wake_users_of(name.as_str());
+    target::aim(ctx, name, &version).await?;
+    wake_waiting(name, &version, ctx);
     everywhere(failures)
 }
 
@@ -138,6 +143,21 @@ fn everywhere(failures: Vec<Error>) -> Result<(), Error> {
         Class::Transient => Error::waiting(first.reason(), message),
         _ => Error::blocked(first.reason(), message),
     })
+}
+
+/// Wakes who waited for this version: tenants that are new to the app or pinned to it. The others follow in the rollout.
+fn wake_waiting(name: &AppName, version: &Version, ctx: &Context) {
+    for tenant in ctx.tenants_of(name.as_str()) {
+        let pinned_to_it = tenant
+            .spec
+            .apps
+            .iter()
+            .any(|app| app.name == name.as_str() && app.version.as_deref() == Some(version.as_str()));
+        if pinned_to_it || !ctx.rollouts.has(name, &tenant.name_any()) {
+            ctx.lanes.tenants.wake(&tenant.name_any());
+        }
+    }
+    ctx.wake_definitions_on(name.as_str());
 }
 
 fn requirements(ctx: &Context) -> BTreeMap<String, Vec<String>> {

@@ -8,7 +8,7 @@ use super::{
     publish::{Publication, publication},
     reconcile::dependents,
 };
-use crate::catalog::PublishedApp;
+use crate::catalog::{PublishedApp, Version};
 
 fn requires(edges: &[(&str, &[&str])]) -> BTreeMap<String, Vec<String>> {
     edges.iter().map(|(app, on)| ((*app).into(), on.iter().map(|o| (*o).into()).collect())).collect()
@@ -27,15 +27,18 @@ fn a_cycle_is_found_from_each_of_its_apps_and_from_no_other() {
 fn a_version_is_published_once() {
     let spec = serde_json::from_value(json!({"version": "1.0.0"})).unwrap();
     let app = PublishedApp::compile(&AppName::new("crm").unwrap(), &spec).unwrap();
-    assert_eq!(publication(None, &app.digest), Publication::New);
-    assert_eq!(publication(Some(&app), &app.digest), Publication::InPlace);
-    assert_eq!(publication(Some(&app), "other"), Publication::Changed);
+    assert_eq!(publication(None, None, &app.digest), Publication::New);
+    assert_eq!(publication(Some(&app), Some(&app.version), &app.digest), Publication::InPlace);
+    assert_eq!(publication(Some(&app), Some(&app.version), "other"), Publication::Changed);
+    let newer = Version::new("2.0.0");
+    assert_eq!(publication(Some(&app), Some(&newer), &app.digest), Publication::New, "back to it");
+    assert_eq!(publication(Some(&app), None, &app.digest), Publication::New, "died before it was aimed at");
 }
 
 #[test]
 fn what_has_no_behaviour_yet_is_named() {
     let spec = serde_json::from_value(json!({
-        "version": "1.0.0", "queues": [{"name": "default"}], "rollout": {},
+        "version": "1.0.0", "queues": [{"name": "default"}], "schedules": [{"name": "s", "cron": "* * * * *", "queue": "default", "type": "t"}],
     }))
     .unwrap();
     let fields = not_supported(&spec);

@@ -96,11 +96,10 @@ impl Redis {
                 .arg("0")
                 .arg("MKSTREAM");
         }
-        let answers: RedisResult<Vec<RedisResult<Value>>> = killpoint!(
-            "redis.streams",
-            pipeline.ignore_errors().query_async(&mut self.connection.clone()).await
-        );
-        self.metrics.backend_call("redis", "ensure_streams", answers.is_ok());
+        let pipeline = pipeline.ignore_errors();
+        let mut connection = self.connection.clone();
+        let sent = self.metrics.call("redis", "ensure_streams", pipeline.query_async(&mut connection));
+        let answers: RedisResult<Vec<RedisResult<Value>>> = killpoint!("redis.streams", sent.await);
         let answers =
             answers.map_err(Error::redis("making streams")).map_err(|error| error.at(&self.name))?;
         for (key, answer) in keys.iter().zip(answers) {
@@ -124,9 +123,11 @@ impl Redis {
             for key in chunk {
                 pipeline.cmd("XINFO").arg("GROUPS").arg(key);
             }
+            let pipeline = pipeline.ignore_errors();
+            let mut connection = self.connection.clone();
+            let asked = pipeline.query_async(&mut connection);
             let answers: RedisResult<Vec<RedisResult<Value>>> =
-                pipeline.ignore_errors().query_async(&mut self.connection.clone()).await;
-            self.metrics.backend_call("redis", "look_at_streams", answers.is_ok());
+                self.metrics.call("redis", "look_at_streams", asked).await;
             for answer in answers.map_err(Error::redis(LOOKING))? {
                 all.push(lacking(answer)?);
             }
@@ -145,8 +146,9 @@ impl Redis {
             for key in chunk {
                 pipeline.cmd("UNLINK").arg(key.as_str()).ignore();
             }
-            let removed = killpoint!("redis.remove", pipeline.exec_async(&mut self.connection.clone()).await);
-            self.metrics.backend_call("redis", "remove", removed.is_ok());
+            let mut connection = self.connection.clone();
+            let sent = self.metrics.call("redis", "remove", pipeline.exec_async(&mut connection));
+            let removed = killpoint!("redis.remove", sent.await);
             removed.map_err(Error::redis("removing streams")).map_err(|error| error.at(&self.name))?;
         }
         Ok(())

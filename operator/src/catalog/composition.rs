@@ -2,26 +2,28 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use tenantry_crds::{core_app, names::AppName, reason::Reason, v1alpha1::TenantApp};
+use tenantry_crds::{core_app, names::AppName, reason::Reason};
 
 use super::{Catalog, PublishedApp, Version};
 use crate::error::Error;
 
+/// The version of each app that a tenant lists; `None` for the one that tenants are to have.
+pub type Versions = BTreeMap<AppName, Option<Version>>;
+
 type Chosen = BTreeMap<AppName, Arc<PublishedApp>>;
 
 impl Catalog {
-    /// The apps of `spec.apps` with `core`, each after the ones that it requires.
+    /// The apps of `versions` with `core`, each after the ones that it requires.
     ///
     /// An app that another one requires must be listed too: what a tenant has is what its manifest says.
     ///
     /// # Errors
     /// When an app is unknown or not published yet, a requirement is not met, or a reference meets no document type.
-    pub fn composition(&self, apps: &[TenantApp]) -> Result<Vec<Arc<PublishedApp>>, Error> {
+    pub fn composition(&self, versions: &Versions) -> Result<Vec<Arc<PublishedApp>>, Error> {
         let mut chosen = Chosen::new();
         chosen.insert(core_app::name(), self.resolve(&core_app::name(), None)?);
-        for app in apps {
-            let name = AppName::new(&app.name)?;
-            chosen.insert(name.clone(), self.resolve(&name, app.version.as_deref())?);
+        for (app, version) in versions {
+            chosen.insert(app.clone(), self.resolve(app, version.as_ref())?);
         }
         requirements_are_met(&chosen)?;
         let ordered = in_order(&chosen)?;
@@ -36,10 +38,10 @@ fn requirements_are_met(chosen: &Chosen) -> Result<(), Error> {
     for app in chosen.values() {
         for required in &app.definition.requires {
             let Some(found) = chosen.get(&required.app) else {
-                return Err(not_ready(format!(
-                    "app {} requires app {}; add it to spec.apps",
-                    app.name, required.app
-                )));
+                return Err(Error::blocked(
+                    Reason::DependencyMissing,
+                    format!("app {} requires app {}; add it to spec.apps", app.name, required.app),
+                ));
             };
             satisfies(&app.name, &required.app, required.min_version.as_deref(), &found.version)?;
         }
@@ -50,12 +52,13 @@ fn requirements_are_met(chosen: &Chosen) -> Result<(), Error> {
 /// Whether `found` is new enough for what `app` requires.
 ///
 /// # Errors
-/// [`Reason::DependencyNotReady`] when it is not.
+/// [`Reason::DependencyConflict`] when it is not.
 pub fn satisfies(app: &AppName, required: &AppName, min: Option<&str>, found: &Version) -> Result<(), Error> {
     match min.map(Version::new) {
-        Some(min) if *found < min => {
-            Err(not_ready(format!("app {app} requires {required} {min} or newer, but it is at {found}")))
-        }
+        Some(min) if *found < min => Err(Error::blocked(
+            Reason::DependencyConflict,
+            format!("app {app} requires {required} {min} or newer, but it is at {found}"),
+        )),
         _ => Ok(()),
     }
 }
@@ -92,13 +95,12 @@ fn in_order(chosen: &Chosen) -> Result<Vec<Arc<PublishedApp>>, Error> {
         let next = left.iter().position(|app| app.definition.requires.iter().all(|r| placed(&r.app)));
         let Some(next) = next else {
             let names: Vec<_> = left.iter().map(|app| app.name.as_str()).collect();
-            return Err(not_ready(format!("apps {} require each other in a cycle", names.join(", "))));
+            return Err(Error::blocked(
+                Reason::DependencyCycle,
+                format!("apps {} require each other in a cycle", names.join(", ")),
+            ));
         };
         ordered.push(left.remove(next).clone());
     }
     Ok(ordered)
-}
-
-fn not_ready(message: String) -> Error {
-    Error::blocked(Reason::DependencyNotReady, message)
 }

@@ -20,7 +20,7 @@ use tenantry_crds::{
 };
 use tenantry_migrations::registry::AppVersionRecord;
 
-pub use composition::{references_resolve, satisfies};
+pub use composition::{Versions, references_resolve, satisfies};
 pub use version::Version;
 
 use crate::error::Error;
@@ -74,9 +74,14 @@ impl PublishedApp {
     }
 }
 
-type Published = BTreeMap<AppName, BTreeMap<Version, Arc<PublishedApp>>>;
+/// Everything that is published.
+#[derive(Debug, Default)]
+struct Published {
+    versions: BTreeMap<AppName, BTreeMap<Version, Arc<PublishedApp>>>,
+    targets: BTreeMap<AppName, (Version, i64)>,
+}
 
-/// The published versions of every app, and a view of the Apps that exist.
+/// The published versions of every app, which of them tenants are to have, and a view of the Apps that exist.
 #[derive(Debug)]
 pub struct Catalog {
     published: RwLock<Published>,
@@ -91,17 +96,39 @@ impl Catalog {
 
     /// Adds a published version.
     pub fn publish(&self, app: PublishedApp) {
-        self.write().entry(app.name.clone()).or_default().insert(app.version.clone(), Arc::new(app));
+        let mut published = self.write();
+        published.versions.entry(app.name.clone()).or_default().insert(app.version.clone(), Arc::new(app));
+    }
+
+    /// Tenants are to have `version` of `app`, unless a higher revision says another one.
+    pub fn aim(&self, app: &AppName, version: &Version, revision: i64) {
+        let mut published = self.write();
+        if published.targets.get(app).is_none_or(|(_, known)| *known < revision) {
+            published.targets.insert(app.clone(), (version.clone(), revision));
+        }
+    }
+
+    /// The version that the App named last.
+    pub fn aimed_at(&self, app: &AppName) -> Option<Version> {
+        self.read().targets.get(app).map(|(version, _)| version.clone())
+    }
+
+    /// Counts how often `app` was aimed at another version.
+    pub fn revision(&self, app: &AppName) -> i64 {
+        self.read().targets.get(app).map_or(0, |(_, revision)| *revision)
     }
 
     /// Takes out a version that nobody uses any more.
     pub fn withdraw(&self, app: &AppName, version: &Version) {
         let mut published = self.write();
-        if let Some(versions) = published.get_mut(app) {
+        if let Some(versions) = published.versions.get_mut(app) {
             versions.remove(version);
             if versions.is_empty() {
-                published.remove(app);
+                published.versions.remove(app);
             }
+        }
+        if published.targets.get(app).is_some_and(|(target, _)| target == version) {
+            published.targets.remove(app);
         }
     }
 
@@ -118,42 +145,51 @@ impl Catalog {
         entries.filter_map(|entry| entry.parse().ok()).collect()
     }
 
-    /// The newest version of `app`.
+    /// The highest version of `app`.
     pub fn newest(&self, app: &AppName) -> Option<Arc<PublishedApp>> {
-        self.read().get(app)?.last_key_value().map(|(_, published)| published.clone())
+        self.read().versions.get(app)?.last_key_value().map(|(_, published)| published.clone())
+    }
+
+    /// The version of `app` that tenants are to have: the one that its App named last, which need not be the highest; the
+    /// highest where it never named one.
+    pub fn target(&self, app: &AppName) -> Option<Arc<PublishedApp>> {
+        let published = self.read();
+        let versions = published.versions.get(app)?;
+        let named = published.targets.get(app).and_then(|(version, _)| versions.get(version));
+        named.or_else(|| versions.last_key_value().map(|(_, highest)| highest)).cloned()
     }
 
     /// This version of `app`.
     pub fn version(&self, app: &AppName, version: &Version) -> Option<Arc<PublishedApp>> {
-        self.read().get(app)?.get(version).cloned()
+        self.read().versions.get(app)?.get(version).cloned()
     }
 
     /// Every published version of `app`, oldest first.
     pub fn versions(&self, app: &AppName) -> Vec<Arc<PublishedApp>> {
-        self.read().get(app).map(|all| all.values().cloned().collect()).unwrap_or_default()
+        self.read().versions.get(app).map(|all| all.values().cloned().collect()).unwrap_or_default()
     }
 
-    /// What a tenant that names `app` gets: the version `pin`, else the newest.
+    /// What a tenant that names `app` gets: `version`, else the one that tenants are to have.
     ///
     /// # Errors
     /// AppNotFound and AppVersionNotFound when a person must act; DependencyNotReady, which passes, while an App that
     /// exists is not published yet.
-    pub fn resolve(&self, app: &AppName, pin: Option<&str>) -> Result<Arc<PublishedApp>, Error> {
+    pub fn resolve(&self, app: &AppName, version: Option<&Version>) -> Result<Arc<PublishedApp>, Error> {
         if !self.declares(app) {
             return Err(Error::blocked(Reason::AppNotFound, format!("there is no App {app}")));
         }
-        let Some(newest) = self.newest(app) else {
+        let Some(target) = self.target(app) else {
             return Err(Error::waiting(
                 Reason::DependencyNotReady,
                 format!("App {app} is not published yet; its status says why"),
             ));
         };
-        let Some(pin) = pin else { return Ok(newest) };
-        self.version(app, &Version::new(pin)).ok_or_else(|| {
+        let Some(version) = version else { return Ok(target) };
+        self.version(app, version).ok_or_else(|| {
             let known: Vec<_> = self.versions(app).iter().map(|v| v.version.to_string()).collect();
             Error::blocked(
                 Reason::AppVersionNotFound,
-                format!("App {app} has no published version {pin}; published are {}", known.join(", ")),
+                format!("App {app} has no published version {version}; published are {}", known.join(", ")),
             )
         })
     }

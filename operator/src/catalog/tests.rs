@@ -1,14 +1,12 @@
 use std::ops::Deref;
 
+use super::*;
+use crate::error::Class;
 use kube::runtime::{
     reflector::{self, store::Writer},
     watcher::Event,
 };
 use serde_json::{Value, json};
-use tenantry_crds::v1alpha1::TenantApp;
-
-use super::*;
-use crate::error::Class;
 
 /// A catalog and the Apps that it sees.
 struct Known(Catalog, Writer<App>);
@@ -43,8 +41,8 @@ fn catalog() -> Known {
     Known(catalog, writer)
 }
 
-fn installs(names: &[&str]) -> Vec<TenantApp> {
-    names.iter().map(|name| TenantApp { name: (*name).into(), version: None, settings: None }).collect()
+fn installs(names: &[&str]) -> Versions {
+    names.iter().map(|name| (AppName::new(name).unwrap(), None)).collect()
 }
 
 fn names(catalog: &Catalog, apps: &[&str]) -> Vec<String> {
@@ -76,17 +74,20 @@ fn an_app_that_nobody_declared_blocks_and_one_that_is_not_published_yet_waits() 
 }
 
 #[test]
-fn the_newest_version_is_taken_unless_one_is_pinned() {
+fn the_version_that_was_named_last_is_taken_unless_another_is_asked_for() {
     let mut catalog = catalog();
-    for version in ["1.10.0", "1.9.0"] {
+    for version in ["1.9.0", "1.10.0", "1.8.0"] {
         app(&mut catalog, "crm", json!({"version": version}));
     }
     let crm = AppName::new("crm").unwrap();
     assert_eq!(catalog.resolve(&crm, None).unwrap().version.as_str(), "1.10.0");
-    assert_eq!(catalog.resolve(&crm, Some("1.9.0")).unwrap().version.as_str(), "1.9.0");
-    let error = catalog.resolve(&crm, Some("2.0.0")).unwrap_err();
+    catalog.aim(&crm, &Version::new("1.8.0"), 2);
+    catalog.aim(&crm, &Version::new("1.10.0"), 1);
+    assert_eq!(catalog.resolve(&crm, None).unwrap().version.as_str(), "1.8.0");
+    assert_eq!(catalog.resolve(&crm, Some(&Version::new("1.9.0"))).unwrap().version.as_str(), "1.9.0");
+    let error = catalog.resolve(&crm, Some(&Version::new("2.0.0"))).unwrap_err();
     assert_eq!(error.reason(), Reason::AppVersionNotFound);
-    assert!(error.to_string().contains("1.9.0, 1.10.0"), "{error}");
+    assert!(error.to_string().contains("1.8.0, 1.9.0, 1.10.0"), "{error}");
 }
 
 #[test]
@@ -99,9 +100,11 @@ fn requirements_are_checked() {
         json!({"version": "1.0.0", "requires": [{"app": "base", "minVersion": "1.3.0"}]}),
     );
     let (class, reason, message) = refused(&catalog, &["crm"]);
-    assert_eq!((class, reason), (Class::Blocked, Reason::DependencyNotReady));
+    assert_eq!((class, reason), (Class::Blocked, Reason::DependencyMissing));
     assert!(message.contains("add it to spec.apps"), "{message}");
-    assert!(refused(&catalog, &["base", "crm"]).2.contains("1.3.0 or newer"));
+    let (_, reason, message) = refused(&catalog, &["base", "crm"]);
+    assert_eq!(reason, Reason::DependencyConflict);
+    assert!(message.contains("1.3.0 or newer"), "{message}");
     app(&mut catalog, "base", json!({"version": "1.3.0"}));
     assert_eq!(names(&catalog, &["base", "crm"]), ["core", "base", "crm"]);
 }
@@ -112,7 +115,7 @@ fn a_cycle_is_named() {
     app(&mut catalog, "one", json!({"version": "1.0.0", "requires": [{"app": "two"}]}));
     app(&mut catalog, "two", json!({"version": "1.0.0", "requires": [{"app": "one"}]}));
     let (class, reason, message) = refused(&catalog, &["one", "two"]);
-    assert_eq!((class, reason), (Class::Blocked, Reason::DependencyNotReady));
+    assert_eq!((class, reason), (Class::Blocked, Reason::DependencyCycle));
     assert!(message.contains("one, two"), "{message}");
 }
 

@@ -1,8 +1,9 @@
 //! What of drift Prometheus sees.
 
-use prometheus::{IntCounterVec, IntGauge, Opts, Registry};
+use prometheus::{IntCounterVec, IntGauge};
 
 use super::finding::Finding;
+use crate::metrics::Families;
 
 /// The metrics of the scan.
 #[derive(Debug, Clone)]
@@ -20,33 +21,25 @@ impl DriftMetrics {
     ///
     /// # Errors
     /// When a name is taken.
-    pub fn new(registry: &Registry) -> prometheus::Result<Self> {
-        let metrics = Self {
-            repaired: IntCounterVec::new(
-                Opts::new(
-                    "tenantry_drift_total",
-                    "What was lost or changed behind the operator's back and was put right",
-                ),
+    pub fn new(families: &mut Families) -> prometheus::Result<Self> {
+        Ok(Self {
+            repaired: families.counters(
+                "tenantry_drift_total",
+                "What was lost or changed behind the operator's back and was put right",
                 &["backend", "kind"],
             )?,
-            scans: IntCounterVec::new(
-                Opts::new("tenantry_drift_scans_total", "Looks at all tenants at rest, by their result"),
+            scans: families.counters(
+                "tenantry_drift_scans_total",
+                "Looks at all tenants at rest, by their result",
                 &["result"],
             )?,
-            drifted: IntGauge::new(
-                "tenantry_drifted_tenants",
-                "Tenants whose drift is found and not repaired yet",
-            )?,
-            caught_up: IntGauge::new(
+            drifted: families
+                .gauge("tenantry_drifted_tenants", "Tenants whose drift is found and not repaired yet")?,
+            caught_up: families.gauge(
                 "tenantry_caught_up",
                 "1 once everything that changed before the operator led was seen to",
             )?,
-        };
-        registry.register(Box::new(metrics.repaired.clone()))?;
-        registry.register(Box::new(metrics.scans.clone()))?;
-        registry.register(Box::new(metrics.drifted.clone()))?;
-        registry.register(Box::new(metrics.caught_up.clone()))?;
-        Ok(metrics)
+        })
     }
 
     /// `finding` was put right.

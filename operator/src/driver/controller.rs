@@ -1,6 +1,6 @@
 //! A kube `Controller` for a kind.
 
-use std::{convert::Infallible, future::ready, sync::Arc};
+use std::{convert::Infallible, future::ready, sync::Arc, time::Instant};
 
 use futures::{StreamExt, channel::mpsc::UnboundedReceiver};
 use kube::{
@@ -15,10 +15,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     kind::Kind,
-    reconcile::reconcile,
+    reconcile::{is_handled, reconcile},
     watch::{Change, watch},
 };
-use crate::context::Context;
+use crate::{context::Context, metrics::Queue};
 
 /// What a controller is made of.
 pub struct Source<K: Kind> {
@@ -32,7 +32,7 @@ pub struct Source<K: Kind> {
     pub filled: CancellationToken,
     /// The requests that `Lane::wake` makes.
     pub wakes: UnboundedReceiver<ObjectRef<K>>,
-    /// Passes at the same time, over different objects.
+    /// Passes at the same time, over different objects; the background may take as many again.
     pub concurrency: u16,
 }
 
@@ -48,8 +48,10 @@ impl<K: Kind> Source<K> {
         let Self { client, store, writer, filled, wakes, concurrency } = self;
         let objects =
             watch(Api::all(client), store.clone(), writer, filled, forgetting(ctx.clone(), on_change));
-        // 0 would mean no bound at all.
-        let config = controller::Config::default().concurrency(concurrency.max(1));
+        // Background passes hold at most half of the slots, so a change of a manifest always finds one. 0 would mean no bound.
+        let slots = concurrency.max(1).saturating_mul(2);
+        ctx.metrics.slots(K::NAME, slots);
+        let config = controller::Config::default().concurrency(slots);
         Controller::for_stream(objects, store)
             .with_config(config)
             .reconcile_on(wakes)
@@ -65,8 +67,14 @@ fn forgetting<K: Kind>(
     mut on_change: impl FnMut(Change<K>) + Send + 'static,
 ) -> impl FnMut(Change<K>) + Send + 'static {
     move |change| {
-        if let (Some(gone), None) = (&change.before, &change.after) {
-            K::lane(&ctx).forget(&kube::ResourceExt::name_any(&**gone));
+        match (&change.before, &change.after) {
+            (_, Some(object)) => {
+                if K::lane(&ctx).notice(&**object, K::FINALIZER, is_handled(&**object), Instant::now()) {
+                    ctx.metrics.queue.added(K::NAME, Queue::Urgent);
+                }
+            }
+            (Some(gone), None) => K::lane(&ctx).forget(&kube::ResourceExt::name_any(&**gone)),
+            (None, None) => {}
         }
         on_change(change);
     }

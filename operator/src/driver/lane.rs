@@ -1,7 +1,7 @@
 //! The memory of a controller: when each object is due, and the way to wake one.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     hash::{DefaultHasher, Hash, Hasher},
     sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
@@ -10,6 +10,8 @@ use std::{
 use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
 use kube::{Resource, ResourceExt, runtime::reflector::ObjectRef};
 
+use super::share::{Answer, Share};
+
 /// The passes of one kind.
 ///
 /// kube's scheduler keeps the earliest time of all requests for an object, so the event of our own status write would cancel
@@ -17,6 +19,11 @@ use kube::{Resource, ResourceExt, runtime::reflector::ObjectRef};
 #[derive(Debug)]
 pub struct Lane<K: Resource> {
     objects: Mutex<HashMap<String, Memory>>,
+    share: Mutex<Share>,
+    /// Changes that were seen and have had no pass yet.
+    noticed: Mutex<HashMap<String, Instant>>,
+    /// Called before they were known, as by a rollout that a new leader takes up.
+    called: Mutex<HashSet<String>>,
     // Unbounded, yet bounded by the objects: the scheduler behind it takes at once and keeps one request for each object.
     wakes: UnboundedSender<ObjectRef<K>>,
 }
@@ -27,6 +34,8 @@ struct Memory {
     due: Instant,
     failures: u32,
     woken: bool,
+    /// A change of it is still being carried out for the first time.
+    fresh: bool,
     written: Option<Written>,
     ready: bool,
     /// A pass is under way.
@@ -37,7 +46,17 @@ struct Memory {
 
 impl Memory {
     fn new(seen: Fingerprint, due: Instant) -> Self {
-        Self { seen, due, failures: 0, woken: false, written: None, ready: false, busy: false, passes: 0 }
+        Self {
+            seen,
+            due,
+            failures: 0,
+            woken: false,
+            fresh: false,
+            written: None,
+            ready: false,
+            busy: false,
+            passes: 0,
+        }
     }
 
     fn begin(&mut self) {
@@ -80,16 +99,28 @@ pub enum Turn {
     Now {
         /// Failures in a row.
         failures: u32,
+        /// Somebody waits for it: the object is new, changed or being deleted. It never queues behind the standing population.
+        urgent: bool,
     },
     /// Not before this time has gone by.
     After(Duration),
 }
 
 impl<K: Resource<DynamicType = ()> + Clone + 'static> Lane<K> {
-    /// A lane, and the requests that its wakes make.
-    pub fn new() -> (Self, UnboundedReceiver<ObjectRef<K>>) {
+    /// A lane, and the requests that its wakes make. `share` background passes run at a time.
+    pub fn new(share: usize) -> (Self, UnboundedReceiver<ObjectRef<K>>) {
         let (wakes, requests) = unbounded();
-        (Self { objects: Mutex::default(), wakes }, requests)
+        let share = Mutex::new(Share::of(share));
+        (
+            Self {
+                objects: Mutex::default(),
+                share,
+                noticed: Mutex::default(),
+                called: Mutex::default(),
+                wakes,
+            },
+            requests,
+        )
     }
 
     /// Asks for a pass over the object with this name, whatever its backoff. Does nothing for one that is not there.
@@ -97,20 +128,76 @@ impl<K: Resource<DynamicType = ()> + Clone + 'static> Lane<K> {
         if let Some(memory) = self.objects().get_mut(name) {
             memory.woken = true;
         }
+        self.request(name);
+    }
+
+    /// As [`Self::wake`], and it counts for an object that is not known yet, too: that does not rest then.
+    pub fn call(&self, name: &str) {
+        if !self.objects().contains_key(name) {
+            locked(&self.called).insert(name.to_owned());
+        }
+        self.wake(name);
+    }
+
+    fn request(&self, name: &str) {
         // A lane without a controller is shutting down.
         let _closed = self.wakes.unbounded_send(ObjectRef::new(name));
     }
 
-    /// Whether `object` gets a pass now.
-    pub fn turn(&self, object: &K, finalizer: Option<&str>, now: Instant) -> Turn {
+    /// The watch brought `object`; whether it asks for an urgent pass by that. `handled`: its status speaks of this generation.
+    pub fn notice(&self, object: &K, finalizer: Option<&str>, handled: bool, now: Instant) -> bool {
+        let name = object.name_any();
+        let known = self.objects().get(&name).map(|memory| memory.seen == Fingerprint::of(object, finalizer));
+        let urgent = !known.unwrap_or(handled);
+        urgent && locked(&self.noticed).insert(name, now).is_none()
+    }
+
+    /// Changes that were seen and have had no pass yet.
+    pub fn noticed(&self) -> usize {
+        locked(&self.noticed).len()
+    }
+
+    /// How long the change that an urgent pass begins with has waited.
+    pub fn began(&self, name: &str, now: Instant) -> Option<Duration> {
+        locked(&self.noticed).remove(name).map(|since| now.saturating_duration_since(since))
+    }
+
+    /// A place among the background passes, and how long it was waited for. Without one, the object is woken when there is.
+    pub(super) fn background(&self, name: &str, now: Instant) -> Option<(Place<'_, K>, Duration)> {
+        match locked(&self.share).ask(name, now) {
+            Answer::Run(waited) => Some((Place(self), waited)),
+            Answer::Wait => {
+                // Its time has come, and the wake that may have told so is used up.
+                if let Some(memory) = self.objects().get_mut(name) {
+                    (memory.due, memory.busy) = (now, false);
+                }
+                None
+            }
+        }
+    }
+
+    /// `name` wants no place among the background passes.
+    pub(super) fn withdraw(&self, name: &str) {
+        let next = locked(&self.share).withdraw(name);
+        next.iter().for_each(|next| self.request(next));
+    }
+
+    /// Background passes that wait for a place.
+    pub fn waiting(&self) -> usize {
+        locked(&self.share).waiting()
+    }
+
+    /// Whether `object` gets a pass now. `handled`: its status speaks of this generation, as that of a standing object does when
+    /// this process sees it first.
+    pub fn turn(&self, object: &K, finalizer: Option<&str>, handled: bool, now: Instant) -> Turn {
         let seen = Fingerprint::of(object, finalizer);
         let mut objects = self.objects();
         let Some(memory) = objects.get_mut(&object.name_any()) else {
             // Known from its first pass on, so that a wake while it runs is not lost.
-            let mut first = Memory::new(seen, now);
+            let mut first = Memory { fresh: !handled, ..Memory::new(seen, now) };
             first.begin();
             objects.insert(object.name_any(), first);
-            return Turn::Now { failures: 0 };
+            return Turn::Now { failures: 0, urgent: !handled };
         };
         if let (Some(written), Some(version)) = (memory.written, version(object))
             && version < written.version
@@ -121,24 +208,28 @@ impl<K: Resource<DynamicType = ()> + Clone + 'static> Lane<K> {
         let (changed, woken) = (memory.seen != seen, std::mem::take(&mut memory.woken));
         if changed || woken || now >= memory.due {
             memory.begin();
-            return Turn::Now { failures: if changed { 0 } else { memory.failures } };
+            let failures = if changed { 0 } else { memory.failures };
+            return Turn::Now { failures, urgent: changed || memory.fresh };
         }
         Turn::After(memory.due.saturating_duration_since(now))
     }
 
-    /// A pass over `object` ended; the next is due at `due`.
-    pub fn passed(&self, object: &K, finalizer: Option<&str>, failures: u32, due: Instant) {
+    /// A pass over `object` ended; the next is due at `due`. `fresh`: it has not yet done what a change asked for.
+    pub fn passed(&self, object: &K, finalizer: Option<&str>, failures: u32, due: Instant, fresh: bool) {
         let mut objects = self.objects();
         let before = objects.get(&object.name_any()).copied();
         let seen = Fingerprint::of(object, finalizer);
         // Woken while it ran: the pass may have read what was there before.
         let before = before.unwrap_or(Memory::new(seen, due));
-        objects.insert(object.name_any(), Memory { seen, due, failures, busy: false, ..before });
+        objects.insert(object.name_any(), Memory { seen, due, failures, fresh, busy: false, ..before });
     }
 
     /// Takes note of an object that needs no pass before `due`; does nothing for one that is known.
     pub fn rests(&self, object: &K, finalizer: Option<&str>, due: Instant) {
         let seen = Fingerprint::of(object, finalizer);
+        if locked(&self.called).remove(&object.name_any()) {
+            return;
+        }
         self.objects()
             .entry(object.name_any())
             .or_insert_with(|| Memory { ready: true, ..Memory::new(seen, due) });
@@ -171,11 +262,29 @@ impl<K: Resource<DynamicType = ()> + Clone + 'static> Lane<K> {
     /// The object is gone.
     pub fn forget(&self, name: &str) {
         self.objects().remove(name);
+        locked(&self.noticed).remove(name);
+        locked(&self.called).remove(name);
+        self.withdraw(name);
     }
 
     fn objects(&self) -> MutexGuard<'_, HashMap<String, Memory>> {
-        self.objects.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.objects)
     }
+}
+
+/// A place among the background passes; whoever waits longest gets it next.
+#[derive(Debug)]
+pub(super) struct Place<'a, K: Resource<DynamicType = ()> + Clone + 'static>(&'a Lane<K>);
+
+impl<K: Resource<DynamicType = ()> + Clone + 'static> Drop for Place<'_, K> {
+    fn drop(&mut self) {
+        let next = locked(&self.0.share).leave();
+        next.iter().for_each(|next| self.0.request(next));
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Resource versions are integers that can be compared, since Kubernetes 1.35 (KEP-5504).
@@ -203,9 +312,9 @@ mod tests {
     }
 
     fn failed_once(now: Instant) -> (Lane<Tenant>, UnboundedReceiver<ObjectRef<Tenant>>) {
-        let (lane, wakes) = Lane::new();
-        assert_eq!(lane.turn(&tenant(json!({})), MINE, now), Turn::Now { failures: 0 });
-        lane.passed(&tenant(json!({})), MINE, 1, now + MINUTE);
+        let (lane, wakes) = Lane::new(1);
+        assert_eq!(lane.turn(&tenant(json!({})), MINE, true, now), Turn::Now { failures: 0, urgent: false });
+        lane.passed(&tenant(json!({})), MINE, 1, now + MINUTE, false);
         (lane, wakes)
     }
 
@@ -214,8 +323,11 @@ mod tests {
         let now = Instant::now();
         let (lane, _wakes) = failed_once(now);
         let status_written = tenant(json!({"resourceVersion": "11"}));
-        assert_eq!(lane.turn(&status_written, MINE, now), Turn::After(MINUTE));
-        assert_eq!(lane.turn(&status_written, MINE, now + MINUTE), Turn::Now { failures: 1 });
+        assert_eq!(lane.turn(&status_written, MINE, true, now), Turn::After(MINUTE));
+        assert_eq!(
+            lane.turn(&status_written, MINE, true, now + MINUTE),
+            Turn::Now { failures: 1, urgent: false }
+        );
     }
 
     #[test]
@@ -230,41 +342,46 @@ mod tests {
             json!({"deletionTimestamp": "2026-01-01T00:00:00Z"}),
         ] {
             let (lane, _wakes) = failed_once(now);
-            assert_eq!(lane.turn(&tenant(change.clone()), MINE, now), Turn::Now { failures: 0 }, "{change}");
+            let turn = lane.turn(&tenant(change.clone()), MINE, true, now);
+            assert_eq!(turn, Turn::Now { failures: 0, urgent: true }, "{change}");
         }
         let (lane, mut wakes) = failed_once(now);
         lane.wake("acme");
         assert!(wakes.try_recv().is_ok());
-        assert_eq!(lane.turn(&tenant(json!({})), MINE, now), Turn::Now { failures: 1 });
-        assert_eq!(lane.turn(&tenant(json!({})), MINE, now), Turn::After(MINUTE));
+        assert_eq!(lane.turn(&tenant(json!({})), MINE, true, now), Turn::Now { failures: 1, urgent: false });
+        assert_eq!(lane.turn(&tenant(json!({})), MINE, true, now), Turn::After(MINUTE));
     }
 
     #[test]
     fn a_wake_during_a_pass_is_not_lost() {
         let now = Instant::now();
-        let (lane, _wakes) = Lane::new();
-        assert_eq!(lane.turn(&tenant(json!({})), MINE, now), Turn::Now { failures: 0 });
+        let (lane, _wakes) = Lane::new(1);
+        assert_eq!(lane.turn(&tenant(json!({})), MINE, true, now), Turn::Now { failures: 0, urgent: false });
         lane.wake("acme");
-        lane.passed(&tenant(json!({})), MINE, 0, now + MINUTE);
-        assert_eq!(lane.turn(&tenant(json!({})), MINE, now), Turn::Now { failures: 0 });
+        lane.passed(&tenant(json!({})), MINE, 0, now + MINUTE, false);
+        assert_eq!(lane.turn(&tenant(json!({})), MINE, true, now), Turn::Now { failures: 0, urgent: false });
     }
 
     #[test]
     fn an_object_that_rests_gets_no_pass_until_it_is_due_or_asked_for() {
         let now = Instant::now();
-        let (lane, _wakes) = Lane::new();
+        let (lane, _wakes) = Lane::new(1);
         assert_eq!(lane.at_rest(&tenant(json!({})), MINE, now), None, "not seen yet");
         lane.rests(&tenant(json!({})), MINE, now + MINUTE);
-        assert_eq!(lane.turn(&tenant(json!({})), MINE, now), Turn::After(MINUTE));
+        assert_eq!(lane.turn(&tenant(json!({})), MINE, true, now), Turn::After(MINUTE));
         assert_eq!(lane.at_rest(&tenant(json!({})), MINE, now), Some(0));
         assert_eq!(lane.at_rest(&tenant(json!({"generation": 2})), MINE, now), None, "it changed");
         assert_eq!(lane.at_rest(&tenant(json!({})), MINE, now + MINUTE), None, "it is due");
         lane.wake("acme");
         assert_eq!(lane.at_rest(&tenant(json!({})), MINE, now), None, "it is woken");
         lane.rests(&tenant(json!({})), MINE, now + MINUTE);
-        assert_eq!(lane.turn(&tenant(json!({})), MINE, now), Turn::Now { failures: 0 }, "the wake counts");
+        assert_eq!(
+            lane.turn(&tenant(json!({})), MINE, true, now),
+            Turn::Now { failures: 0, urgent: false },
+            "the wake counts"
+        );
         assert_eq!(lane.at_rest(&tenant(json!({})), MINE, now), None, "a pass is under way");
-        lane.passed(&tenant(json!({})), MINE, 0, now + MINUTE);
+        lane.passed(&tenant(json!({})), MINE, 0, now + MINUTE, false);
         assert_eq!(lane.at_rest(&tenant(json!({})), MINE, now), Some(1));
     }
 
@@ -274,7 +391,58 @@ mod tests {
         let (lane, _wakes) = failed_once(now);
         lane.wrote(&tenant(json!({"resourceVersion": "12"})), now);
         let changed = tenant(json!({"generation": 2, "resourceVersion": "11"}));
-        assert_eq!(lane.turn(&changed, MINE, now), Turn::After(STALE_RETRY));
-        assert_eq!(lane.turn(&changed, MINE, now + STALE_LIMIT), Turn::Now { failures: 0 });
+        assert_eq!(lane.turn(&changed, MINE, true, now), Turn::After(STALE_RETRY));
+        assert_eq!(
+            lane.turn(&changed, MINE, true, now + STALE_LIMIT),
+            Turn::Now { failures: 0, urgent: true }
+        );
+    }
+
+    #[test]
+    fn a_new_object_is_urgent_until_its_change_is_done_and_a_standing_one_is_not() {
+        let now = Instant::now();
+        let (lane, _wakes) = Lane::new(1);
+        let new = tenant(json!({}));
+        assert!(lane.notice(&new, MINE, false, now));
+        assert_eq!(lane.turn(&new, MINE, false, now), Turn::Now { failures: 0, urgent: true });
+        assert_eq!(lane.began("acme", now + MINUTE), Some(MINUTE));
+        // A search task is still running.
+        lane.passed(&new, MINE, 0, now + MINUTE, true);
+        lane.wake("acme");
+        assert_eq!(lane.turn(&new, MINE, true, now), Turn::Now { failures: 0, urgent: true });
+        lane.passed(&new, MINE, 0, now + MINUTE, false);
+        assert!(!lane.notice(&new, MINE, true, now), "our own status write");
+        lane.wake("acme");
+        assert_eq!(lane.turn(&new, MINE, true, now), Turn::Now { failures: 0, urgent: false });
+        let (lane, _wakes) = Lane::new(1);
+        assert!(!lane.notice(&new, MINE, true, now), "seen for the first time by this process only");
+        assert_eq!(lane.turn(&new, MINE, true, now), Turn::Now { failures: 0, urgent: false });
+    }
+
+    #[test]
+    fn who_is_called_before_it_is_known_does_not_rest() {
+        let now = Instant::now();
+        let (lane, _wakes) = Lane::new(1);
+        lane.call("acme");
+        lane.rests(&tenant(json!({})), MINE, now + MINUTE);
+        assert_eq!(lane.turn(&tenant(json!({})), MINE, true, now), Turn::Now { failures: 0, urgent: false });
+        lane.passed(&tenant(json!({})), MINE, 0, now + MINUTE, false);
+        lane.call("acme");
+        assert_eq!(lane.turn(&tenant(json!({})), MINE, true, now), Turn::Now { failures: 0, urgent: false });
+    }
+
+    #[test]
+    fn who_found_no_place_is_woken_and_still_due() {
+        let now = Instant::now();
+        let (lane, mut wakes) = failed_once(now);
+        let (place, _) = lane.background("other", now).unwrap();
+        lane.wake("acme");
+        assert!(wakes.try_recv().is_ok());
+        assert_eq!(lane.turn(&tenant(json!({})), MINE, true, now), Turn::Now { failures: 1, urgent: false });
+        assert!(lane.background("acme", now).is_none());
+        drop(place);
+        assert_eq!(wakes.try_recv().unwrap(), ObjectRef::new("acme"));
+        assert_eq!(lane.turn(&tenant(json!({})), MINE, true, now), Turn::Now { failures: 1, urgent: false });
+        assert!(lane.background("acme", now).is_some());
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! - [`Kind`]: what a kind brings along; [`Pass`] and [`Progress`]: what it reports
 //! - [`Source`]: a kube `Controller` for a kind
-//! - [`Lane`]: when each object is due, and the way to wake one
+//! - [`Lane`]: when each object is due, the way to wake one, and who goes before whom; `share`: the bound on background passes
 //! - [`stands`]: what an object says of itself, so that a restart does not cost a pass for each
 //! - `reconcile`: one pass; `verdict` and `backoff`: what its end means; `api`: its writes
 
@@ -12,6 +12,7 @@ mod controller;
 mod kind;
 mod lane;
 mod reconcile;
+mod share;
 mod standing;
 #[cfg(test)]
 mod tests;

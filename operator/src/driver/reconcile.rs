@@ -27,35 +27,91 @@ use super::{
     standing::may_rest,
     verdict::{Ended, Next, Verdict},
 };
-use crate::{context::Context, error::Error};
+use crate::{
+    context::Context,
+    error::Error,
+    metrics::{Outcome, Queue},
+};
+
+/// The failures after which a change is tried again among the standing population: by then nobody waits for it in front of a
+/// screen.
+const STAYS_URGENT: u32 = 5;
 
 /// Gives `object` its pass, or says when it gets one. Never fails: what failed is in the status and in the lane.
 pub(super) async fn reconcile<K: Kind>(object: Arc<K>, ctx: Arc<Context>) -> Result<Action, Infallible> {
     ctx.stores.complete().await;
+    ctx.rollouts.take_stock(&ctx.stores.apps);
     if ctx.leadership.check().is_err() {
         return Ok(Action::await_change());
     }
     rest(&*object, &ctx);
-    let failures = match K::lane(&ctx).turn(&*object, K::FINALIZER, Instant::now()) {
-        Turn::After(wait) => return Ok(Action::requeue(wait)),
-        Turn::Now { failures } => failures,
+    let (name, now) = (object.name_any(), Instant::now());
+    let lane = K::lane(&ctx);
+    let turn = lane.turn(&*object, K::FINALIZER, is_handled(&*object), now);
+    let noticed = lane.began(&name, now);
+    let (failures, urgent) = match turn {
+        Turn::After(wait) => {
+            lane.withdraw(&name);
+            return Ok(Action::requeue(wait));
+        }
+        Turn::Now { failures, urgent } => (failures, urgent),
     };
-    let started = Instant::now();
+    let place = if urgent {
+        lane.withdraw(&name);
+        ctx.metrics.queue.began(K::NAME, Queue::Urgent, noticed.unwrap_or_default());
+        None
+    } else {
+        let Some((place, waited)) = lane.background(&name, now) else {
+            ctx.metrics.queue.depth(K::NAME, lane);
+            return Ok(Action::await_change());
+        };
+        ctx.metrics.queue.began(K::NAME, Queue::Background, waited);
+        Some(place)
+    };
+    ctx.metrics.queue.depth(K::NAME, lane);
+    if failures > 0 {
+        ctx.metrics.queue.retried(K::NAME, if urgent { Queue::Urgent } else { Queue::Background });
+    }
+    let run = Run { failures, urgent, started: now };
+    let working = ctx.metrics.working(K::NAME);
+    // A panic that leaves here ends the Controller and aborts every other pass (kube 5.0, `applier`).
+    let passed = AssertUnwindSafe(pass_over(object.clone(), &ctx, run)).catch_unwind().await;
+    let action = passed.unwrap_or_else(|_| conclude(&*object, &ctx, &Err(Error::Panicked), run));
+    drop((working, place));
+    ctx.metrics.queue.depth(K::NAME, lane);
+    Ok(action)
+}
+
+/// How a pass came about.
+#[derive(Debug, Clone, Copy)]
+struct Run {
+    failures: u32,
+    urgent: bool,
+    started: Instant,
+}
+
+async fn pass_over<K: Kind>(object: Arc<K>, ctx: &Context, run: Run) -> Action {
     let mut subject = Subject { before: object.status().cloned().unwrap_or_default(), object };
     let mut pass = Pass::new(subject.before.clone());
-    let mut end = guarded(&mut subject, &ctx, &mut pass).await;
+    let mut end = guarded(&mut subject, ctx, &mut pass).await;
     if matches!(end, Ok(Ended::Cleaned(Cleanup::Done))) {
-        ctx.metrics.reconciled(K::NAME, "deleted", started.elapsed());
-        K::lane(&ctx).forget(&subject.object.name_any());
-        return Ok(Action::await_change());
+        ctx.metrics.reconciled(K::NAME, "deleted", Outcome::Success, run.started.elapsed());
+        K::lane(ctx).forget(&subject.object.name_any());
+        return Action::await_change();
     }
     if !matches!(end, Err(Error::Fenced))
-        && let Err(error) = report(&subject, &ctx, pass, &end).await
+        && let Err(error) = report(&subject, ctx, pass, &end).await
     {
         // Only a pass that reached its goal is worse off without its status.
         end = end.and(Err(error));
     }
-    Ok(conclude(&subject, &ctx, &end, failures, started))
+    conclude(&*subject.object, ctx, &end, run)
+}
+
+/// Whether the status speaks of this generation. Such an object is part of the standing population when it is seen first.
+pub(super) fn is_handled<K: Kind>(object: &K) -> bool {
+    let observed = object.status().and_then(|status| ready(K::conditions(status))?.observed_generation);
+    object.meta().deletion_timestamp.is_none() && observed.is_some() && observed == object.meta().generation
 }
 
 /// Gives an object that was Ready before this process came its place in the lane, without a pass. Does nothing for one that
@@ -81,7 +137,7 @@ async fn guarded<K: Kind>(
     pass: &mut Pass<K::Status>,
 ) -> Result<Ended, Error> {
     let limit = Duration::from_secs(ctx.settings.reconcile.deadline_seconds);
-    // A panic that leaves here ends the Controller and aborts every other pass (kube 5.0, `applier`).
+    // Caught here as well as around the whole: what was found before it still reaches the status.
     let attempt = AssertUnwindSafe(attempt(subject, ctx, pass)).catch_unwind();
     match tokio::time::timeout(limit, attempt).await {
         Ok(Ok(end)) => end,
@@ -183,20 +239,15 @@ fn status_after<K: Kind>(
 }
 
 /// Records the pass and says when the next one is.
-fn conclude<K: Kind>(
-    subject: &Subject<K>,
-    ctx: &Context,
-    end: &Result<Ended, Error>,
-    failures: u32,
-    started: Instant,
-) -> Action {
-    let object = &*subject.object;
+fn conclude<K: Kind>(object: &K, ctx: &Context, end: &Result<Ended, Error>, run: Run) -> Action {
     let verdict = Verdict::of(end);
-    let failures = if verdict.failed { failures.saturating_add(1) } else { 0 };
+    let failures = if verdict.failed { run.failures.saturating_add(1) } else { 0 };
     let resync = Duration::from_secs(ctx.settings.reconcile.resync_seconds);
     let wait = delay(verdict.next, failures, resync, rand::random());
-    K::lane(ctx).passed(object, K::FINALIZER, failures, Instant::now() + wait);
-    ctx.metrics.reconciled(K::NAME, verdict.result, started.elapsed());
+    let outcome = verdict.outcome();
+    let fresh = run.urgent && outcome != Outcome::Success && failures < STAYS_URGENT;
+    K::lane(ctx).passed(object, K::FINALIZER, failures, Instant::now() + wait, fresh);
+    ctx.metrics.reconciled(K::NAME, verdict.result, outcome, run.started.elapsed());
     match end {
         Err(error) => tracing::warn!(
             object = object.name_any(), class = verdict.result, reason = %error.reason(), failures,

@@ -33,6 +33,8 @@ use crate::{
     leader::{Leadership, Tenure},
     metrics::Metrics,
     placement::Directory,
+    rollout::Rollouts,
+    triggers::Touched,
 };
 
 /// An object whose passes end as its spec says.
@@ -66,7 +68,7 @@ struct ProbeStatus {
 const FINALIZER: &str = "tenantry.dev/probe";
 
 /// Shared by all tests, so each takes its own names.
-static LANE: LazyLock<Lane<Probe>> = LazyLock::new(|| Lane::new().0);
+static LANE: LazyLock<Lane<Probe>> = LazyLock::new(|| Lane::new(1).0);
 
 impl Kind for Probe {
     const NAME: &'static str = "probe";
@@ -181,6 +183,7 @@ impl Server {
         filled.iter().for_each(CancellationToken::cancel);
         let (tenants, apps, search_indexes) =
             (reflector::store().0, reflector::store().0, reflector::store().0);
+        let catalog = Arc::new(Catalog::new(reflector::store().0));
         Arc::new(Context {
             evolutions: Default::default(),
             events: Events::start(client.clone(), "test".into()),
@@ -188,10 +191,12 @@ impl Server {
             leadership: Leadership::new(Tenure::lasting(Duration::from_secs(3600))),
             backends: Arc::new(Backends::new(&settings, &metrics).unwrap()),
             directory: Arc::new(Directory::new([])),
-            catalog: Arc::new(Catalog::new(reflector::store().0)),
+            rollouts: Arc::new(Rollouts::new(catalog.clone(), tenants.clone())),
+            catalog,
+            touched: Touched::default(),
             metrics,
             stores: Stores { tenants, apps, search_indexes, filled },
-            lanes: Lanes { tenants: Lane::new().0, apps: Lane::new().0, search_indexes: Lane::new().0 },
+            lanes: Lanes { tenants: Lane::new(1).0, apps: Lane::new(1).0, search_indexes: Lane::new(1).0 },
             snapshots: crate::snapshot::Jobs::new(None).unwrap(),
             settings,
         })

@@ -8,7 +8,10 @@ use tenantry_crds::{
 };
 
 use super::kind::{Cleanup, Progress};
-use crate::error::{Class, Error};
+use crate::{
+    error::{Class, Error},
+    metrics::Outcome,
+};
 
 /// How a pass ended that did not fail.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -94,6 +97,15 @@ impl Verdict {
                 Self { summary: Vec::new(), next: Next::Resync, result: "deleted", failed: false }
             }
             Err(error) => Self::failed(error),
+        }
+    }
+
+    /// The same as controller-runtime would say it.
+    pub(super) fn outcome(&self) -> Outcome {
+        match self.result {
+            _ if self.failed => Outcome::Error,
+            "pending" => Outcome::RequeueAfter,
+            _ => Outcome::Success,
         }
     }
 

@@ -4,10 +4,16 @@
 //! served. A crash between the two leaves empty streams under derived names; the next pass or the cleanup meets them. A
 //! backend that is down does not hold up the others.
 
-use std::time::{Duration, Instant};
+use std::{
+    panic::AssertUnwindSafe,
+    time::{Duration, Instant},
+};
 
+use futures::FutureExt;
+use kube::ResourceExt;
 use tenantry_crds::{
     conditions::ConditionType,
+    labels::PLAN_ANNOTATION,
     reason::Reason,
     v1alpha1::{Tenant, TenantState, TenantStatus},
 };
@@ -39,7 +45,7 @@ use crate::{
     context::Context,
     driver::{Pass, Progress},
     error::Error,
-    placement,
+    placement, rollout,
     search_index::effective_for,
 };
 
@@ -52,23 +58,44 @@ const STEPS_RECHECK: Duration = Duration::from_secs(30);
 /// By then every replica of the control plane serves the new version.
 const OLD_VERSION_GONE: Duration = Duration::from_secs(5);
 
-/// One pass.
+/// One pass, which may be part of rollouts.
 pub async fn converge(
     object: &Tenant,
     ctx: &Context,
     pass: &mut Pass<TenantStatus>,
 ) -> Result<Progress, Error> {
+    let name = object.name_any();
+    let placed =
+        placement::resolve(object, ctx).await.map_err(|e| pass.fails(ConditionType::DatabaseReady, e))?;
+    pass.status.placement = Some(placed.status());
+    ctx.rollouts.begin(&name, &object.spec);
+    // A panic is a failure of the version, too: a rollout that does not hear of it would wait for ever.
+    let work = AssertUnwindSafe(bring(object, ctx, &placed, pass)).catch_unwind().await;
+    let work = work.unwrap_or(Err(Error::Panicked));
+    if work.is_err() {
+        status::aims(&mut pass.status, &ctx.rollouts.aims(&name));
+    }
+    let end = work.as_ref().map(|_| pass.status.apps.as_slice());
+    let noted = rollout::conclude(ctx, placed.cell, &name, end).await;
+    work.and_then(|progress| noted.map(|()| progress))
+}
+
+/// Brings the tenant to the versions that it is to have.
+async fn bring(
+    object: &Tenant,
+    ctx: &Context,
+    placed: &Placed<'_>,
+    pass: &mut Pass<TenantStatus>,
+) -> Result<Progress, Error> {
     let tenant = identity(object)?;
     pass.status.not_supported = status::not_supported(&object.spec);
-    let placed =
-        &placement::resolve(object, ctx).await.map_err(|e| pass.fails(ConditionType::DatabaseReady, e))?;
-    pass.status.placement = Some(placed.status());
     pass.status.plan = None;
     let observed =
         look(object, placed, &tenant).await.map_err(|e| pass.fails(ConditionType::DatabaseReady, e))?;
     if let Some(progress) = restore::pending(object, ctx, placed, &tenant, &observed)? {
         return Ok(progress);
     }
+    ctx.rollouts.learn(tenant.name.as_str(), &object.spec, &observed.apps);
     let desired = compose(object, ctx, &tenant, &placed.placement)
         .map_err(|e| pass.fails(ConditionType::AppsReady, e))?;
     let apps = status::count(object.spec.apps.len(), "app", "apps");
@@ -126,7 +153,12 @@ pub(super) fn compose(
     tenant: &Identity,
     placement: &Placement,
 ) -> Result<Desired, Error> {
-    let apps = ctx.catalog.composition(&object.spec.apps)?;
+    let asks_for_plan = object.annotations().get(PLAN_ANNOTATION).is_some_and(|value| value == "true");
+    let apps = if asks_for_plan {
+        ctx.rollouts.compose_complete(&object.spec)?
+    } else {
+        ctx.rollouts.compose(tenant.name.as_str(), &object.spec)?
+    };
     let indexes = effective_for(object, &apps, &ctx.stores.search_indexes.state());
     let generation = object.metadata.generation.unwrap_or_default();
     let manifest = Manifest { tenant, generation, spec: &object.spec, placement };

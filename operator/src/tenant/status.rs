@@ -1,14 +1,20 @@
 //! What a pass tells about a tenant. Pure.
 
-use std::fmt::Display;
+use std::{collections::BTreeMap, fmt::Display};
 
-use tenantry_crds::core_app;
-use tenantry_crds::v1alpha1::{InstalledApp, TenantSpec, TenantStatus};
+use tenantry_crds::{
+    core_app,
+    names::AppName,
+    v1alpha1::{InstalledApp, TenantSpec, TenantStatus},
+};
 
 use super::desired::{Desired, DesiredApp};
-use crate::backend::postgres::{
-    change::{Changes, RowChange},
-    observe::Observed,
+use crate::{
+    backend::postgres::{
+        change::{Changes, RowChange},
+        observe::Observed,
+    },
+    catalog::Version,
 };
 
 /// The versions that the tables are at after `changes`.
@@ -39,6 +45,15 @@ pub fn sample<T: Display>(all: &[T]) -> String {
         texts.push(format!("{} more", all.len() - SHOWN));
     }
     texts.join(", ")
+}
+
+/// The pass failed on the way to these versions.
+pub fn aims(status: &mut TenantStatus, aims: &BTreeMap<AppName, Version>) {
+    for app in &mut status.apps {
+        let aim =
+            aims.iter().find(|(name, _)| name.as_str() == app.name).map(|(_, version)| version.as_str());
+        app.target = aim.filter(|aim| *aim != app.version).map(str::to_owned);
+    }
 }
 
 /// `crm 1.0.0, desk 2.1.0`. `core` is in every tenant and says nothing here.

@@ -89,10 +89,9 @@ impl Provisioners {
             return Ok(());
         }
         let script = ddl::script(tenant, epoch, changes);
-        let outcome = killpoint!("postgres.apply", self.run(shard, script).await)
-            .map_err(|error| in_terms_of_the_tenant(tenant, error));
-        self.metrics.backend_call("postgres", "provision", outcome.is_ok());
-        outcome.map(|_| ())
+        let sent = self.metrics.call("postgres", "provision", self.run(shard, script));
+        let outcome = killpoint!("postgres.apply", sent.await);
+        outcome.map(|_| ()).map_err(|error| in_terms_of_the_tenant(tenant, error))
     }
 
     /// Makes the login that a tenant's steps run as, in place of the one that a crash may have left.
@@ -138,8 +137,8 @@ impl Provisioners {
         if changes.is_empty() {
             return Ok(());
         }
-        let outcome = self.run(shard, access::script(tenant, epoch, changes)).await;
-        self.metrics.backend_call("postgres", "access", outcome.is_ok());
+        let sent = self.run(shard, access::script(tenant, epoch, changes));
+        let outcome = self.metrics.call("postgres", "access", sent).await;
         outcome.map(|_| ()).map_err(|error| in_terms_of_the_tenant(tenant, error))
     }
 

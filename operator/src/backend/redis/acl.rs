@@ -105,13 +105,11 @@ impl Redis {
         if self.told.is(user, &self.user(&user.name).await?) {
             return Ok(());
         }
-        let set: RedisResult<()> = redis::cmd("ACL")
-            .arg("SETUSER")
-            .arg(user.name.as_str())
-            .arg(user.rules())
-            .query_async(&mut self.connection.clone())
-            .await;
-        self.metrics.backend_call("redis", "set_user", set.is_ok());
+        let mut command = redis::cmd("ACL");
+        command.arg("SETUSER").arg(user.name.as_str()).arg(user.rules());
+        let mut connection = self.connection.clone();
+        let set: RedisResult<()> =
+            self.metrics.call("redis", "set_user", command.query_async(&mut connection)).await;
         set.map_err(Error::redis("making a Redis user"))?;
         let answer = self.user(&user.name).await?;
         self.told.all().insert(user.name.clone(), (user.clone(), answer));
@@ -122,8 +120,9 @@ impl Redis {
     async fn user(&self, name: &AccessLogin) -> Result<Value, Error> {
         let mut command = redis::cmd("ACL");
         command.arg("GETUSER").arg(name.as_str());
-        let answer: RedisResult<Value> = command.query_async(&mut self.connection.clone()).await;
-        self.metrics.backend_call("redis", "get_user", answer.is_ok());
+        let mut connection = self.connection.clone();
+        let answer: RedisResult<Value> =
+            self.metrics.call("redis", "get_user", command.query_async(&mut connection)).await;
         answer.map_err(Error::redis("looking at a Redis user"))
     }
 
@@ -133,9 +132,11 @@ impl Redis {
     /// When Redis does not answer, or refuses.
     pub async fn remove_users(&self, users: &[AccessLogin]) -> Result<(), Error> {
         let names: Vec<&str> = users.iter().map(AccessLogin::as_str).collect();
+        let mut command = redis::cmd("ACL");
+        command.arg("DELUSER").arg(names);
+        let mut connection = self.connection.clone();
         let removed: RedisResult<()> =
-            redis::cmd("ACL").arg("DELUSER").arg(names).query_async(&mut self.connection.clone()).await;
-        self.metrics.backend_call("redis", "remove_users", removed.is_ok());
+            self.metrics.call("redis", "remove_users", command.query_async(&mut connection)).await;
         removed.map_err(Error::redis("removing Redis users"))?;
         self.told.all().retain(|name, _| !users.contains(name));
         Ok(())

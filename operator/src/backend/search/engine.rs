@@ -256,9 +256,7 @@ impl Engine {
     }
 
     pub(super) async fn send(&self, op: &str, request: RequestBuilder) -> Result<Value, SearchFault> {
-        let answer = read(request).await;
-        self.metrics.backend_call("search", op, answer.is_ok());
-        answer
+        self.metrics.call("search", op, read(request)).await
     }
 }
 
