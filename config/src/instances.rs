@@ -206,6 +206,8 @@ fn secret(
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use secrecy::ExposeSecret;
 
     use super::*;
@@ -216,54 +218,44 @@ mod tests {
         instances: {postgres: {default: {capacity: 10}, east: {url: 'postgres://two'}}},
     }";
 
-    #[allow(clippy::result_large_err, reason = "figment's own error type")]
-    fn loaded(environment: &[(&str, &str)]) -> Operator {
-        let mut loaded = None;
+    /// The settings of the file and of `environment`, in a folder with a file `url`.
+    #[allow(clippy::result_large_err, reason = "the closure's type is figment's")]
+    fn with_settings(environment: &[(&str, &str)], check: impl FnOnce(Operator)) {
         figment::Jail::expect_with(|jail| {
             jail.create_file("settings.yaml", YAML)?;
             jail.create_file("url", "redis://three\n")?;
-            for (key, value) in environment {
-                jail.set_env(key, value);
-            }
-            let mut operator: Operator = crate::load(Some(std::path::Path::new("settings.yaml"))).unwrap();
-            // A jail ends with its folder.
-            for entry in operator.instances.redis.values_mut() {
-                if let Some(file) = entry.url_file.take() {
-                    entry.url_file = Some(file.canonicalize().unwrap());
-                }
-            }
-            loaded = Some(operator.instances.redis(&operator.redis).map(|redis| (redis, operator)));
+            environment.iter().for_each(|(key, value)| jail.set_env(key, value));
+            check(crate::load(Some(Path::new("settings.yaml"))).unwrap());
             Ok(())
         });
-        let (redis, operator) = loaded.unwrap().unwrap();
-        let east = redis.iter().find(|one| one.name.as_str() == "far-east");
-        if let Some(east) = east {
-            assert_eq!(east.access.url.expose_secret(), "redis://three");
-        }
-        operator
     }
 
     #[test]
     fn the_settings_of_old_are_the_default_instance() {
-        let operator = loaded(&[]);
-        let postgres = operator.instances.postgres(&operator.database.url).unwrap();
-        let seen: Vec<_> = postgres.iter().map(|one| (one.name.as_str(), one.capacity)).collect();
-        assert_eq!(seen, [("default", Some(10)), ("east", None)]);
-        assert_eq!(postgres[0].access.expose_secret(), "postgres://one");
-        assert!(operator.instances.search(operator.search.as_ref()).unwrap().is_empty());
+        with_settings(&[], |operator| {
+            let postgres = operator.instances.postgres(&operator.database.url).unwrap();
+            let seen: Vec<_> = postgres.iter().map(|one| (one.name.as_str(), one.capacity)).collect();
+            assert_eq!(seen, [("default", Some(10)), ("east", None)]);
+            assert_eq!(postgres[0].access.expose_secret(), "postgres://one");
+            assert!(operator.instances.search(operator.search.as_ref()).unwrap().is_empty());
+        });
     }
 
     #[test]
     fn an_instance_is_named_in_the_environment_and_its_secret_in_a_file() {
-        let operator = loaded(&[
+        let environment = [
             ("TENANTRY__INSTANCES__REDIS__FAR_EAST__URL_FILE", "url"),
             ("TENANTRY__INSTANCES__REDIS__FAR_EAST__CAPACITY", "3"),
             ("TENANTRY__INSTANCES__SEARCH__EAST__URL", "http://h:1"),
             ("TENANTRY__INSTANCES__SEARCH__EAST__MASTER_KEY", "secret"),
-        ]);
-        assert_eq!(operator.instances.redis["far-east"].capacity, Some(3));
-        let search = operator.instances.search(None).unwrap();
-        assert_eq!((search[0].name.as_str(), search[0].access.url.as_str()), ("east", "http://h:1"));
+        ];
+        with_settings(&environment, |operator| {
+            let redis = operator.instances.redis(&operator.redis).unwrap();
+            assert_eq!((redis[1].name.as_str(), redis[1].capacity), ("far-east", Some(3)));
+            assert_eq!(redis[1].access.url.expose_secret(), "redis://three", "without the end of the line");
+            let search = operator.instances.search(None).unwrap();
+            assert_eq!((search[0].name.as_str(), search[0].access.url.as_str()), ("east", "http://h:1"));
+        });
     }
 
     #[test]
