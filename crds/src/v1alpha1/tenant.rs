@@ -35,6 +35,8 @@ use super::schema::any_object;
         .message("metadata.name: must not end in '-owner', the suffix of owner roles"),
     validation = Rule::new("has(self.spec.restoreFrom) == has(oldSelf.spec.restoreFrom)")
         .message("spec.restoreFrom: cannot be added or removed once the Tenant is there"),
+    validation = Rule::new("(!has(oldSelf.spec.placement) || !has(oldSelf.spec.placement.postgres) || (has(self.spec.placement) && has(self.spec.placement.postgres))) && (!has(oldSelf.spec.placement) || !has(oldSelf.spec.placement.redis) || (has(self.spec.placement) && has(self.spec.placement.redis))) && (!has(oldSelf.spec.placement) || !has(oldSelf.spec.placement.search) || (has(self.spec.placement) && has(self.spec.placement.search)))")
+        .message("spec.placement: a tenant cannot be moved in this release, so what is set stays"),
 )]
 #[serde(rename_all = "camelCase")]
 pub struct TenantSpec {
@@ -73,8 +75,6 @@ pub struct TenantSpec {
     /// The backend instances that hold this tenant, by the names that the settings give them. What is left out is chosen once,
     /// by free capacity. Cannot be changed in this release.
     #[serde(default, skip_serializing_if = "PlacementSpec::is_empty")]
-    #[x_kube(validation = Rule::new("(!has(oldSelf.postgres) || has(self.postgres)) && (!has(oldSelf.redis) || has(self.redis)) && (!has(oldSelf.search) || has(self.search))")
-        .message("spec.placement: a tenant cannot be moved in this release, so what is set stays"))]
     pub placement: PlacementSpec,
 
     /// Limits on what this tenant may use.

@@ -48,6 +48,11 @@ fn tenants() -> Vec<Case> {
             vec![("/spec/placement/redis", json!("East"))],
             "spec.placement.redis",
         ),
+        refused(
+            "an overlap that never ends",
+            vec![("/spec/access/0/rotation", json!({"everySeconds": 60, "overlapSeconds": 60}))],
+            "spec.access[].rotation: overlapSeconds must be less than everySeconds",
+        ),
         accepted("half a placement", vec![("/spec/placement", json!({"redis": "default"}))]),
         accepted("an empty spec", vec![("/spec", json!({}))]),
         refused("a host with a port", vec![("/spec/hosts", json!(["a.example.com:80"]))], "spec.hosts[0]"),
@@ -285,6 +290,10 @@ async fn each_rule_is_kept() {
 const ON_UPDATE: &[&str] = &[
     "spec.app is immutable; create another SearchIndex",
     "spec.docType is immutable; create another SearchIndex",
+    "spec.placement: a tenant cannot be moved in this release, so what is set stays",
+    "spec.placement.postgres: a tenant cannot be moved in this release",
+    "spec.placement.redis: a tenant cannot be moved in this release",
+    "spec.placement.search: a tenant cannot be moved in this release",
     "spec.restoreFrom: cannot be changed",
     "spec.restoreFrom: cannot be added or removed once the Tenant is there",
 ];

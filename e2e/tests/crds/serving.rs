@@ -44,9 +44,7 @@ async fn what_a_manifest_leaves_out_gets_its_default() {
         (
             Kind::Tenant,
             json!({
-                "state": "Active",
-                "placement": {"postgres": "default", "redis": "default", "search": "default"},
-                "deletionPolicy": "Retain",
+                "state": "Active", "deletionPolicy": "Retain", "deletionProtection": false, "adoptRetained": false,
             }),
         ),
         (
@@ -132,30 +130,59 @@ async fn what_a_tenant_was_made_of_cannot_change() {
 }
 
 #[tokio::test]
+async fn where_a_tenant_is_can_be_said_later_and_then_stays() {
+    let client = client().await;
+    let kind = Kind::Tenant;
+    let name = create(&client, kind, json!({"placement": {"postgres": "east"}})).await;
+    let path = format!("{}/{name}?dryRun=All", kind.path());
+    let stays = "spec.placement: a tenant cannot be moved in this release, so what is set stays";
+    for (placement, message) in [
+        (json!({"postgres": "west"}), "spec.placement.postgres: a tenant cannot be moved in this release"),
+        (json!({"postgres": null}), stays),
+        (Value::Null, stays),
+    ] {
+        let patch = json!({"spec": {"placement": placement}});
+        let refusal = send(&client, "PATCH", &path, &patch, JSON).await.unwrap_err();
+        assert!(refusal.code == 422 && refusal.message.contains(message), "{refusal}");
+    }
+    let patch = json!({"spec": {"placement": {"redis": "west", "search": "west"}}});
+    let stored = send(&client, "PATCH", &path, &patch, JSON).await.unwrap();
+    let placement = json!({"postgres": "east", "redis": "west", "search": "west"});
+    assert_eq!(stored["spec"]["placement"], placement);
+    delete(&client, kind, &name).await;
+}
+
+#[tokio::test]
 async fn kubectl_get_shows_what_matters() {
     let client = client().await;
     let condition = json!({
-        "type": "Ready", "status": "False", "reason": "AppNotFound", "message": "", "lastTransitionTime":
+        "type": "Ready", "status": "False", "reason": "AppNotFound", "message": "there is none", "lastTransitionTime":
         "2026-01-01T00:00:00Z",
     });
     for (kind, status, columns, shown) in [
         (
             Kind::Tenant,
             json!({"conditions": [condition], "appsInstalled": "crm@1.0.0"}),
-            &["Name", "Ready", "Apps", "Reason", "Age"][..],
-            vec![json!("False"), json!("crm@1.0.0"), json!("AppNotFound")],
+            &["Name", "Ready", "Apps", "Reason", "Message", "Age"][..],
+            vec![json!("False"), json!("crm@1.0.0"), json!("AppNotFound"), json!("there is none")],
         ),
         (
             Kind::App,
             json!({"conditions": [condition], "publishedVersion": "1.0.0", "tenants": 3}),
-            &["Name", "Ready", "Version", "Tenants", "Reason", "Age"],
-            vec![json!("False"), json!("1.0.0"), json!(3), json!("AppNotFound")],
+            &["Name", "Ready", "Version", "Tenants", "Reason", "Message", "Age"],
+            vec![json!("False"), json!("1.0.0"), json!(3), json!("AppNotFound"), json!("there is none")],
         ),
         (
             Kind::SearchIndex,
             json!({"conditions": [condition]}),
-            &["Name", "Ready", "App", "DocType", "Reason", "Age"],
-            vec![json!("False"), json!("crm"), json!("customer"), json!("AppNotFound")],
+            &["Name", "Ready", "App", "DocType", "Reason", "Message", "Age"],
+            vec![
+                json!("False"),
+                json!("crm"),
+                json!("customer"),
+                json!("AppNotFound"),
+                json!("there is none"),
+            ],
         ),
     ] {
         let name = create(&client, kind, smallest(kind)).await;
