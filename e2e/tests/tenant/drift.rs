@@ -123,8 +123,16 @@ async fn what_somebody_took_away_is_put_back_and_told_once() {
             "constraint",
             "check of drift_customer.status",
         ),
-        ("REVOKE tenantry_tenants FROM $", "membership", "the role's right to the journals"),
-        ("REVOKE $ FROM tenantry_shard_00", "membership", "the traffic login's membership"),
+        (
+            "REVOKE tenantry_tenants FROM $ GRANTED BY tenantry_provisioner_00",
+            "membership",
+            "the role's right to the journals",
+        ),
+        (
+            "REVOKE $ FROM tenantry_shard_00 GRANTED BY tenantry_provisioner_00",
+            "membership",
+            "the traffic login's membership",
+        ),
         (
             "DELETE FROM tenantry.stream_binding WHERE tenant = 'drift-one'",
             "registry",

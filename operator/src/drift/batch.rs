@@ -123,13 +123,17 @@ fn judge(
         return Verdict::Behind;
     };
     let Ok(changes) = tenant::due(&desired, &observed) else { return Verdict::Behind };
-    if changes.is_empty() {
+    let settled = tenant::searches_are_settled(&desired, &observed);
+    if changes.is_empty() && settled {
         memory.insert(tenant.name_any(), InPlace::new(wanted, sight.digest, &desired));
         return Verdict::InPlace;
     }
     // Where rows differ, the definition may have changed while no operator ran; unless it is what was in place before.
-    let lost = changes.rows.is_empty() || observed.record.is_none() || was_in_place;
-    if lost { Verdict::Drifted(finding::of_changes(&changes)) } else { Verdict::Behind }
+    let rows_differ = !changes.rows.is_empty() || !settled;
+    if rows_differ && observed.record.is_some() && !was_in_place {
+        return Verdict::Behind;
+    }
+    Verdict::Drifted(finding::of_changes(&changes, !settled))
 }
 
 /// Looks at the streams of those that are known to be in place in Postgres.

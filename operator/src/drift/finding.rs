@@ -82,21 +82,21 @@ impl Finding {
     }
 }
 
-/// What of the tenant's part of Postgres is missing where `changes` have to be made. What goes with something larger is not
+/// What of the tenant's part of Postgres is missing where `changes` have to be made, or where the registry says something else
+/// of its search indexes. What goes with something larger is not
 /// named beside it: the columns of a lost table, the tables of a lost schema.
-pub fn of_changes(changes: &Changes) -> Vec<Finding> {
+pub fn of_changes(changes: &Changes, searches_differ: bool) -> Vec<Finding> {
     let mut findings: Vec<Finding> =
         changes.roles.iter().filter_map(|change| of_role(*change, &changes.roles)).collect();
     if !changes.roles.contains(&RoleChange::CreateSchema) {
         let created: Vec<&str> = changes.objects.iter().filter_map(created_table).collect();
         findings.extend(changes.objects.iter().filter_map(|change| of_object(change, &created)));
     }
-    if !changes.rows.is_empty() {
-        let rows = match changes.rows.len() {
-            1 => "1 row of the registry".to_owned(),
-            number => format!("{number} rows of the registry"),
-        };
-        findings.push(postgres("registry", rows));
+    match changes.rows.len() {
+        0 if searches_differ => findings.push(postgres("registry", "a row of the registry".to_owned())),
+        0 => {}
+        1 => findings.push(postgres("registry", "1 row of the registry".to_owned())),
+        number => findings.push(postgres("registry", format!("{number} rows of the registry"))),
     }
     findings
 }
@@ -186,7 +186,7 @@ fn of_object(change: &ObjectChange, created: &[&str]) -> Option<Finding> {
 }
 
 /// Things named in an Event; the rest is a number.
-const NAMED: usize = 12;
+const NAMED: usize = 10;
 
 /// What was put right, for people.
 pub fn note(findings: &[Finding]) -> String {
@@ -202,4 +202,53 @@ pub fn note(findings: &[Finding]) -> String {
         let _infallible = write!(note, "; and {} more", findings.len() - NAMED);
     }
     note
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        backend::postgres::observe::Observed,
+        tenant::{
+            due,
+            fixtures::{crm, desired, in_place},
+        },
+    };
+
+    fn found(without: impl FnOnce(&mut Observed)) -> Vec<(&'static str, String)> {
+        let desired = desired(Some(&crm()));
+        let mut observed = in_place(&desired);
+        without(&mut observed);
+        let findings = of_changes(&due(&desired, &observed).unwrap(), false);
+        findings.into_iter().map(|finding| (finding.kind, finding.what)).collect()
+    }
+
+    fn one(kind: &'static str, what: &str) -> Vec<(&'static str, String)> {
+        vec![(kind, what.to_owned())]
+    }
+
+    #[test]
+    fn what_is_missing_is_named_once_and_what_goes_with_it_is_not() {
+        assert!(found(|_| {}).is_empty());
+        assert_eq!(found(|o| o.role = None), one("role", "the role of traffic"));
+        assert_eq!(found(|o| drop(o.tables.remove("crm_customer"))), one("table", "table crm_customer"));
+        let without_schema = found(|o| (o.schema, o.tables) = (None, Default::default()));
+        assert_eq!(without_schema, one("schema", "the schema"));
+        let column = found(|o| drop(o.tables.get_mut("crm_customer").unwrap().columns.remove("credit")));
+        assert_eq!(column, one("column", "column crm_customer.credit"));
+        let group = found(|o| o.role.as_mut().unwrap().groups.clear());
+        assert_eq!(group, one("membership", "the role's right to the journals"));
+        assert_eq!(found(|o| o.apps.clear()), one("registry", "2 rows of the registry"));
+    }
+
+    #[test]
+    fn a_note_says_what_is_lost_and_has_an_end() {
+        let table = |n| postgres("table", format!("table crm_{n}")).losing("empty: its rows are lost");
+        let note = note(&(0..100).map(table).collect::<Vec<_>>());
+        assert!(note.starts_with(
+            "found missing or changed, and put right: table crm_0 (made again empty: its rows are lost); "
+        ));
+        assert!(note.ends_with("; and 90 more"), "{note}");
+        assert!(note.len() < 1024);
+    }
 }

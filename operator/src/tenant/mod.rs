@@ -121,6 +121,11 @@ pub fn due(desired: &Desired, observed: &Observed) -> Result<Changes, Error> {
     Ok(plan.changes)
 }
 
+/// Whether the registry says of every search index that it is as it should be, and of no other. Pure.
+pub fn searches_are_settled(desired: &Desired, observed: &Observed) -> bool {
+    search::work(desired, &observed.searches).iter().all(|work| matches!(work, search::Work::Verify(_)))
+}
+
 /// Whose names and uid the object stands for.
 ///
 /// # Errors
