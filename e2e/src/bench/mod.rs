@@ -7,6 +7,7 @@ mod documents;
 mod fleet;
 mod growth;
 mod load;
+mod operator;
 mod report;
 mod tenants;
 

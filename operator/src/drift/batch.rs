@@ -122,18 +122,17 @@ fn judge(
     let Ok(desired) = tenant::desired(tenant, ctx, identity, &placed.placement) else {
         return Verdict::Behind;
     };
-    let Ok(changes) = tenant::due(&desired, &observed) else { return Verdict::Behind };
-    let settled = tenant::searches_are_settled(&desired, &observed);
-    if changes.is_empty() && settled {
+    let Ok(due) = tenant::due(&desired, &observed) else { return Verdict::Behind };
+    if due.is_nothing() {
         memory.insert(tenant.name_any(), InPlace::new(wanted, sight.digest, &desired));
         return Verdict::InPlace;
     }
     // Where rows differ, the definition may have changed while no operator ran; unless it is what was in place before.
-    let rows_differ = !changes.rows.is_empty() || !settled;
+    let rows_differ = !due.changes.rows.is_empty() || due.more;
     if rows_differ && observed.record.is_some() && !was_in_place {
         return Verdict::Behind;
     }
-    Verdict::Drifted(finding::of_changes(&changes, !settled))
+    Verdict::Drifted(finding::of(&due))
 }
 
 /// Looks at the streams of those that are known to be in place in Postgres.

@@ -2,10 +2,13 @@
 
 use std::fmt::Write as _;
 
-use crate::backend::{
-    postgres::change::{Changes, ObjectChange, RoleChange},
-    redis::Lacking,
-    search::Fault,
+use crate::{
+    backend::{
+        postgres::change::{ObjectChange, RoleChange},
+        redis::Lacking,
+        search::Fault,
+    },
+    tenant::Due,
 };
 
 /// Where something drifted.
@@ -82,10 +85,9 @@ impl Finding {
     }
 }
 
-/// What of the tenant's part of Postgres is missing where `changes` have to be made, or where the registry says something else
-/// of its search indexes. What goes with something larger is not
+/// What of the tenant's part of Postgres is missing where so much is due. What goes with something larger is not
 /// named beside it: the columns of a lost table, the tables of a lost schema.
-pub fn of_changes(changes: &Changes, searches_differ: bool) -> Vec<Finding> {
+pub fn of(Due { changes, more }: &Due) -> Vec<Finding> {
     let mut findings: Vec<Finding> =
         changes.roles.iter().filter_map(|change| of_role(*change, &changes.roles)).collect();
     if !changes.roles.contains(&RoleChange::CreateSchema) {
@@ -93,7 +95,7 @@ pub fn of_changes(changes: &Changes, searches_differ: bool) -> Vec<Finding> {
         findings.extend(changes.objects.iter().filter_map(|change| of_object(change, &created)));
     }
     match changes.rows.len() {
-        0 if searches_differ => findings.push(postgres("registry", "a row of the registry".to_owned())),
+        0 if *more => findings.push(postgres("registry", "a row of the registry".to_owned())),
         0 => {}
         1 => findings.push(postgres("registry", "1 row of the registry".to_owned())),
         number => findings.push(postgres("registry", format!("{number} rows of the registry"))),
@@ -141,9 +143,7 @@ fn of_object(change: &ObjectChange, created: &[&str]) -> Option<Finding> {
         ObjectChange::CreateTable(layout) => {
             Some(postgres("table", format!("table {}", layout.table)).losing("empty: its rows are lost"))
         }
-        ObjectChange::CreateSequence(name) => {
-            Some(postgres("sequence", format!("sequence {name}")).losing("it counts from 1 again"))
-        }
+        ObjectChange::ContinueSequence(_, name) => named("sequence", format!("sequence {name}")),
         ObjectChange::AddColumn(table, column) => {
             let column = postgres("column", format!("column {table}.{}", column.name));
             Some(column.losing("empty: its values are lost"))
@@ -219,7 +219,7 @@ mod tests {
         let desired = desired(Some(&crm()));
         let mut observed = in_place(&desired);
         without(&mut observed);
-        let findings = of_changes(&due(&desired, &observed).unwrap(), false);
+        let findings = of(&due(&desired, &observed).unwrap());
         findings.into_iter().map(|finding| (finding.kind, finding.what)).collect()
     }
 

@@ -91,7 +91,7 @@ impl Kind for Tenant {
 /// For the goldens of what the plan becomes in SQL.
 #[cfg(test)]
 pub fn new_tenant_changes(desired: &Desired, observed: &Observed) -> Changes {
-    due(desired, observed).unwrap()
+    due(desired, observed).unwrap().changes
 }
 
 /// What the tenant should be.
@@ -107,23 +107,38 @@ pub fn desired(
     converge::compose(object, ctx, tenant, placement)
 }
 
-/// What a pass over the tenant would change in Postgres, if Redis and the search engine lack nothing. Pure.
+/// What a pass over a tenant would do.
+#[derive(Debug)]
+pub struct Due {
+    /// In Postgres, tables taken for empty.
+    pub changes: Changes,
+    /// There is more, as a migration or a search index with other settings than before: it comes of a new definition, or of
+    /// lost rows of the registry.
+    pub more: bool,
+}
+
+impl Due {
+    /// Whether everything is in place.
+    pub fn is_nothing(&self) -> bool {
+        self.changes.is_empty() && !self.more
+    }
+}
+
+/// What a pass over the tenant would do, if Redis and the search engine lack nothing. Pure.
 ///
 /// # Errors
 /// When something stands in the way of a plan.
-pub fn due(desired: &Desired, observed: &Observed) -> Result<Changes, Error> {
+pub fn due(desired: &Desired, observed: &Observed) -> Result<Due, Error> {
     let indexes = desired.searches.iter().map(|search| search.index.as_str().to_owned()).collect();
     // What would be done in steps is lacking as much as the rest: taken for empty, every table gets all at once.
     let empty_tables = observed.tables.keys().cloned().collect();
     let around = plan::Around { streams_in_place: true, absent_indexes: indexes, empty_tables };
     // Whoever has neither role nor row is bound to a shard by its pass; there is more to do than that.
     let plan = plan::plan(desired, observed, observed.shard().unwrap_or(LoginShard::new(0)), &around)?;
-    Ok(plan.changes)
-}
-
-/// Whether the registry says of every search index that it is as it should be, and of no other. Pure.
-pub fn searches_are_settled(desired: &Desired, observed: &Observed) -> bool {
-    search::work(desired, &observed.searches).iter().all(|work| matches!(work, search::Work::Verify(_)))
+    let settled = |work: &search::Work| matches!(work, search::Work::Verify(_));
+    let searches_differ = !search::work(desired, &observed.searches).iter().all(settled);
+    let more = !plan.steps.is_empty() || plan.drops_follow || searches_differ;
+    Ok(Due { changes: plan.changes, more })
 }
 
 /// Whose names and uid the object stands for.

@@ -4,6 +4,7 @@ use std::io::Write;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser;
 use tenantry_e2e::bench::{Outcome, documents, growth, serve_baseline, tenants};
@@ -14,11 +15,14 @@ enum Bench {
     Tenants,
     /// Documents over HTTP.
     Documents,
-    /// The 5,000th Tenant against the 100th.
+    /// Fleets of several sizes: growth, rest, restart, rollout, deletion.
     Fleet {
-        /// Tenants to create.
-        #[arg(default_value_t = 5000)]
-        count: usize,
+        /// The sizes, each larger than the one before.
+        #[arg(default_values_t = [100, 1000, 10_000])]
+        sizes: Vec<usize>,
+        /// Seconds that the last fleet is left alone; the others are for a fifth of that.
+        #[arg(long, default_value_t = 600)]
+        rest_seconds: u64,
     },
     /// The server that `documents` is compared with.
     #[command(hide = true)]
@@ -44,7 +48,7 @@ async fn bench(bench: Bench) -> Outcome<()> {
     let report = match bench {
         Bench::Tenants => tenants().await?,
         Bench::Documents => documents().await?,
-        Bench::Fleet { count } => growth(count).await?,
+        Bench::Fleet { sizes, rest_seconds } => growth(&sizes, Duration::from_secs(rest_seconds)).await?,
         Bench::Baseline { listen, database_url } => return serve_baseline(listen, &database_url).await,
     };
     let page = report.write(&Path::new(env!("CARGO_MANIFEST_DIR")).join(".."))?;

@@ -99,6 +99,8 @@ pub enum ObjectChange {
     DefaultSequenceGrants,
     /// The sequence of a naming series.
     CreateSequence(RelationName),
+    /// The same where the table is there already: it goes on after the highest number in use.
+    ContinueSequence(TableName, RelationName),
     /// The DML role may use a sequence.
     GrantSequence(RelationName),
     /// A table with its columns, primary key and checks; indexes and foreign keys are changes of their own.

@@ -176,6 +176,18 @@ fn object_change(sql: &mut String, tenant: &Identity, change: &ObjectChange) {
         ObjectChange::CreateSequence(name) => {
             push(sql, format_args!("CREATE SEQUENCE {schema}.{}", Ident(name.as_str())));
         }
+        ObjectChange::ContinueSequence(table, name) => {
+            let (table, name) = (Ident(table.as_str()), format!("{schema}.{}", Ident(name.as_str())));
+            push(sql, format_args!("CREATE SEQUENCE {name}"));
+            push(
+                sql,
+                format_args!(
+                    "SELECT pg_catalog.setval({}, highest) FROM (SELECT max(substring(id FROM '[0-9]{{1,18}}$')::bigint) \
+                     AS highest FROM {schema}.{table}) used WHERE highest > 0",
+                    Literal(&name)
+                ),
+            );
+        }
         ObjectChange::GrantSequence(name) => {
             let name = Ident(name.as_str());
             push(sql, format_args!("GRANT {SEQUENCE_GRANTS} ON SEQUENCE {schema}.{name} TO {role}"));

@@ -59,6 +59,9 @@ fn pair<'a>(
 fn sequence(layout: &TableLayout, observed: &Observed, work: &mut Work) {
     let Some(series) = &layout.series else { return };
     match observed.sequences.get(series.as_str()) {
+        None if observed.tables.contains_key(layout.table.as_str()) => {
+            work.objects.push(ObjectChange::ContinueSequence(layout.table.clone(), series.clone()));
+        }
         None => work.objects.push(ObjectChange::CreateSequence(series.clone())),
         Some(false) => work.objects.push(ObjectChange::GrantSequence(series.clone())),
         Some(true) => {}

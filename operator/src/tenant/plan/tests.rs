@@ -201,7 +201,7 @@ fn what_someone_took_away_is_made_again() {
     assert_eq!(of_customer(&|table| table.indexes.clear()), ["CreateIndex", "CreateIndex"]);
     assert_eq!(of_customer(&|table| table.constraints.clear()), ["AddCheck"]);
     assert_eq!(of_customer(&|table| drop(table.columns.remove("credit"))), ["AddColumn"]);
-    assert_eq!(texts(&plan_without(&|observed| observed.sequences.clear())), ["CreateSequence"]);
+    assert_eq!(texts(&plan_without(&|observed| observed.sequences.clear())), ["ContinueSequence"]);
     let no_grants = plan_without(&|observed| {
         let role = observed.role.as_mut().unwrap();
         role.members.retain(|member| member.admin);
