@@ -168,9 +168,17 @@ async fn kubectl_get_shows_what_matters() {
         ),
         (
             Kind::App,
-            json!({"conditions": [condition], "publishedVersion": "1.0.0", "tenants": 3}),
-            &["Name", "Ready", "Version", "Tenants", "Reason", "Message", "Age"],
-            vec![json!("False"), json!("1.0.0"), json!(3), json!("AppNotFound"), json!("there is none")],
+            json!({"conditions": [condition], "publishedVersion": "1.0.0", "tenants": 3, "rollout":
+                {"version": "1.0.0", "stage": "Waves", "updated": 2, "total": 3, "progress": "2/3"}}),
+            &["Name", "Ready", "Version", "Updated", "Tenants", "Reason", "Message", "Age"],
+            vec![
+                json!("False"),
+                json!("1.0.0"),
+                json!("2/3"),
+                json!(3),
+                json!("AppNotFound"),
+                json!("there is none"),
+            ],
         ),
         (
             Kind::SearchIndex,
