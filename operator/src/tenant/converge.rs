@@ -90,8 +90,8 @@ async fn bring(
     let tenant = identity(object)?;
     pass.status.not_supported = status::not_supported(&object.spec);
     pass.status.plan = None;
-    let observed =
-        look(object, placed, &tenant).await.map_err(|e| pass.fails(ConditionType::DatabaseReady, e))?;
+    let seen = ctx.metrics.call("postgres", "look", look(object, placed, &tenant)).await;
+    let observed = seen.map_err(|e| pass.fails(ConditionType::DatabaseReady, e))?;
     if let Some(progress) = restore::pending(object, ctx, placed, &tenant, &observed)? {
         return Ok(progress);
     }

@@ -1,5 +1,7 @@
 //! The skeleton against a Kubernetes API that only records what it is asked.
 
+mod priority;
+
 use std::{
     convert::Infallible,
     sync::{Arc, LazyLock, Mutex},
@@ -55,6 +57,8 @@ enum End {
     Ready,
     Blocked,
     Panic,
+    /// Panics where the status is made.
+    PanicInStatus,
     Hang,
 }
 
@@ -66,6 +70,9 @@ struct ProbeStatus {
 }
 
 const FINALIZER: &str = "tenantry.dev/probe";
+
+/// What [`Probe::settle`] panics at.
+const POISON: Option<i64> = Some(-7);
 
 /// Shared by all tests, so each takes its own names.
 static LANE: LazyLock<Lane<Probe>> = LazyLock::new(|| Lane::new(1).0);
@@ -84,6 +91,7 @@ impl Kind for Probe {
     }
 
     fn settle(status: &mut ProbeStatus, generation: i64, conditions: Vec<Condition>) {
+        assert_ne!(status.observed_generation, POISON, "a fault of ours");
         (status.observed_generation, status.conditions) = (Some(generation), conditions);
     }
 
@@ -97,6 +105,10 @@ impl Kind for Probe {
             End::Ready => Ok(Progress::Ready("done".into())),
             End::Blocked => Err(Error::blocked(Reason::AppNotFound, "no app")),
             End::Panic => panic!("a fault of ours"),
+            End::PanicInStatus => {
+                pass.status.observed_generation = POISON;
+                Ok(Progress::Ready("done".into()))
+            }
             End::Hang => std::future::pending().await,
         }
     }
@@ -231,6 +243,19 @@ async fn every_bad_end_reaches_the_status_with_what_was_found_before() {
         // Its own status write does not wake it before its time.
         assert!(server.pass(&ctx).await.1.is_empty());
     }
+}
+
+#[tokio::test]
+async fn a_panic_where_the_status_is_written_costs_one_pass_and_not_the_controller() {
+    let server = Server::with("poisoned", End::PanicInStatus, json!({"finalizers": [FINALIZER]}));
+    let ctx = server.context();
+    let (action, writes) = server.pass(&ctx).await;
+    assert!(writes.is_empty());
+    assert_ne!(action, Action::await_change(), "it is tried again");
+    let text = prometheus::TextEncoder::new().encode_to_string(&ctx.metrics.registry().gather()).unwrap();
+    let ended = r#"tenantry_reconcile_ends_total{controller="probe",end="fatal"} 1"#;
+    assert!(text.contains(ended), "{text}");
+    assert!(text.contains(r#"controller_runtime_active_workers{controller="probe"} 0"#), "{text}");
 }
 
 #[tokio::test]
