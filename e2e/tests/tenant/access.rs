@@ -13,7 +13,7 @@ use tenantry_e2e::rig::{Stack, StackOptions, endpoints::http_client, eventually}
 
 use super::operated::{Cluster, LIMIT, condition_of, customer, operate, search_of, shop, uses};
 
-type Values = BTreeMap<String, String>;
+pub type Values = BTreeMap<String, String>;
 
 impl Cluster {
     async fn secrets(&self) -> Api<Secret> {
@@ -21,7 +21,7 @@ impl Cluster {
     }
 
     /// What is in a Secret; nothing when there is none.
-    async fn secret(&self, name: &str) -> Option<Values> {
+    pub async fn secret(&self, name: &str) -> Option<Values> {
         let secret = self.secrets().await.get_opt(name).await.unwrap()?;
         let data = secret.data.unwrap_or_default().into_iter();
         Some(data.map(|(key, value)| (key, String::from_utf8(value.0).unwrap())).collect())
@@ -51,7 +51,7 @@ impl Cluster {
     }
 }
 
-fn access(name: &str, level: &str, secret: &str) -> Value {
+pub fn access(name: &str, level: &str, secret: &str) -> Value {
     json!({"name": name, "level": level, "secretRef": {"name": secret, "namespace": "default"}})
 }
 
@@ -59,11 +59,11 @@ fn with_access(app: &str, access: Vec<Value>) -> Value {
     json!({"apps": [{"name": app}], "deletionPolicy": "Delete", "access": access})
 }
 
-async fn login(values: &Values) -> sqlx::Result<PgConnection> {
+pub async fn login(values: &Values) -> sqlx::Result<PgConnection> {
     PgConnection::connect(&values["uri"]).await
 }
 
-async fn run(connection: &mut PgConnection, sql: &str) -> Result<(), String> {
+pub async fn run(connection: &mut PgConnection, sql: &str) -> Result<(), String> {
     let done = sqlx::raw_sql(sqlx::AssertSqlSafe(sql.to_owned())).execute(connection).await;
     done.map(|_| ()).map_err(|error| match error.as_database_error() {
         Some(error) => error.code().unwrap_or_default().into_owned(),
@@ -184,7 +184,7 @@ async fn each_level_may_do_its_own_and_nothing_elsewhere() {
 }
 
 /// Why Postgres refuses a login: the SQLSTATE.
-async fn refusal(values: &Values) -> String {
+pub async fn refusal(values: &Values) -> String {
     match login(values).await {
         Ok(_) => "let in".to_owned(),
         Err(sqlx::Error::Database(error)) => error.code().unwrap_or_default().into_owned(),
@@ -367,7 +367,7 @@ fn beyond(level: &str, secret: &str, backends: Value) -> Value {
 }
 
 /// Runs one command as the user of a Secret: the answer, or the code of the refusal.
-async fn command(values: &Values, words: &[&str]) -> Result<redis::Value, String> {
+pub async fn command(values: &Values, words: &[&str]) -> Result<redis::Value, String> {
     let client = redis::Client::open(values["uri"].as_str()).unwrap();
     let code = |error: redis::RedisError| match error.kind() {
         redis::ErrorKind::AuthenticationFailed => "WRONGPASS".to_owned(),
@@ -506,7 +506,7 @@ async fn search_keys_open_the_tenant_s_indexes_only() {
     cluster.until_no_secret("found").await;
 }
 
-async fn query(values: &Values, index: &str) -> u16 {
+pub async fn query(values: &Values, index: &str) -> u16 {
     ask(values, Method::POST, &format!("indexes/{index}/search")).await
 }
 

@@ -6,6 +6,7 @@
 mod access;
 mod backends;
 mod conflicts;
+mod departure;
 mod drift;
 mod dry_run;
 mod evolution;

@@ -7,15 +7,15 @@ use tenantry_e2e::rig::{Stack, StackOptions, program::ProgramOptions};
 use super::operated::{Cluster, condition_of, customer, operate_with, search_of, shop, uses};
 
 /// An operator with a folder for snapshots, on a stack of its own.
-struct Archive {
-    cluster: Cluster,
-    folder: std::path::PathBuf,
+pub struct Archive {
+    pub cluster: Cluster,
+    pub folder: std::path::PathBuf,
     _operator: tenantry_e2e::rig::program::Program,
     _stack: Stack,
 }
 
 impl Archive {
-    async fn start() -> Self {
+    pub async fn start() -> Self {
         let folder = std::env::temp_dir().join(format!("tenantry-snapshots-{}", uuid::Uuid::new_v4()));
         let stack = Stack::start(StackOptions::default()).await.unwrap();
         let url = format!("file://{}", folder.display());
@@ -53,7 +53,7 @@ impl Cluster {
     }
 }
 
-async fn uid_of(cluster: &Cluster, tenant: &str) -> String {
+pub async fn uid_of(cluster: &Cluster, tenant: &str) -> String {
     cluster.until_ready(tenant).await.metadata.uid.unwrap()
 }
 

@@ -9,11 +9,13 @@ use tenantry_crds::v1alpha1::Tenant;
 use tenantry_migrations::{logins::LoginShard, registry};
 
 use super::{
-    format::{App, FORMAT_VERSION, File, MANIFEST, Manifest, Reference, TENANT, Table, TableStructure},
+    format::{
+        App, FORMAT_VERSION, File, MANIFEST, Manifest, Reference, Sequence, TENANT, Table, TableStructure,
+    },
     store::{Store, hexadecimal},
 };
 use crate::{
-    backend::postgres::{Cell, change::Identity, transfer::Transfer},
+    backend::postgres::{Cell, change::Identity, migrator::Migrator, transfer::Transfer},
     context::Context,
     error::Error,
 };
@@ -53,17 +55,12 @@ pub async fn export(
     let reference = Reference { tenant: tenant.name.clone(), uid: tenant.uid };
     let apps = apps(cell, store, &reference).await?;
     let object = store.put(&reference, TENANT, manifest_of(object)?).await?;
-    let connection = cell.transfer(shard, ctx.snapshots.limit()).await?;
-    let mut transfer = Transfer::reading(connection, tenant).await?;
-    let (taken_at, structure) = (Timestamp::now(), transfer.structure().await?);
-    let sequences = transfer.sequences().await?;
-    let mut tables = Vec::new();
-    for structure in structure {
-        ctx.leadership.check()?;
-        let (rows, file) = table(&mut transfer, store, &reference, &structure).await?;
-        tables.push(Table { structure, rows, file });
-    }
-    transfer.commit().await?;
+    // Making it ends the one before it with its sessions, so no migration writes any more.
+    let migrator = cell.open_migrator(shard, tenant).await?;
+    let read = read(ctx, store, &reference, &migrator, tenant).await;
+    let closed = cell.close_migrator(shard, tenant).await;
+    let Read { taken_at, tables, sequences } = read?;
+    closed?;
     let manifest = Manifest {
         format_version: FORMAT_VERSION,
         tenant: tenant.name.as_str().to_owned(),
@@ -96,6 +93,34 @@ pub async fn export(
         rows: manifest.rows(),
         bytes: manifest.bytes(),
     })
+}
+
+/// What the tables held at one moment.
+struct Read {
+    taken_at: Timestamp,
+    tables: Vec<Table>,
+    sequences: Vec<Sequence>,
+}
+
+async fn read(
+    ctx: &Context,
+    store: &Store,
+    reference: &Reference,
+    migrator: &Migrator,
+    tenant: &Identity,
+) -> Result<Read, Error> {
+    let connection = migrator.transfer(ctx.snapshots.limit()).await?;
+    let mut transfer = Transfer::reading(connection, tenant).await?;
+    let (taken_at, structure) = (Timestamp::now(), transfer.structure().await?);
+    let sequences = transfer.sequences().await?;
+    let mut tables = Vec::new();
+    for structure in structure {
+        ctx.leadership.check()?;
+        let (rows, file) = table(&mut transfer, store, reference, &structure).await?;
+        tables.push(Table { structure, rows, file });
+    }
+    transfer.commit().await?;
+    Ok(Read { taken_at, tables, sequences })
 }
 
 /// The definitions of the tenant's apps, as they were published.

@@ -1,17 +1,23 @@
 //! Makes a new tenant of a snapshot.
 //!
-//! Roles and the empty schema come first, as for any tenant. Then one transaction makes the tables as the snapshot had them,
-//! fills them, compares them with the manifest, and says so in the registry; a crash leaves an empty schema, and the next pass
-//! begins again. What the definitions want beyond that, as indexes and foreign keys, the passes add as they do to any tables.
+//! Roles and the empty schema come first, as for any tenant. Then one transaction of the tenant's migrator makes the tables as
+//! the snapshot had them, fills them and compares them with the manifest. Before it is committed, the registry is told which
+//! one it is; after, what the tables are at. So a crash leaves an empty schema, and the next pass begins again, or tables of
+//! which Postgres tells that they are complete, and the next pass says so. What the definitions want beyond
+//! that, as indexes and foreign keys, the passes add as they do to any tables.
 
 use bytes::Bytes;
 use futures::{TryStreamExt as _, stream::BoxStream};
 use tenantry_crds::{
-    names::AppName,
+    names::{AppName, TableName},
     reason::Reason,
     v1alpha1::{AppSpec, Tenant},
 };
-use tenantry_migrations::registry::Placement;
+use tenantry_migrations::{
+    layout::{Column, Composition},
+    logins::LoginShard,
+    registry::Placement,
+};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -21,10 +27,17 @@ use super::{
 };
 use crate::{
     app,
-    backend::postgres::{Cell, change::Identity, observe::observe, transfer::Transfer},
+    backend::postgres::{
+        Cell,
+        change::{Changes, Identity, RowChange},
+        migrator::Migrator,
+        observe::{Restored, observe},
+        transfer::Transfer,
+    },
     catalog::{PublishedApp, Version},
     context::Context,
     error::Error,
+    killpoint::killpoint,
     tenant,
 };
 
@@ -66,29 +79,93 @@ pub async fn restore(
     }
     still_wanted(unwanted)?;
     let observed = observe(cell.database(), tenant, &object.spec.hosts).await?;
-    if observed.restored.is_some() {
-        return Ok(manifest.rows());
-    }
-    let shard = tenant::prepare_for_restore(cell, placement, tenant, object, &observed).await?;
-    let connection = cell.transfer(shard, ctx.snapshots.limit()).await?;
-    let mut transfer = Transfer::writing(connection, tenant).await?;
-    // First, so that a second attempt at the same time waits here and then fails.
-    claim(&mut transfer, tenant, from, &manifest).await?;
-    transfer.as_owner().await?;
-    for table in &manifest.tables {
-        still_wanted(unwanted)?;
-        ctx.leadership.check()?;
-        load(&mut transfer, store, from, table).await?;
-    }
-    for sequence in &manifest.sequences {
-        transfer.make_sequence(sequence).await?;
-    }
-    transfer.as_provisioner().await?;
-    still_wanted(unwanted)?;
-    migrated(ctx, &mut transfer, tenant, &manifest).await?;
-    installed(&mut transfer, tenant, &manifest, cell.epoch()?).await?;
-    transfer.commit().await?;
+    let shard = match observed.restored {
+        Some(Restored::Recorded) => return Ok(manifest.rows()),
+        Some(Restored::Loaded) => {
+            observed.shard().ok_or(Error::Raced { doing: "going on with a restore" })?
+        }
+        None => {
+            let shard = tenant::prepare_for_restore(cell, placement, tenant, object, &observed).await?;
+            let migrator = cell.open_migrator(shard, tenant).await?;
+            let filling = Filling { ctx, store, cell, shard, tenant, from, manifest: &manifest, unwanted };
+            let filled = filling.carry_out(&migrator).await;
+            let closed = cell.close_migrator(shard, tenant).await;
+            filled?;
+            closed?;
+            shard
+        }
+    };
+    let rows = installed(ctx, &manifest)?;
+    cell.apply(shard, tenant, &Changes { rows, ..Changes::default() }).await?;
     Ok(manifest.rows())
+}
+
+/// The transaction that fills the tables.
+struct Filling<'a> {
+    ctx: &'a Context,
+    store: &'a Store,
+    cell: &'a Cell,
+    shard: LoginShard,
+    tenant: &'a Identity,
+    from: &'a Reference,
+    manifest: &'a Manifest,
+    unwanted: &'a CancellationToken,
+}
+
+impl Filling<'_> {
+    async fn carry_out(&self, migrator: &Migrator) -> Result<(), Error> {
+        // The migrator before this one has no session any more, so what it was about to commit is decided now.
+        if observe(self.cell.database(), self.tenant, &[]).await?.restored.is_some() {
+            return Ok(());
+        }
+        let connection = migrator.transfer(self.ctx.snapshots.limit()).await?;
+        let (mut transfer, transaction) = Transfer::writing(connection, self.tenant).await?;
+        for table in &self.manifest.tables {
+            still_wanted(self.unwanted)?;
+            self.ctx.leadership.check()?;
+            load(&mut transfer, self.store, self.from, table).await?;
+        }
+        for sequence in &self.manifest.sequences {
+            transfer.make_sequence(sequence).await?;
+        }
+        for (table, column) in self.checks()? {
+            transfer.add_check(&table, &column).await?;
+        }
+        still_wanted(self.unwanted)?;
+        // Fenced: a leader that is none any more does not come to its commit.
+        let begun = RowChange::BeginRestore {
+            snapshot: self.from.to_string(),
+            rows: self.manifest.rows(),
+            transaction,
+        };
+        let begun = Changes { rows: vec![begun], ..Changes::default() };
+        self.cell.apply(self.shard, self.tenant, &begun).await?;
+        killpoint!("restore.commit", transfer.commit().await)
+    }
+
+    /// The texts that the snapshot's versions allow. Without these checks the next version would seem to take values away.
+    /// A pass validates them: no row is refused here.
+    fn checks(&self) -> Result<Vec<(TableName, Column)>, Error> {
+        let mut checks = Vec::new();
+        let mut definitions = Vec::new();
+        for app in &self.manifest.apps {
+            let version = self.ctx.catalog.version(&AppName::new(&app.name)?, &Version::new(&app.version));
+            definitions.extend(version.map(|published| published.definition.clone()));
+        }
+        let composition = Composition(&definitions);
+        let types = definitions.iter().flat_map(|app| app.doc_types.iter().map(move |of| (app, of)));
+        // One that refers to what is not there is told by the passes.
+        for layout in types.filter_map(|(app, doc_type)| composition.table(app, doc_type).ok()) {
+            let made = self.manifest.tables.iter().find(|made| made.structure.name == layout.table.as_str());
+            let made = made.map_or(&[][..], |made| &made.structure.columns);
+            for column in layout.columns.iter().filter(|column| column.one_of.is_some()) {
+                if made.iter().any(|made| made.name == column.name) {
+                    checks.push((layout.table.clone(), column.clone()));
+                }
+            }
+        }
+        Ok(checks)
+    }
 }
 
 fn still_wanted(unwanted: &CancellationToken) -> Result<(), Error> {
@@ -163,22 +240,6 @@ async fn collect(mut parts: BoxStream<'static, Result<Bytes, Error>>) -> Result<
     Ok(text)
 }
 
-async fn claim(
-    transfer: &mut Transfer<'_>,
-    tenant: &Identity,
-    from: &Reference,
-    manifest: &Manifest,
-) -> Result<(), Error> {
-    sqlx::query("INSERT INTO tenantry.restored (tenant, snapshot, rows) VALUES ($1, $2, $3)")
-        .bind(tenant.name.as_str())
-        .bind(from.to_string())
-        .bind(i64::try_from(manifest.rows()).unwrap_or(i64::MAX))
-        .execute(transfer.connection())
-        .await
-        .map(|_| ())
-        .map_err(Error::database("claiming the restore"))
-}
-
 /// Makes and fills a table, and compares it with the manifest: the same rows give the same digest.
 async fn load(
     transfer: &mut Transfer<'_>,
@@ -204,65 +265,22 @@ async fn load(
     ))
 }
 
-/// Rows at a version have been through all migrations of that version, and may not go through them again.
-async fn migrated(
-    ctx: &Context,
-    transfer: &mut Transfer<'_>,
-    tenant: &Identity,
-    manifest: &Manifest,
-) -> Result<(), Error> {
+/// What the registry learns of the tables. Rows at a version have been through all migrations of that version, and may not go
+/// through them again.
+fn installed(ctx: &Context, manifest: &Manifest) -> Result<Vec<RowChange>, Error> {
+    let mut rows = Vec::new();
     for app in &manifest.apps {
         let name = AppName::new(&app.name)?;
         let published = ctx.catalog.version(&name, &Version::new(&app.version));
         for migration in published.iter().flat_map(|published| &published.definition.migrations) {
-            sqlx::query(
-                "INSERT INTO tenantry.tenant_migration (tenant, app, name, checksum, ran_at) \
-                 VALUES ($1, $2, $3, $4, now()) ON CONFLICT DO NOTHING",
-            )
-            .bind(tenant.name.as_str())
-            .bind(&app.name)
-            .bind(&migration.name)
-            .bind(&migration.checksum)
-            .execute(transfer.connection())
-            .await
-            .map_err(Error::database("recording the migrations of a snapshot"))?;
+            let (migration, checksum) = (migration.name.clone(), migration.checksum.clone());
+            rows.push(RowChange::TakeMigrationAsRun(name.clone(), migration, checksum));
+        }
+        rows.push(RowChange::InstallApp(name, app.version.clone()));
+        if app.state != "Installed" {
+            rows.push(RowChange::RemoveApp(app.name.clone()));
         }
     }
-    Ok(())
-}
-
-/// The registry learns what the tables are at, in the transaction that made them. The fence comes last: it holds up a takeover
-/// for as long as it is held.
-async fn installed(
-    transfer: &mut Transfer<'_>,
-    tenant: &Identity,
-    manifest: &Manifest,
-    epoch: i64,
-) -> Result<(), Error> {
-    let doing = "recording the restore";
-    for app in &manifest.apps {
-        sqlx::query(
-            "INSERT INTO tenantry.tenant_app (tenant, app, version, state) VALUES ($1, $2, $3, $4) \
-             ON CONFLICT (tenant, app) DO UPDATE SET version = excluded.version, state = excluded.state",
-        )
-        .bind(tenant.name.as_str())
-        .bind(&app.name)
-        .bind(&app.version)
-        .bind(&app.state)
-        .execute(transfer.connection())
-        .await
-        .map_err(Error::database(doing))?;
-    }
-    sqlx::query("SELECT tenantry.fence($1)")
-        .bind(epoch)
-        .execute(transfer.connection())
-        .await
-        .map_err(Error::database(doing))?;
-    let same = sqlx::query("UPDATE tenantry.tenant SET revision = revision + 1 WHERE name = $1 AND uid = $2")
-        .bind(tenant.name.as_str())
-        .bind(tenant.uid)
-        .execute(transfer.connection())
-        .await
-        .map_err(Error::database(doing))?;
-    if same.rows_affected() == 1 { Ok(()) } else { Err(Error::Raced { doing }) }
+    rows.push(RowChange::EndRestore);
+    Ok(rows)
 }

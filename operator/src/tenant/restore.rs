@@ -15,7 +15,11 @@ use super::{
 use crate::{
     backend::{
         Placed,
-        postgres::{Cell, change::Identity, observe::Observed},
+        postgres::{
+            Cell,
+            change::Identity,
+            observe::{Observed, Restored},
+        },
     },
     context::Context,
     driver::Progress,
@@ -38,11 +42,13 @@ pub fn pending(
     observed: &Observed,
 ) -> Result<Option<Progress>, Error> {
     let Some(from) = &object.spec.restore_from else { return Ok(None) };
-    if observed.restored.is_some() {
-        return Ok(None);
-    }
     let from = Reference::parse(&from.snapshot)?;
-    refuse_tables(observed)?;
+    match observed.restored {
+        Some(Restored::Recorded) => return Ok(None),
+        // The tables are the restore's own.
+        Some(Restored::Loaded) => {}
+        None => refuse_tables(observed)?,
+    }
     ctx.snapshots.store()?;
     let job = Job::Restore {
         tenant: tenant.clone(),

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use sqlx::{PgConnection, PgPool, Postgres, Transaction, postgres::PgConnectOptions};
+use sqlx::{PgPool, Postgres, Transaction, postgres::PgConnectOptions};
 use tenantry_crds::{
     names::{AppName, InstanceName},
     reason::Reason,
@@ -167,14 +167,6 @@ impl Cell {
             .apply(shard, tenant, self.epoch()?, changes)
             .await
             .map_err(|error| error.at(&self.name))
-    }
-
-    /// A session of its own that moves a tenant's rows, for as long as `limit`.
-    ///
-    /// # Errors
-    /// When Postgres does not let us in.
-    pub async fn transfer(&self, shard: LoginShard, limit: Duration) -> Result<PgConnection, Error> {
-        self.provisioners.transfer(shard, limit).await.map_err(|error| error.at(&self.name))
     }
 
     /// Makes the login that a tenant's steps run as.

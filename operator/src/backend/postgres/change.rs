@@ -171,6 +171,17 @@ pub enum RowChange {
     },
     /// The transaction of a migration is committed.
     EndMigration(AppName, String),
+    /// This transaction of the migrator fills the tenant's tables.
+    BeginRestore {
+        /// From which snapshot.
+        snapshot: String,
+        /// With so many rows.
+        rows: u64,
+        /// The transaction, as Postgres counts them.
+        transaction: String,
+    },
+    /// That transaction is committed, and the registry knows what the tables are at.
+    EndRestore,
     /// An app is not served any more; its tables stay.
     RemoveApp(String),
     /// A queue.

@@ -1,4 +1,4 @@
-//! The session in which a tenant's rows are looked at and its apps' SQL runs: a login that is there only meanwhile, with the
+//! The session in which a tenant's rows are looked at or moved, and its apps' SQL runs: a login that is there only meanwhile, with the
 //! tenant's owner role and nothing else. Whatever that SQL does, `RESET ROLE` included, it stays within the tenant.
 
 use std::{
@@ -15,6 +15,7 @@ use tokio::time::timeout;
 use super::{
     change::Identity,
     step_sql::{Pace, Statement},
+    transfer,
 };
 use crate::error::Error;
 
@@ -73,12 +74,15 @@ impl Migrator {
     /// # Errors
     /// When Postgres does not answer.
     pub async fn connect(&self) -> Result<Session, Error> {
-        let doing = "connecting as the tenant's migrator";
-        let connection = timeout(CONNECT_TIMEOUT, PgConnection::connect_with(&self.options))
-            .await
-            .map_err(|_| Error::Timeout { doing, limit: CONNECT_TIMEOUT })?
-            .map_err(Error::database(doing))?;
-        Ok(Session { connection })
+        Ok(Session { connection: connect(&self.options).await? })
+    }
+
+    /// Opens a session that moves the tenant's rows, for as long as `limit`.
+    ///
+    /// # Errors
+    /// When Postgres does not answer.
+    pub async fn transfer(&self, limit: Duration) -> Result<PgConnection, Error> {
+        connect(&transfer::options(self.options.clone(), limit)).await
     }
 
     /// Opens a transaction for a migration, in a session of its own: nothing that its SQL leaves behind meets another.
@@ -98,6 +102,14 @@ impl Migrator {
         session.run(&path, MIGRATION, doing).await?;
         Ok((Attempt(session), transaction))
     }
+}
+
+async fn connect(options: &PgConnectOptions) -> Result<PgConnection, Error> {
+    let doing = "connecting as the tenant's migrator";
+    timeout(CONNECT_TIMEOUT, PgConnection::connect_with(options))
+        .await
+        .map_err(|_| Error::Timeout { doing, limit: CONNECT_TIMEOUT })?
+        .map_err(Error::database(doing))
 }
 
 /// A migration in its transaction. Dropped, it is rolled back.

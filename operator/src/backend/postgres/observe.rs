@@ -30,8 +30,8 @@ pub struct Observed {
     pub streams: Vec<StreamBindingRecord>,
     /// Search indexes.
     pub searches: Vec<SearchBindingRecord>,
-    /// The snapshot that the tables were filled from.
-    pub restored: Option<String>,
+    /// How far the tables are that a snapshot fills: nothing while their transaction is not committed.
+    pub restored: Option<Restored>,
     /// Where the snapshot of the Tenant with this uid is, once it was verified.
     pub snapshot: Option<String>,
     /// Names of direct accesses that have credentials.
@@ -51,6 +51,15 @@ pub struct Observed {
     pub tables: BTreeMap<String, ObservedTable>,
     /// Sequences of the schema, by name, and whether the DML role may use them.
     pub sequences: BTreeMap<String, bool>,
+}
+
+/// How far a restore is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+pub enum Restored {
+    /// The tables are filled; the registry does not know yet what they are at.
+    Loaded,
+    /// The registry knows.
+    Recorded,
 }
 
 /// A host that another tenant serves.

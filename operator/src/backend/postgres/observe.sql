@@ -57,7 +57,12 @@ CROSS JOIN LATERAL (
                 SELECT tenant, app, doc_type, engine, isolation, index_uid, building_uid, settings, settings_digest, live
                 FROM tenantry.search_binding WHERE tenant = asked.tenant
             ) r),
-        'restored', (SELECT snapshot FROM tenantry.restored WHERE tenant = asked.tenant),
+        'restored', (
+            SELECT CASE
+                WHEN transaction IS NULL THEN 'Recorded'
+                WHEN transaction < pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())
+                    AND pg_catalog.pg_xact_status(transaction) = 'committed' THEN 'Loaded'
+            END FROM tenantry.restored WHERE tenant = asked.tenant),
         'snapshot', (SELECT location FROM tenantry.snapshot WHERE uid = asked.uid),
         'accesses', ARRAY(SELECT DISTINCT access FROM tenantry.access WHERE tenant = asked.tenant),
         'taken_hosts', (

@@ -18,7 +18,7 @@ use super::{
     ddl,
     logins::verifier_of,
     migrator::{Migrator, new_password},
-    rows, transfer,
+    rows,
 };
 use crate::{error::Error, killpoint::killpoint, metrics::Metrics};
 
@@ -179,22 +179,10 @@ impl Provisioners {
         }
     }
 
-    /// A session of its own that moves a tenant's rows, for as long as `limit`.
-    ///
-    /// # Errors
-    /// When Postgres does not let us in.
-    pub async fn transfer(&self, shard: LoginShard, limit: Duration) -> Result<PgConnection, Error> {
-        self.connect_as(shard, transfer::options(self.options.clone(), limit)).await
-    }
-
     async fn connect(&self, shard: LoginShard) -> Result<PgConnection, Error> {
-        self.connect_as(shard, self.options.clone()).await
-    }
-
-    async fn connect_as(&self, shard: LoginShard, options: PgConnectOptions) -> Result<PgConnection, Error> {
         let login = shard.provisioner();
         let password = self.key.password(&login);
-        let options = options.username(login.as_str()).password(password.expose_secret());
+        let options = self.options.clone().username(login.as_str()).password(password.expose_secret());
         let doing = "connecting as a provisioner";
         timeout(CONNECT_TIMEOUT, PgConnection::connect_with(&options))
             .await

@@ -89,6 +89,22 @@ fn row_change(sql: &mut String, tenant: &Identity, change: &RowChange) {
                 Literal(migration)
             ),
         ),
+        // Of another Tenant of that name there is no row, and NULL is refused.
+        RowChange::BeginRestore { snapshot, rows, transaction } => push(
+            sql,
+            format_args!(
+                "INSERT INTO tenantry.restored (tenant, snapshot, rows, transaction) \
+                 VALUES ((SELECT name FROM tenantry.tenant WHERE name = {name} AND uid = '{}'), {}, {rows}, {}) \
+                 ON CONFLICT (tenant) DO UPDATE SET snapshot = excluded.snapshot, rows = excluded.rows, \
+                 transaction = excluded.transaction, restored_at = now()",
+                tenant.uid,
+                Literal(snapshot),
+                Literal(transaction)
+            ),
+        ),
+        RowChange::EndRestore => {
+            push(sql, format_args!("UPDATE tenantry.restored SET transaction = NULL WHERE tenant = {name}"));
+        }
         RowChange::RemoveApp(app) => push(
             sql,
             format_args!(

@@ -1,5 +1,7 @@
 //! A tenant's rows on their way out and in: the statements, and the session that runs them.
 //!
+//! It is a session of the tenant's migrator: a cast, a policy or a trigger that an app's SQL planted runs in it.
+//!
 //! Rows travel as one JSON object a line. `COPY` in CSV with a quote and a delimiter that no JSON text holds sends a line as it
 //! is; the text format would double its backslashes.
 
@@ -8,9 +10,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::stream::BoxStream;
 use sqlx::{AssertSqlSafe, PgConnection, postgres::PgConnectOptions};
-use tenantry_migrations::sql::{Ident, Literal};
+use tenantry_crds::names::{RelationKind, RelationName, TableName};
+use tenantry_migrations::{
+    layout::Column,
+    sql::{Ident, Literal},
+};
 
-use super::change::Identity;
+use super::{change::Identity, ddl};
 use crate::{
     error::Error,
     snapshot::format::{ColumnStructure, PrimaryKey, Sequence, TableStructure},
@@ -26,6 +32,8 @@ pub fn options(base: PgConnectOptions, limit: Duration) -> PgConnectOptions {
         ("statement_timeout", format!("{}s", limit.as_secs())),
         ("lock_timeout", "10s".to_owned()),
         ("idle_in_transaction_session_timeout", "120s".to_owned()),
+        // A policy that hides rows fails the export instead of shortening it.
+        ("row_security", "off".to_owned()),
         ("timezone", "UTC".to_owned()),
         ("datestyle", "ISO".to_owned()),
         ("intervalstyle", "iso_8601".to_owned()),
@@ -34,7 +42,7 @@ pub fn options(base: PgConnectOptions, limit: Duration) -> PgConnectOptions {
     ])
 }
 
-/// A transaction that moves rows of one tenant, as its owner role.
+/// A transaction that moves rows of one tenant, in a session of its migrator.
 pub struct Transfer<'a> {
     connection: PgConnection,
     tenant: &'a Identity,
@@ -44,14 +52,25 @@ impl<'a> Transfer<'a> {
     /// Opens a transaction in which all tables show the same moment, in which nobody writes: it waits for the writers that are
     /// there, so nothing that was acknowledged is missing.
     ///
+    /// The tenant's role loses its rights before: a transaction that took the role while it was let in keeps the role, and what
+    /// waits for our locks would otherwise be written behind the snapshot.
+    ///
     /// # Errors
     /// When Postgres refuses, or a writer stays for longer than the lock timeout.
     pub async fn reading(mut connection: PgConnection, tenant: &'a Identity) -> Result<Self, Error> {
         // The moment is that of the first query after the locks, not that of BEGIN.
         let tables = table_names(&mut connection, tenant).await?;
+        let hidden = tables_that_hide_rows(&mut connection, tenant).await?;
         let mut transfer = Self { connection, tenant };
+        let (schema, role) = (Ident(tenant.schema.as_str()), Ident(tenant.role.as_str()));
+        for what in ["ALL TABLES IN SCHEMA", "ALL SEQUENCES IN SCHEMA", "SCHEMA"] {
+            transfer.run(format!("REVOKE ALL ON {what} {schema} FROM {role}")).await?;
+        }
+        for table in &hidden {
+            let table = transfer.qualified(table);
+            transfer.run(format!("ALTER TABLE {table} NO FORCE ROW LEVEL SECURITY")).await?;
+        }
         transfer.run("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY".to_owned()).await?;
-        transfer.run(format!("SET LOCAL ROLE {}", Ident(tenant.owner.as_str()))).await?;
         if !tables.is_empty() {
             let tables: Vec<String> = tables.iter().map(|table| transfer.qualified(table)).collect();
             transfer.run(format!("LOCK TABLE {} IN SHARE MODE", tables.join(", "))).await?;
@@ -59,35 +78,18 @@ impl<'a> Transfer<'a> {
         Ok(transfer)
     }
 
-    /// Opens a transaction that fills tables. Nothing of it is there before [`Self::commit`].
+    /// Opens a transaction that fills tables, and tells how Postgres counts it. Nothing of it is there before [`Self::commit`].
     ///
     /// # Errors
     /// When Postgres refuses.
-    pub async fn writing(connection: PgConnection, tenant: &'a Identity) -> Result<Self, Error> {
+    pub async fn writing(connection: PgConnection, tenant: &'a Identity) -> Result<(Self, String), Error> {
         let mut transfer = Self { connection, tenant };
         transfer.run("BEGIN".to_owned()).await?;
-        Ok(transfer)
-    }
-
-    /// Acts as the owner of the tenant's tables from here on.
-    ///
-    /// # Errors
-    /// When Postgres refuses.
-    pub async fn as_owner(&mut self) -> Result<(), Error> {
-        self.run(format!("SET LOCAL ROLE {}", Ident(self.tenant.owner.as_str()))).await
-    }
-
-    /// Acts as the provisioner again.
-    ///
-    /// # Errors
-    /// When Postgres refuses.
-    pub async fn as_provisioner(&mut self) -> Result<(), Error> {
-        self.run("RESET ROLE".to_owned()).await
-    }
-
-    /// The connection, for statements that are not about tables.
-    pub fn connection(&mut self) -> &mut PgConnection {
-        &mut self.connection
+        let transaction = sqlx::query_scalar("SELECT pg_catalog.pg_current_xact_id()::text")
+            .fetch_one(&mut transfer.connection)
+            .await
+            .map_err(Error::database("beginning a restore"))?;
+        Ok((transfer, transaction))
     }
 
     /// What the tables are made of, by name.
@@ -196,6 +198,16 @@ impl<'a> Transfer<'a> {
             .await?;
         }
         Ok(())
+    }
+
+    /// Allows a column only the texts that its field has. The rows that are there are not looked at.
+    ///
+    /// # Errors
+    /// When Postgres refuses.
+    pub async fn add_check(&mut self, table: &TableName, column: &Column) -> Result<(), Error> {
+        let check = ddl::check(&RelationName::of(table, &column.name, RelationKind::Check), column);
+        let table = self.qualified(table.as_str());
+        self.run(format!("ALTER TABLE {table} ADD{check} NOT VALID")).await
     }
 
     /// Fills a table with lines.
@@ -321,4 +333,20 @@ async fn table_names(connection: &mut PgConnection, tenant: &Identity) -> Result
     .fetch_all(connection)
     .await
     .map_err(Error::database("reading the names of the tables"))
+}
+
+/// Those whose policies hold for their owner, too.
+async fn tables_that_hide_rows(
+    connection: &mut PgConnection,
+    tenant: &Identity,
+) -> Result<Vec<String>, Error> {
+    sqlx::query_scalar(
+        "SELECT c.relname::text FROM pg_catalog.pg_class c \
+         JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+         WHERE n.nspname = $1 AND c.relforcerowsecurity ORDER BY c.relname COLLATE \"C\"",
+    )
+    .bind(tenant.schema.as_str())
+    .fetch_all(connection)
+    .await
+    .map_err(Error::database("looking for policies"))
 }
