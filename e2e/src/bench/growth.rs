@@ -65,7 +65,7 @@ pub async fn growth(sizes: &[usize], rest: Duration) -> Outcome<Report> {
         restart(&platform, &mut report, *size).await?;
         let singles = names(&format!("single-{size}"), SINGLES);
         one_by_one(&fleet, &mut report, *size, &singles).await?;
-        standing.extend(singles);
+        fleet.delete(&singles, Duration::from_secs(300)).await?;
         roll_out(&platform, &mut report, *size, step + 1, standing.len()).await?;
     }
     let limit = Duration::from_secs(60) + SLOWEST_PER_TENANT * u32::try_from(standing.len())?;

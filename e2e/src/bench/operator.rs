@@ -39,7 +39,10 @@ impl<'a> Operator<'a> {
     pub async fn metric(&self, start: &str) -> Outcome<f64> {
         let text = reqwest::get(format!("{}/metrics", self.0.metrics_url())).await?.text().await?;
         let values = text.lines().filter(|line| line.starts_with(start));
-        Ok(values.filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok()).sum())
+        // Not `sum`: that of nothing is -0.
+        Ok(values
+            .filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok())
+            .fold(0.0, |all, one| all + one))
     }
 
     /// Waits until everything that came before was seen to.
