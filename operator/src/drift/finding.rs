@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use crate::{
     backend::{
-        postgres::change::{ObjectChange, RoleChange},
+        postgres::change::{ObjectChange, RoleChange, RowChange},
         redis::Lacking,
         search::Fault,
     },
@@ -91,8 +91,12 @@ pub fn of(Due { changes, more }: &Due) -> Vec<Finding> {
     let mut findings: Vec<Finding> =
         changes.roles.iter().filter_map(|change| of_role(*change, &changes.roles)).collect();
     if !changes.roles.contains(&RoleChange::CreateSchema) {
+        // Defaults are set anew with every installation, whatever they were.
+        let installs = changes.rows.iter().any(|row| matches!(row, RowChange::InstallApp(..)));
         let created: Vec<&str> = changes.objects.iter().filter_map(created_table).collect();
-        findings.extend(changes.objects.iter().filter_map(|change| of_object(change, &created)));
+        let told =
+            changes.objects.iter().filter(|c| !(installs && matches!(c, ObjectChange::SetDefault(..))));
+        findings.extend(told.filter_map(|change| of_object(change, &created)));
     }
     match changes.rows.len() {
         0 if *more => findings.push(postgres("registry", "a row of the registry".to_owned())),

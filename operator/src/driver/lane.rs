@@ -139,6 +139,15 @@ impl<K: Resource<DynamicType = ()> + Clone + 'static> Lane<K> {
         self.wake(name);
     }
 
+    /// Whether `object` is as it was before our own last write.
+    fn is_behind(memory: &Memory, object: &K, now: Instant) -> bool {
+        matches!(
+            (memory.written, version(object)),
+            (Some(written), Some(version)) if version < written.version
+                && now.saturating_duration_since(written.at) < STALE_LIMIT
+        )
+    }
+
     fn request(&self, name: &str) {
         // A lane without a controller is shutting down.
         let _closed = self.wakes.unbounded_send(ObjectRef::new(name));
@@ -199,10 +208,7 @@ impl<K: Resource<DynamicType = ()> + Clone + 'static> Lane<K> {
             objects.insert(object.name_any(), first);
             return Turn::Now { failures: 0, urgent: !handled };
         };
-        if let (Some(written), Some(version)) = (memory.written, version(object))
-            && version < written.version
-            && now.saturating_duration_since(written.at) < STALE_LIMIT
-        {
+        if Self::is_behind(memory, object, now) {
             return Turn::After(STALE_RETRY);
         }
         let (changed, woken) = (memory.seen != seen, std::mem::take(&mut memory.woken));
@@ -242,7 +248,8 @@ impl<K: Resource<DynamicType = ()> + Clone + 'static> Lane<K> {
         let memory = objects.get(&object.name_any())?;
         let asked_for =
             memory.woken || now >= memory.due || memory.seen != Fingerprint::of(object, finalizer);
-        (!memory.busy && !asked_for).then_some(memory.passes)
+        let rests = !memory.busy && !asked_for && !Self::is_behind(memory, object, now);
+        rests.then_some(memory.passes)
     }
 
     /// Our write to `object` made it this version.
