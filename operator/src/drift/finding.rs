@@ -172,9 +172,6 @@ fn of_object(change: &ObjectChange, created: &[&str]) -> Option<Finding> {
         ObjectChange::SetNotNull(table, column) => {
             named("constraint", format!("NOT NULL of {table}.{column}"))
         }
-        ObjectChange::SetNotNull(table, column) => {
-            named("constraint", format!("NOT NULL of {table}.{column}"))
-        }
         ObjectChange::SetDefault(table, column) => {
             named("default", format!("default of {table}.{}", column.name))
         }
