@@ -23,6 +23,7 @@ use crate::{
     driver::{Cleanup, Kind, Lane, Pass, Progress},
     error::{Class, Error},
     rollout,
+    tenant::asks_for_plan,
 };
 
 /// A tenant that goes wakes the App, so this only bounds what a lost wake costs.
@@ -145,7 +146,8 @@ fn everywhere(failures: Vec<Error>) -> Result<(), Error> {
     })
 }
 
-/// Wakes who waited for this version: tenants that are new to the app or pinned to it. The others follow in the rollout.
+/// Wakes who waited for this version: tenants that are new to the app, pinned to it, or ask what it would change. The others
+/// follow in the rollout.
 fn wake_waiting(name: &AppName, version: &Version, ctx: &Context) {
     for tenant in ctx.tenants_of(name.as_str()) {
         let pinned_to_it = tenant
@@ -153,7 +155,7 @@ fn wake_waiting(name: &AppName, version: &Version, ctx: &Context) {
             .apps
             .iter()
             .any(|app| app.name == name.as_str() && app.version.as_deref() == Some(version.as_str()));
-        if pinned_to_it || !ctx.rollouts.has(name, &tenant.name_any()) {
+        if pinned_to_it || asks_for_plan(&tenant) || !ctx.rollouts.has(name, &tenant.name_any()) {
             ctx.lanes.tenants.wake(&tenant.name_any());
         }
     }

@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 use kube::ResourceExt;
 use tenantry_crds::{
     conditions::ConditionType,
-    labels::{PAUSED_ANNOTATION, PLAN_ANNOTATION},
+    labels::PAUSED_ANNOTATION,
     names::AppName,
     v1alpha1::{RolloutSpec, Tenant},
 };
 
 use super::member::Standing;
+use crate::tenant::asks_for_plan;
 
 /// `spec.rollout` of an App.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -57,14 +58,11 @@ impl Policy {
             canary: self.canary.as_ref().is_some_and(|labels| labels.iter().all(has)),
             aside: listed.version.is_some()
                 || tenant.metadata.deletion_timestamp.is_some()
-                || [PAUSED_ANNOTATION, PLAN_ANNOTATION].iter().any(|key| is_set(tenant, key)),
+                || tenant.annotations().get(PAUSED_ANNOTATION).is_some_and(|value| value == "true")
+                || asks_for_plan(tenant),
             stalled: conditions
                 .into_iter()
                 .any(|found| found.type_ == ConditionType::Stalled.as_str() && found.status == "True"),
         })
     }
-}
-
-fn is_set(tenant: &Tenant, annotation: &str) -> bool {
-    tenant.annotations().get(annotation).is_some_and(|value| value == "true")
 }

@@ -13,7 +13,6 @@ use futures::FutureExt;
 use kube::ResourceExt;
 use tenantry_crds::{
     conditions::ConditionType,
-    labels::PLAN_ANNOTATION,
     reason::Reason,
     v1alpha1::{Tenant, TenantState, TenantStatus},
 };
@@ -22,6 +21,7 @@ use tenantry_migrations::registry::Placement;
 use tenantry_migrations::logins::LoginShard;
 
 use super::{
+    asks_for_plan,
     desired::{Desired, Manifest},
     evolve::{Evolution, waited_for},
     identity,
@@ -153,8 +153,7 @@ pub(super) fn compose(
     tenant: &Identity,
     placement: &Placement,
 ) -> Result<Desired, Error> {
-    let asks_for_plan = object.annotations().get(PLAN_ANNOTATION).is_some_and(|value| value == "true");
-    let apps = if asks_for_plan {
+    let apps = if asks_for_plan(object) {
         ctx.rollouts.compose_complete(&object.spec)?
     } else {
         ctx.rollouts.compose(tenant.name.as_str(), &object.spec)?

@@ -28,7 +28,7 @@ pub use restore::prepare as prepare_for_restore;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{Resource, ResourceExt};
 use tenantry_crds::{
-    labels::TENANT_FINALIZER,
+    labels::{PLAN_ANNOTATION, TENANT_FINALIZER},
     names::TenantName,
     v1alpha1::{Tenant, TenantStatus},
 };
@@ -46,6 +46,11 @@ use crate::{
 };
 
 pub use status::count;
+
+/// Whether the tenant is to tell what would change, and change nothing.
+pub fn asks_for_plan(tenant: &Tenant) -> bool {
+    tenant.annotations().get(PLAN_ANNOTATION).is_some_and(|value| value == "true")
+}
 
 impl Kind for Tenant {
     const NAME: &'static str = "tenant";
