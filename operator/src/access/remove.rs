@@ -11,7 +11,7 @@ use crate::{
         Placed,
         postgres::{
             access::{AccessChange, AccessRecord, RowKey},
-            change::Identity,
+            change::{Identity, OrphanRow},
             observe::Observed,
         },
     },
@@ -19,8 +19,9 @@ use crate::{
     error::Error,
 };
 
-/// Told of what a backend that failed keeps: an error stops, otherwise the rest is removed.
-pub type Leave<'a> = dyn FnMut(AccessBackend, Vec<String>, Error) -> Result<(), Error> + Send + 'a;
+/// Told of what a backend that failed keeps: an error stops, otherwise the rest is removed, and the record of what is left
+/// takes the place of the row.
+pub type Leave<'a> = dyn FnMut(AccessBackend, Vec<String>, Error) -> Result<OrphanRow, Error> + Send + 'a;
 
 /// Takes back all credentials of a tenant that goes, whatever becomes of its data.
 ///
@@ -60,14 +61,16 @@ impl Work<'_> {
     }
 
     async fn remove(&self, key: &RowKey, row: &AccessRecord, leave: &mut Leave<'_>) -> Result<(), Error> {
+        let mut last = vec![AccessChange::Forget(key.clone())];
         if let Err(error) = self.close(key, row.serial).await {
-            leave(key.backend, vec![self.username(key, row.serial)], error)?;
+            // The row is all that knows of it: in two transactions, a crash between them would lose it.
+            last.push(AccessChange::Leave(leave(key.backend, vec![self.username(key, row.serial)], error)?));
         }
         if let Some(secret) = claimed(row) {
             self.ctx.leadership.check()?;
             self.secrets.remove(&secret, key).await?;
         }
-        self.change(&[AccessChange::Forget(key.clone())]).await?;
+        self.change(&last).await?;
         tracing::info!(tenant = %self.tenant.name, access = %key.access, backend = ?key.backend, "access removed");
         Ok(())
     }

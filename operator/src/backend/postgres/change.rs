@@ -243,7 +243,7 @@ pub struct SnapshotRow {
 }
 
 /// A row of `tenantry.orphan`.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OrphanRow {
     /// `postgres`, `redis` or `search`.
     pub backend: &'static str,

@@ -235,7 +235,7 @@ fn snapshot_taken(sql: &mut String, tenant: &Identity, row: &SnapshotRow) {
     );
 }
 
-fn orphan(sql: &mut String, tenant: &Identity, row: &OrphanRow) {
+pub(super) fn orphan(sql: &mut String, tenant: &Identity, row: &OrphanRow) {
     push(
         sql,
         format_args!(

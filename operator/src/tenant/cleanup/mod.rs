@@ -48,6 +48,7 @@ use crate::{
     context::Context,
     driver::{Cleanup, Pass},
     error::Error,
+    killpoint::killpoint,
     placement,
 };
 
@@ -131,17 +132,13 @@ impl Deletion<'_> {
         let (streams, searches) = tokio::join!(streams, self.searches(&plan, shard));
         let streams = streams.or_else(|error| {
             let keys = streams::keys(self, &observed.streams).unwrap_or_default();
-            orphans.leave(
-                Backend::Redis,
-                "keys",
-                keys.iter().map(|key| key.as_str().to_owned()).collect(),
-                error,
-            )
+            let keys = keys.iter().map(|key| key.as_str().to_owned()).collect();
+            orphans.leave(Backend::Redis, "keys", keys, error).map(drop)
         });
         let streams = streams.map_err(|e| pass.fails(ConditionType::StreamsReady, e));
         let searches = searches.or_else(|error| {
             let indexes = plan.searches.iter().map(|search| search.index.clone()).collect();
-            orphans.leave(Backend::Search, "indexes", indexes, error).map(|()| Vec::new())
+            orphans.leave(Backend::Search, "indexes", indexes, error).map(|_| Vec::new())
         });
         let pending = searches.map_err(|e| pass.fails(ConditionType::SearchReady, e))?;
         streams?;
@@ -151,7 +148,8 @@ impl Deletion<'_> {
         }
         let mut last = plan.last.clone();
         last.rows.splice(0..0, orphans.rows(&plan.searches));
-        self.apply(shard, &last).await.map_err(|e| self.database_failed(pass, e))?;
+        killpoint!("cleanup.last", self.apply(shard, &last).await)
+            .map_err(|e| self.database_failed(pass, e))?;
         self.forget(policy, &plan, &observed).await;
         orphans.tell(self);
         tracing::info!(tenant = %self.tenant.name, ?policy, "cleaned up");
@@ -170,13 +168,9 @@ impl Deletion<'_> {
             AccessBackend::Redis => orphans.leave(Backend::Redis, "users", names, error),
             AccessBackend::Search => orphans.leave(Backend::Search, "keys", names, error),
         };
-        access::remove_all(self.ctx, self.placed, self.tenant, &observed, &mut leave)
-            .await
-            .map_err(|e| pass.fails(ConditionType::AccessReady, e))?;
-        let rows = Changes { rows: orphans.rows(&[]), ..Changes::default() };
-        self.apply(observed.shard(), &rows).await.map_err(|e| self.database_failed(pass, e))?;
+        let removed = access::remove_all(self.ctx, self.placed, self.tenant, &observed, &mut leave).await;
         orphans.tell(self);
-        Ok(())
+        removed.map_err(|e| pass.fails(ConditionType::AccessReady, e).into())
     }
 
     /// Carries out what the plan has for the data.
@@ -270,13 +264,13 @@ impl Deletion<'_> {
         streams
             .or_else(|error| {
                 let keys = keys().iter().map(|key| key.as_str().to_owned()).collect();
-                orphans.leave(Backend::Redis, "keys", keys, error)
+                orphans.leave(Backend::Redis, "keys", keys, error).map(drop)
             })
             .map_err(|e| pass.fails(ConditionType::StreamsReady, e))?;
         let pending = searches
             .or_else(|error| {
                 let names = indexes.iter().map(|search| search.index.clone()).collect();
-                orphans.leave(Backend::Search, "indexes", names, error).map(|()| Vec::new())
+                orphans.leave(Backend::Search, "indexes", names, error).map(|_| Vec::new())
             })
             .map_err(|e| pass.fails(ConditionType::SearchReady, e))?;
         if !pending.is_empty() {

@@ -31,7 +31,7 @@ impl<'a> Orphans<'a> {
         Self { release, left: Vec::new() }
     }
 
-    /// `backend` failed: `names` stay there if the object says so.
+    /// `backend` failed: `names` stay there if the object says so. The record of it.
     ///
     /// # Errors
     /// `error`, with the way out, when it does not.
@@ -41,30 +41,36 @@ impl<'a> Orphans<'a> {
         kind: &'static str,
         names: Vec<String>,
         error: Error,
-    ) -> Result<(), Error> {
+    ) -> Result<OrphanRow, Error> {
         if self.release.covers(backend, &error) {
-            self.left(backend, kind, names, &error);
-            return Ok(());
+            return Ok(self.left(backend, kind, names, &error));
         }
         Err(stuck(backend, format!("{} {kind} ({})", names.len(), names.join(", ")), error))
     }
 
     /// `names` stay in `backend`.
-    pub(super) fn left(&mut self, backend: Backend, kind: &'static str, names: Vec<String>, error: &Error) {
-        self.left.push(Left { backend, kind, names, why: error.to_string() });
+    pub(super) fn left(
+        &mut self,
+        backend: Backend,
+        kind: &'static str,
+        names: Vec<String>,
+        error: &Error,
+    ) -> OrphanRow {
+        let left = Left { backend, kind, names, why: error.to_string() };
+        let row = self.row(&left);
+        self.left.push(left);
+        row
+    }
+
+    fn row(&self, left: &Left) -> OrphanRow {
+        let what = json!({left.kind: left.names, "why": left.why});
+        OrphanRow { backend: left.backend.as_str(), what, by: self.release.by.clone() }
     }
 
     /// The record of it, and no row any more that would try again: `searches` are the indexes that the registry knows.
     pub(super) fn rows(&self, searches: &[SearchKey]) -> Vec<RowChange> {
-        let mut rows: Vec<RowChange> = self
-            .left
-            .iter()
-            .map(|left| {
-                let what = json!({left.kind: left.names, "why": left.why});
-                let by = self.release.by.clone();
-                RowChange::Orphan(OrphanRow { backend: left.backend.as_str(), what, by })
-            })
-            .collect();
+        let mut rows: Vec<RowChange> =
+            self.left.iter().map(|left| RowChange::Orphan(self.row(left))).collect();
         if self.left.iter().any(|left| left.backend == Backend::Search) {
             rows.extend(searches.iter().cloned().map(RowChange::RemoveSearch));
         }

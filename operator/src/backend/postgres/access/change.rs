@@ -12,7 +12,11 @@ use tenantry_migrations::{
 };
 
 use super::{
-    super::{change::Identity, ddl::push},
+    super::{
+        change::{Identity, OrphanRow},
+        ddl::push,
+        rows,
+    },
     grants::{CONNECTION_LIMIT, Rights, Verifier, mark, settings},
 };
 
@@ -126,6 +130,8 @@ pub enum AccessChange {
     },
     /// The row goes.
     Forget(RowKey),
+    /// What a backend that does not answer keeps of it.
+    Leave(OrphanRow),
 }
 
 /// All of `changes` as one script, which is one transaction; see [`super::super::ddl::script`].
@@ -223,6 +229,7 @@ fn append(sql: &mut String, tenant: &Identity, change: &AccessChange) {
         AccessChange::Forget(key) => {
             push(sql, format_args!("DELETE FROM tenantry.access {}", matching(tenant, key)));
         }
+        AccessChange::Leave(row) => rows::orphan(sql, tenant, row),
     }
 }
 

@@ -11,7 +11,7 @@ use super::{
     grants::{Verifier, login_in_place, role_in_place},
     look::{Group, ObservedAccessRole, ObservedRights},
 };
-use crate::backend::postgres::change::Identity;
+use crate::backend::postgres::change::{Identity, OrphanRow};
 
 fn acme() -> Identity {
     Identity::new(TenantName::new("acme").unwrap(), Uuid::from_u128(7))
@@ -66,6 +66,19 @@ fn a_login_that_goes_is_put_out_first() {
     let at = |what: &str| sql.find(what).unwrap();
     assert!(at("pg_terminate_backend") < at("DROP OWNED") && at("DROP OWNED") < at("DROP ROLE"));
     assert!(sql.contains("access = 'reporting' AND backend = 'Postgres'"));
+}
+
+/// The row is all that knows of what is left: the record of that is in the same transaction, or a crash loses both.
+#[test]
+fn what_is_left_behind_is_recorded_where_its_row_goes() {
+    let key = RowKey { access: access(), backend: AccessBackend::Redis };
+    let what = serde_json::json!({"users": ["access_1_a"]});
+    let left = OrphanRow { backend: "redis", what, by: "ada".into() };
+    let sql = script(&acme(), 3, &[AccessChange::Forget(key), AccessChange::Leave(left)]);
+    assert!(
+        sql.contains("DELETE FROM tenantry.access") && sql.contains("INSERT INTO tenantry.orphan"),
+        "{sql}"
+    );
 }
 
 #[test]
