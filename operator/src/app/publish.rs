@@ -142,6 +142,7 @@ pub(super) async fn withdraw(cell: &Cell, app: &AppName) -> Result<Vec<Version>,
     killpoint!("app.withdraw", transaction.commit().await).map_err(Error::database(doing))?;
     let versions: Vec<_> = versions.iter().map(|version| Version::new(version)).collect();
     versions.iter().for_each(|version| cell.note_withdrawn(app, version));
+    cell.note_target(app, None);
     Ok(versions)
 }
 

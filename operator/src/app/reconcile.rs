@@ -111,7 +111,9 @@ async fn ensure_published(app: &App, name: &AppName, ctx: &Context) -> Result<()
                 PublishedApp::compile(name, &app.spec)?;
             }
             let Some(published) = published else { return Ok(()) };
-            return everywhere(publish::publish_everywhere(&ctx.backends, &published).await?);
+            let mut failures = publish::publish_everywhere(&ctx.backends, &published).await?;
+            failures.extend(target::spread(ctx, name).await);
+            return everywhere(failures);
         }
         Publication::Changed => {
             PublishedApp::compile(name, &app.spec)?;

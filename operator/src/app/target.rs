@@ -35,6 +35,16 @@ pub(super) async fn aim(ctx: &Context, app: &AppName, version: &Version) -> Resu
     Ok(())
 }
 
+/// Tells the cells that do not know it yet, which have the version: they were away, or the operator died in the middle.
+pub(super) async fn spread(ctx: &Context, app: &AppName) -> Vec<Error> {
+    let (Some(version), revision) = (ctx.catalog.aimed_at(app), ctx.catalog.revision(app)) else {
+        return Vec::new();
+    };
+    let lacks = |cell: &&Cell| cell.target(app) != Some(revision) && cell.published(app, &version).is_some();
+    let told = ctx.backends.cells().filter(lacks).map(|cell| note(cell, app, &version, revision));
+    futures::future::join_all(told).await.into_iter().filter_map(Result::err).collect()
+}
+
 async fn note(cell: &Cell, app: &AppName, version: &Version, revision: i64) -> Result<(), Error> {
     let doing = "noting the version that tenants are to have";
     let mut transaction = cell.fenced().await?;
@@ -58,7 +68,9 @@ async fn note(cell: &Cell, app: &AppName, version: &Version, revision: i64) -> R
     .execute(&mut *transaction)
     .await
     .map_err(Error::database(doing))?;
-    killpoint!("app.target", transaction.commit().await).map_err(Error::database(doing))
+    killpoint!("app.target", transaction.commit().await).map_err(Error::database(doing))?;
+    cell.note_target(app, Some(revision));
+    Ok(())
 }
 
 /// Tells `catalog` what a cell's registry has.
@@ -72,7 +84,9 @@ pub async fn load(cell: &Cell, catalog: &Catalog) -> Result<(), Error> {
             .await
             .map_err(Error::database("reading the versions that tenants are to have"))?;
     for (app, version, revision) in rows {
-        catalog.aim(&AppName::new(&app)?, &Version::new(&version), revision);
+        let app = AppName::new(&app)?;
+        cell.note_target(&app, Some(revision));
+        catalog.aim(&app, &Version::new(&version), revision);
     }
     Ok(())
 }

@@ -39,8 +39,13 @@ pub struct Cell {
     publications: Mutex<Publications>,
 }
 
-/// Digests by app and version.
-type Publications = BTreeMap<(AppName, Version), String>;
+/// What the cell's registry has of the apps.
+#[derive(Debug, Default)]
+struct Publications {
+    digests: BTreeMap<(AppName, Version), String>,
+    /// Revisions of the versions that tenants are to have.
+    targets: BTreeMap<AppName, i64>,
+}
 
 /// An instance that takes longer is down as far as new tenants are concerned.
 const PING_LIMIT: Duration = Duration::from_secs(2);
@@ -108,17 +113,31 @@ impl Cell {
 
     /// The digest of an app version that is published here.
     pub fn published(&self, app: &AppName, version: &Version) -> Option<String> {
-        self.publications().get(&(app.clone(), version.clone())).cloned()
+        self.publications().digests.get(&(app.clone(), version.clone())).cloned()
     }
 
     /// An app version is published here.
     pub fn note_published(&self, app: &AppName, version: &Version, digest: &str) {
-        self.publications().insert((app.clone(), version.clone()), digest.to_owned());
+        self.publications().digests.insert((app.clone(), version.clone()), digest.to_owned());
     }
 
     /// An app version is not published here any more.
     pub fn note_withdrawn(&self, app: &AppName, version: &Version) {
-        self.publications().remove(&(app.clone(), version.clone()));
+        self.publications().digests.remove(&(app.clone(), version.clone()));
+    }
+
+    /// The revision of the version that tenants are to have, as the registry here knows it.
+    pub fn target(&self, app: &AppName) -> Option<i64> {
+        self.publications().targets.get(app).copied()
+    }
+
+    /// The registry here knows this revision, or none any more.
+    pub fn note_target(&self, app: &AppName, revision: Option<i64>) {
+        let mut publications = self.publications();
+        match revision {
+            Some(revision) => publications.targets.insert(app.clone(), revision),
+            None => publications.targets.remove(app),
+        };
     }
 
     fn publications(&self) -> MutexGuard<'_, Publications> {
