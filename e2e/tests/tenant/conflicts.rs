@@ -71,3 +71,125 @@ async fn a_host_belongs_to_one_tenant() {
     let owner = "SELECT tenant FROM tenantry.tenant_host WHERE host = 'shared.example.com'";
     assert_eq!(cluster.texts(owner).await, ["host-two"]);
 }
+
+impl Cluster {
+    /// Everything of a tenant, and whose it is.
+    async fn belongings(&self, tenant: &str) -> Vec<String> {
+        let schema = format!("tenant_{}", tenant.replace('-', "_"));
+        let marks = format!(
+            "SELECT 'schema ' || obj_description(oid, 'pg_namespace') FROM pg_namespace WHERE nspname = '{schema}'
+             UNION ALL SELECT rolname || ' ' || rolcanlogin || ' ' || coalesce(shobj_description(oid, 'pg_authid'), '')
+             FROM pg_roles WHERE rolname IN ('{schema}', '{schema}_owner')
+             UNION ALL SELECT 'row ' || uid || state FROM tenantry.tenant WHERE name = '{tenant}'
+             UNION ALL SELECT 'host ' || host FROM tenantry.tenant_host WHERE tenant = '{tenant}'
+             UNION ALL SELECT concat_ws(' ', c.relname, c.relacl) FROM pg_class c
+                       WHERE relnamespace = to_regnamespace('{schema}') ORDER BY 1"
+        );
+        let mut all = self.texts(&marks).await;
+        if all.iter().any(|line| line.contains("_customer ")) {
+            all.extend(self.texts(&format!("SELECT name FROM {schema}.twin_customer")).await);
+        }
+        let mut keys = self.keys(tenant).await;
+        keys.sort();
+        all.extend(keys);
+        let ours = format!("{tenant}_");
+        all.extend(self.indexes().await.into_iter().filter(|index| index.starts_with(&ours)));
+        all
+    }
+
+    async fn twin(&self, tenant: &str, more: serde_json::Value) {
+        let mut spec = uses("twin", "Delete");
+        spec["hosts"] = json!([format!("{tenant}.example.com")]);
+        for (key, value) in more.as_object().unwrap() {
+            spec[key] = value.clone();
+        }
+        self.tenant(tenant, spec).await;
+        self.until_ready(tenant).await;
+        self.run_sql(&format!(
+            "INSERT INTO tenant_{}.twin_customer (id, name, created_by, updated_by)
+             VALUES (gen_random_uuid(), 'of {tenant}', 'u', 'u')",
+            tenant.replace('-', "_")
+        ))
+        .await;
+    }
+
+    async fn twin_app(&self) {
+        self.app("twin", shop("1.0.0", customer())).await;
+        self.search_index("twin", search_of("twin")).await;
+    }
+}
+
+#[tokio::test]
+async fn tenants_with_similar_names_have_nothing_in_common() {
+    let cluster = Cluster::shared().await;
+    cluster.twin_app().await;
+    let all = ["tw-a-b", "tw-ab", "tw-a-b-c", "tw-a", "tw"];
+    for tenant in all {
+        cluster.twin(tenant, json!({})).await;
+    }
+    let mut seen = std::collections::BTreeMap::new();
+    for tenant in all {
+        let belongings = cluster.belongings(tenant).await;
+        for kind in ["schema ", "row ", "host ", "of ", "q:"] {
+            assert!(belongings.iter().any(|line| line.starts_with(kind)), "{kind} of {belongings:?}");
+        }
+        seen.insert(tenant, belongings);
+    }
+    // From the middle to the ends, so that each end is a prefix or an extension of one that goes.
+    for (at, gone) in all.into_iter().enumerate() {
+        cluster.delete::<Tenant>(gone).await;
+        assert_eq!(cluster.belongings(gone).await, [""; 0]);
+        for left in &all[at + 1..] {
+            assert_eq!(cluster.belongings(left).await, seen[left], "{left} after {gone}");
+            cluster.nudge(left).await;
+            cluster.until_ready(left).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_tenant_that_is_made_again_touches_nothing_that_was_retained() {
+    let cluster = Cluster::shared().await;
+    cluster.twin_app().await;
+    cluster.twin("tw-kept", json!({"deletionPolicy": "Retain"})).await;
+    cluster.delete::<Tenant>("tw-kept").await;
+    let before = cluster.belongings("tw-kept").await;
+    assert!(before.iter().any(|line| line.ends_with("Retained")), "{before:?}");
+
+    for policy in ["Delete", "Retain"] {
+        cluster.tenant("tw-kept", uses("twin", policy)).await;
+        cluster.until("tw-kept", "Stalled", "True", "NameConflict").await;
+        assert_eq!(cluster.belongings("tw-kept").await, before);
+        cluster.delete::<Tenant>("tw-kept").await;
+        assert_eq!(cluster.belongings("tw-kept").await, before, "{policy}");
+    }
+    let mut heir = uses("twin", "Delete");
+    heir["adoptRetained"] = json!(true);
+    cluster.tenant("tw-kept", heir).await;
+    cluster.until_ready("tw-kept").await;
+    cluster.delete::<Tenant>("tw-kept").await;
+    assert_eq!(cluster.belongings("tw-kept").await, [""; 0]);
+}
+
+/// Somebody takes the finalizer away in the middle of a deletion, and makes the Tenant anew.
+#[tokio::test]
+async fn a_tenant_that_is_made_again_during_its_deletion_touches_nothing_of_the_one_before() {
+    let cluster = Cluster::shared().await;
+    cluster.twin_app().await;
+    cluster.twin("tw-torn", json!({"deletionProtection": true})).await;
+    let before = cluster.belongings("tw-torn").await;
+    cluster.begin_delete("tw-torn").await;
+    cluster.until("tw-torn", "Ready", "False", "DeletionProtected").await;
+    let none = r#"{"metadata":{"finalizers":null}}"#;
+    let args = ["patch", "tenants.tenantry.dev", "tw-torn", "--type=merge", "--patch", none];
+    cluster.endpoints.kubectl(&args).await.unwrap();
+    cluster.until_gone("tw-torn").await;
+
+    let mut newcomer = uses("twin", "Delete");
+    newcomer["adoptRetained"] = json!(true);
+    cluster.tenant("tw-torn", newcomer).await;
+    cluster.until("tw-torn", "Stalled", "True", "NameConflict").await;
+    assert_eq!(cluster.belongings("tw-torn").await, before);
+    cluster.delete::<Tenant>("tw-torn").await;
+    assert_eq!(cluster.belongings("tw-torn").await, before);
+}
