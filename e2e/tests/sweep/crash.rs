@@ -1,7 +1,7 @@
-//! Kill -9 before and after every side effect, in every scenario that meets it.
+//! Kill -9 before and after every side effect, in every group of scenarios that meets it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use tenantry_e2e::rig::kstatus::Observer;
@@ -9,7 +9,7 @@ use tenantry_e2e::rig::process::{Process, Sandbox};
 use tenantry_e2e::rig::program::{ProgramOptions, bootstrap, mortal_operator};
 use tenantry_e2e::rig::{Stack, StackOptions, eventually};
 
-use super::dump::{Dump, dump};
+use super::dump::{Dump, dump, files};
 use super::operated::Cluster;
 use super::scenario::{Scenario, objects, remove};
 
@@ -18,63 +18,121 @@ const LIMIT: Duration = Duration::from_secs(90);
 /// An operator meets these before it sees any object: once is enough.
 const OF_EVERY_START: [&str; 3] = ["lease.", "epoch.", "platform."];
 
+/// Around each transaction of a provisioner, whose own point says what it is for: once is enough, too.
+const AROUND_OTHERS: &str = "postgres.transaction.";
+
+/// Cases whose tenants are prepared, and removed, by one operator.
+const AT_ONCE: usize = 8;
+
+/// Sweeps only the deaths whose description contains one of these, as in `TENANTRY_SWEEP=redis.,search.create_key`.
+const FILTER: &str = "TENANTRY_SWEEP";
+
 struct Sweep {
     cluster: Cluster,
+    snapshots: PathBuf,
     sandbox: Sandbox,
     operators: usize,
+    /// What differs after which death.
+    different: Vec<String>,
     // Last: it panics when a status was wrong.
     _observer: Observer,
 }
 
-/// How often a scenario comes past each point.
+/// How often a group comes past each point.
 type Passes = BTreeMap<String, u32>;
+
+/// A death: where, and at which pass.
+#[derive(Clone)]
+struct Death {
+    point: String,
+    number: u32,
+}
+
+/// The tenants of a group, each with what it goes through.
+type Parts = Vec<(Scenario, String)>;
 
 #[tokio::test]
 #[ignore = "takes minutes; make sweep"]
 async fn an_operator_that_dies_anywhere_leaves_nothing_undone_and_nothing_behind() {
-    let stack = Stack::start(StackOptions::default()).await.unwrap();
+    let stack = Stack::start(StackOptions { second: true, ..StackOptions::default() }).await.unwrap();
     stack.endpoints().apply_crds().await.unwrap();
     bootstrap(stack.endpoints(), &ProgramOptions::default()).await.unwrap();
+    let sandbox = Sandbox::create("sweep", None).unwrap();
     let mut sweep = Sweep {
         cluster: Cluster::of(stack.endpoints()).await,
-        sandbox: Sandbox::create("sweep", None).unwrap(),
+        snapshots: sandbox.folder().join("snapshots"),
+        sandbox,
         operators: 0,
+        different: Vec::new(),
         _observer: Observer::start(stack.endpoints()).unwrap(),
     };
+    let filter = std::env::var(FILTER).unwrap_or_default();
     let started = Instant::now();
     let (mut unmet, mut cases) = (points(), 0);
-    for scenario in Scenario::ALL {
-        let (passes, expected) = sweep.undisturbed(scenario).await;
+    for group in Scenario::GROUPS {
+        let (passes, expected) = sweep.undisturbed(group).await;
+        let mut deaths = deaths(&passes, &unmet);
+        deaths.retain(|death| filter.split(',').any(|part| what(group, death).contains(part)));
         unmet.retain(|point| !passes.contains_key(point));
-        for (point, times) in &passes {
-            if scenario != Scenario::Create && OF_EVERY_START.iter().any(|start| point.starts_with(start)) {
-                continue;
-            }
-            for number in BTreeSet::from([1, *times]) {
-                sweep.case(scenario, point, number, &expected).await;
-                cases += 1;
-            }
+        for some in deaths.chunks(AT_ONCE) {
+            sweep.cases(group, some, &expected).await;
         }
+        cases += deaths.len();
     }
     eprintln!("{cases} deaths in {:?}", started.elapsed());
+    assert!(cases > 0, "nothing is called {filter}");
+    assert!(sweep.different.is_empty(), "{}", sweep.different.join("\n"));
     assert_eq!(unmet, BTreeSet::new(), "no scenario comes past these points: add one that does");
+}
+
+/// Where to die in a group that comes past these points: at the first pass and the last, or at the last only where another group
+/// has died before.
+fn deaths(passes: &Passes, unmet: &BTreeSet<String>) -> Vec<Death> {
+    let once = |point: &str| {
+        point.starts_with(AROUND_OTHERS) || OF_EVERY_START.iter().any(|start| point.starts_with(start))
+    };
+    let mut deaths = Vec::new();
+    for (point, times) in passes {
+        let new = unmet.contains(point);
+        if !new && once(point) {
+            continue;
+        }
+        let numbers = if new { BTreeSet::from([1, *times]) } else { BTreeSet::from([*times]) };
+        deaths.extend(numbers.into_iter().map(|number| Death { point: point.clone(), number }));
+    }
+    deaths
+}
+
+fn what(group: &[Scenario], death: &Death) -> String {
+    format!("{group:?} with a death at {}, pass {}", death.point, death.number)
 }
 
 impl Sweep {
     fn operator(&mut self, environment: &[(&str, &str)]) -> std::sync::Arc<Process> {
         self.operators += 1;
         let lease = format!("sweep-{}", self.operators);
-        mortal_operator(&self.sandbox, &self.cluster.endpoints, &lease, environment).unwrap()
+        let url = format!("file://{}", self.snapshots.display());
+        let mut all = vec![("TENANTRY__SNAPSHOTS__URL", url.as_str())];
+        all.extend(environment);
+        mortal_operator(&self.sandbox, &self.cluster.endpoints, &lease, &all).unwrap()
     }
 
-    /// What comes past, and what there is in the end.
-    async fn undisturbed(&mut self, scenario: Scenario) -> (Passes, Dump) {
-        let name = format!("calm{}", format!("{scenario:?}").to_lowercase());
-        self.prepared(scenario, &name).await;
-        let trace = self.sandbox.folder().join(&name);
-        scenario.begin(&self.cluster, &name).await;
-        let operator = self.operator(&[("TENANTRY_KILL_TRACE", trace.to_str().unwrap())]);
-        self.done(scenario, &name).await;
+    async fn end(&self, operator: &std::sync::Arc<Process>) {
+        operator.kill().await.unwrap();
+        self.sandbox.forget(operator);
+    }
+
+    /// What comes past, and what there is of each tenant in the end.
+    async fn undisturbed(&mut self, group: &[Scenario]) -> (Passes, Vec<Dump>) {
+        let parts: Parts =
+            group.iter().map(|one| (*one, format!("calm{}", format!("{one:?}").to_lowercase()))).collect();
+        self.prepared(&parts).await;
+        let trace = self.sandbox.folder().join(format!("{group:?}"));
+        self.begin(&parts).await;
+        let mut environment = vec![("TENANTRY_KILL_TRACE", trace.to_str().unwrap())];
+        environment.extend(group[0].environment());
+        let operator = self.operator(&environment);
+        self.done(&parts).await;
         // The first renewal comes after a second.
         let passes = eventually("the lease is renewed", LIMIT, async || {
             let passes = read(&trace);
@@ -82,72 +140,138 @@ impl Sweep {
         })
         .await
         .unwrap();
-        operator.kill().await.unwrap();
-        let found = dump(&self.cluster, &name).await;
-        assert_eq!(found.is_empty(), scenario == Scenario::Delete, "{found:?}");
-        self.cleaned(&name).await;
+        self.end(&operator).await;
+        let mut found = Vec::new();
+        for (scenario, name) in &parts {
+            let all = self.found(name).await;
+            match scenario {
+                Scenario::Delete => assert!(all.is_empty(), "{all:#?}"),
+                Scenario::Archive => {
+                    let is_file = |line: &String| line.starts_with("file ");
+                    assert!(all.iter().all(is_file) && all.contains("file manifest.json 3 rows"), "{all:#?}");
+                }
+                Scenario::Release => {
+                    // The queue's keys and the users of both accesses: what is left, and a record of all of it.
+                    let number = |start: &str| all.iter().filter(|line| line.starts_with(start)).count();
+                    assert_eq!((number("orphan "), number("user ")), (3, 2), "{all:#?}");
+                }
+                _ => assert!(all.iter().filter(|line| line.ends_with("opens true")).count() >= 3, "{all:#?}"),
+            }
+            found.push(all);
+        }
+        self.cleaned(&parts).await;
         (passes, found)
     }
 
-    async fn case(&mut self, scenario: Scenario, point: &str, number: u32, expected: &Dump) {
+    async fn cases(&mut self, group: &[Scenario], deaths: &[Death], expected: &[Dump]) {
+        let mut cases = Vec::new();
+        for (at, death) in deaths.iter().enumerate() {
+            let (number, letters) = (self.operators, ["a", "b", "c", "d", "e"]);
+            let name = |letter: &str| format!("d{number}{letter}{at}x");
+            let parts: Parts =
+                group.iter().zip(letters).map(|(scenario, letter)| (*scenario, name(letter))).collect();
+            cases.push((death, parts));
+        }
+        let all: Parts = cases.iter().flat_map(|(_, parts)| parts.clone()).collect();
+        self.prepared(&all).await;
+        for (death, parts) in &cases {
+            self.case(&what(group, death), death, parts, expected).await;
+        }
+        self.cleaned(&all).await;
+    }
+
+    async fn case(&mut self, what: &str, death: &Death, parts: &Parts, expected: &[Dump]) {
         let started = Instant::now();
-        let name = format!("dies{}x", self.operators);
-        let what = format!("{scenario:?} with a death at {point}, pass {number}");
-        self.prepared(scenario, &name).await;
-        scenario.begin(&self.cluster, &name).await;
-        let dying = self.operator(&[("TENANTRY_KILL_POINT", &format!("{point}:{number}"))]);
+        let usual = parts[0].0.environment();
+        self.begin(parts).await;
+        let point = format!("{}:{}", death.point, death.number);
+        let mut environment = vec![("TENANTRY_KILL_POINT", point.as_str())];
+        environment.extend(usual);
+        let dying = self.operator(&environment);
         // The second and later passes depend on what happened to come together in one write.
         let died = eventually(&format!("{what}: it dies"), LIMIT, async || match dying.exit_status() {
             Some(status) if !status.success() => Ok(true),
             Some(status) => Err(format!("{status}")),
-            None if number > 1 && scenario.is_done(&self.cluster, &name).await.is_ok() => Ok(false),
+            None if death.number > 1 && self.are_done(parts).await.is_ok() => Ok(false),
             None => Err("it lives".to_owned()),
         })
         .await
         .unwrap();
-        dying.kill().await.unwrap();
-        self.sandbox.forget(&dying);
+        self.end(&dying).await;
 
-        let operator = self.operator(&[]);
-        self.done(scenario, &name).await;
-        operator.kill().await.unwrap();
-        self.sandbox.forget(&operator);
-        let found = dump(&self.cluster, &name).await;
-        let differs: Vec<_> = found.symmetric_difference(expected).collect();
-        assert!(differs.is_empty(), "{what}: {differs:#?}");
-        self.cleaned(&name).await;
+        let operator = self.operator(usual);
+        self.done(parts).await;
+        self.end(&operator).await;
+        for ((scenario, name), expected) in parts.iter().zip(expected) {
+            let found = self.found(name).await;
+            let lost: Vec<_> = expected.difference(&found).collect();
+            let more: Vec<_> = found.difference(expected).collect();
+            if !lost.is_empty() || !more.is_empty() {
+                self.different
+                    .push(format!("{what}: {scenario:?} of {name}: lost {lost:#?}, more {more:#?}"));
+            }
+        }
         let fate = if died { "" } else { " (not met again)" };
-        eprintln!("{what}{fate}: {:?}", started.elapsed());
+        eprintln!("{what}{fate}: {:?}, {} differ so far", started.elapsed(), self.different.len());
     }
 
-    /// Ready for the scenario, and no operator runs.
-    async fn prepared(&mut self, scenario: Scenario, name: &str) {
-        if scenario == Scenario::Create {
+    /// Ready for what they go through, and no operator runs.
+    async fn prepared(&mut self, parts: &Parts) {
+        let made: Parts = parts.iter().filter(|(one, _)| *one != Scenario::Create).cloned().collect();
+        if made.is_empty() {
             return;
         }
-        scenario.prepare(&self.cluster, name).await;
-        let operator = self.operator(&[]);
-        self.done(Scenario::Create, name).await;
-        operator.kill().await.unwrap();
-        self.sandbox.forget(&operator);
-    }
-
-    async fn done(&self, scenario: Scenario, name: &str) {
-        eventually(&format!("{name}: {scenario:?} is done"), LIMIT, || scenario.is_done(&self.cluster, name))
-            .await
-            .unwrap();
-    }
-
-    /// Whatever is left of the case goes, and nothing of it may stay.
-    async fn cleaned(&mut self, name: &str) {
-        if !objects(&self.cluster, name).await.unwrap().is_empty() {
-            remove(&self.cluster, name).await;
-            let operator = self.operator(&[]);
-            self.done(Scenario::Delete, name).await;
-            operator.kill().await.unwrap();
-            self.sandbox.forget(&operator);
+        for (scenario, name) in &made {
+            scenario.make(&self.cluster, name).await;
         }
-        assert_eq!(dump(&self.cluster, name).await, Dump::new(), "left of {name}");
+        let operator = self.operator(&[]);
+        self.done(&made.iter().map(|(_, name)| (Scenario::Create, name.clone())).collect()).await;
+        for (scenario, name) in &made {
+            scenario.settle(&self.cluster, name).await;
+        }
+        self.end(&operator).await;
+    }
+
+    async fn begin(&self, parts: &Parts) {
+        for (scenario, name) in parts {
+            scenario.begin(&self.cluster, name, &self.snapshots).await;
+        }
+    }
+
+    async fn are_done(&self, parts: &Parts) -> Result<(), String> {
+        for (scenario, name) in parts {
+            scenario
+                .is_done(&self.cluster, name)
+                .await
+                .map_err(|why| format!("{scenario:?} {name}: {why}"))?;
+        }
+        Ok(())
+    }
+
+    async fn done(&self, parts: &Parts) {
+        eventually("all is done", LIMIT, || self.are_done(parts)).await.unwrap();
+    }
+
+    async fn found(&self, name: &str) -> Dump {
+        let mut found = dump(&self.cluster, name).await;
+        found.extend(files(&self.snapshots, name));
+        found
+    }
+
+    /// Whatever is left goes, and nothing of it may stay.
+    async fn cleaned(&mut self, parts: &Parts) {
+        let operator = self.operator(&[]);
+        for (_, name) in parts {
+            if !objects(&self.cluster, name).await.unwrap().is_empty() {
+                remove(&self.cluster, name).await;
+            }
+        }
+        self.done(&parts.iter().map(|(_, name)| (Scenario::Delete, name.clone())).collect()).await;
+        self.end(&operator).await;
+        for (scenario, name) in parts {
+            scenario.clear(&self.cluster, name, &self.snapshots).await;
+            assert_eq!(self.found(name).await, Dump::new(), "left of {name}");
+        }
     }
 }
 

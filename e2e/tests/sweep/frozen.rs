@@ -8,8 +8,8 @@ use tenantry_e2e::rig::program::{ProgramOptions, bootstrap, mortal_operator};
 use tenantry_e2e::rig::{Stack, StackOptions, eventually};
 
 use super::dump::dump;
-use super::operated::{Cluster, uses};
-use super::scenario::{Scenario, create};
+use super::operated::Cluster;
+use super::scenario::{Scenario, create, spec_of};
 
 const LIMIT: Duration = Duration::from_secs(60);
 /// One Lease for both of them.
@@ -23,7 +23,7 @@ async fn the_fence_refuses_what_an_old_leader_still_had_in_its_hands() {
     bootstrap(stack.endpoints(), &ProgramOptions::default()).await.unwrap();
     let cluster = Cluster::of(stack.endpoints()).await;
     let sandbox = Sandbox::create("frozen", None).unwrap();
-    create(&cluster, "frozen").await;
+    create(&cluster, "frozen", "Delete").await;
 
     let freeze = [("TENANTRY_KILL_POINT", "postgres.transaction.before"), ("TENANTRY_KILL_SIGNAL", "STOP")];
     let old = mortal_operator(&sandbox, stack.endpoints(), LEASE, &freeze).unwrap();
@@ -46,7 +46,7 @@ async fn the_fence_refuses_what_an_old_leader_still_had_in_its_hands() {
         }
     };
     done(Scenario::Create).await;
-    let mut spec = uses("frozen", "Delete");
+    let mut spec = spec_of("frozen", "Delete");
     spec["hosts"] = json!(["frozen.example.com"]);
     cluster.tenant("frozen", spec).await;
     done(Scenario::Create).await;

@@ -12,7 +12,7 @@ use tenantry_e2e::rig::{Stack, StackOptions, eventually};
 
 use super::dump::dump;
 use super::operated::{Cluster, customer, operate, search_of, shop, uses};
-use super::scenario::{Scenario, are_current, create, objects, remove};
+use super::scenario::{Scenario, are_current, objects, remove};
 
 const OPERATIONS: usize = 300;
 const LIMIT: Duration = Duration::from_secs(60);
@@ -37,7 +37,7 @@ async fn no_manifest_wedges_an_object_and_a_good_one_heals_it() {
     let stack = Stack::start(StackOptions::default()).await.unwrap();
     let _operator = operate(&stack).await;
     let cluster = Cluster::of(stack.endpoints()).await;
-    create(&cluster, NAME).await;
+    create_at(&cluster, 0).await;
     settled(&cluster, "at first", true).await;
     let expected = dump(&cluster, NAME).await;
 
@@ -68,7 +68,7 @@ async fn no_manifest_wedges_an_object_and_a_good_one_heals_it() {
     eprintln!("{OPERATIONS} operations in {:?}: {refused} refused, {stalled} stalled", started.elapsed());
     assert!(refused > OPERATIONS / 10 && stalled > 0, "too tame");
     cleared(&cluster).await;
-    create(&cluster, NAME).await;
+    create_at(&cluster, 0).await;
     settled(&cluster, "in the end", true).await;
     assert_eq!(dump(&cluster, NAME).await, expected, "made again is not as made at first");
 }

@@ -19,6 +19,7 @@ use crate::{
     backend::postgres::{access::RowKey, change::Identity},
     driver::call,
     error::Error,
+    killpoint::killpoint,
 };
 
 /// Reads and writes the Secrets of one tenant.
@@ -97,7 +98,11 @@ impl Secrets<'_> {
         body["metadata"]["uid"] = uid.into();
         body["data"] = serde_json::to_value(data).map_err(Error::data("writing a Secret"))?;
         let parameters = PatchParams::apply(ACCESS_FIELD_MANAGER).force();
-        call("writing a Secret", self.api(name).patch(&name.name, &parameters, &Patch::Apply(body))).await?;
+        killpoint!(
+            "access.write_secret",
+            call("writing a Secret", self.api(name).patch(&name.name, &parameters, &Patch::Apply(body)))
+                .await
+        )?;
         Ok(())
     }
 
@@ -121,7 +126,11 @@ impl Secrets<'_> {
         }
         let only = Preconditions { uid: secret.metadata.uid, resource_version: None };
         let parameters = DeleteParams { preconditions: Some(only), ..DeleteParams::default() };
-        match call("removing a Secret", self.api(name).delete(&name.name, &parameters)).await {
+        let removed = killpoint!(
+            "access.remove_secret",
+            call("removing a Secret", self.api(name).delete(&name.name, &parameters)).await
+        );
+        match removed {
             Err(error) if !error.is_gone() => Err(error),
             _ => Ok(()),
         }
@@ -131,7 +140,11 @@ impl Secrets<'_> {
         let empty: Secret = serde_json::from_value(body.clone()).map_err(Error::data("writing a Secret"))?;
         let parameters =
             PostParams { field_manager: Some(ACCESS_FIELD_MANAGER.to_owned()), ..PostParams::default() };
-        match call("creating a Secret", self.api(name).create(&parameters, &empty)).await {
+        let made = killpoint!(
+            "access.make_secret",
+            call("creating a Secret", self.api(name).create(&parameters, &empty)).await
+        );
+        match made {
             Ok(made) => Ok(made.metadata.uid.unwrap_or_default()),
             Err(error) if error.is_gone() => Err(Error::blocked(
                 Reason::NamespaceNotFound,

@@ -3,7 +3,7 @@
 use tenantry_crds::names::AppName;
 
 use super::{fleet::Verdict, member::Failure};
-use crate::{backend::postgres::Cell, catalog::Version, error::Error};
+use crate::{backend::postgres::Cell, catalog::Version, error::Error, killpoint::killpoint};
 
 /// A row of `tenantry.tenant_app`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,5 +65,5 @@ pub(super) async fn write(cell: &Cell, tenant: &str, verdict: &Verdict) -> Resul
     .execute(&mut *transaction)
     .await
     .map_err(Error::database(doing))?;
-    transaction.commit().await.map_err(Error::database(doing))
+    killpoint!("rollout.journal", transaction.commit().await).map_err(Error::database(doing))
 }

@@ -96,7 +96,8 @@ pub async fn restore(
         }
     };
     let rows = installed(ctx, &manifest)?;
-    cell.apply(shard, tenant, &Changes { rows, ..Changes::default() }).await?;
+    let end = Changes { rows, ..Changes::default() };
+    killpoint!("restore.end", cell.apply(shard, tenant, &end).await)?;
     Ok(manifest.rows())
 }
 
@@ -139,7 +140,7 @@ impl Filling<'_> {
             transaction,
         };
         let begun = Changes { rows: vec![begun], ..Changes::default() };
-        self.cell.apply(self.shard, self.tenant, &begun).await?;
+        killpoint!("restore.begin", self.cell.apply(self.shard, self.tenant, &begun).await)?;
         killpoint!("restore.commit", transfer.commit().await)
     }
 

@@ -15,7 +15,10 @@ use tenantry_crds::reason::Reason;
 use tokio::io::AsyncWriteExt as _;
 
 use super::format::{File, MANIFEST, Reference};
-use crate::error::{Error, StoreFault};
+use crate::{
+    error::{Error, StoreFault},
+    killpoint::killpoint,
+};
 
 /// A part of an upload, and what is held in memory of one: S3 takes at most 10,000 parts of a file, so 80 GiB.
 const PART_BYTES: usize = 8 * 1024 * 1024;
@@ -166,7 +169,7 @@ impl Writing {
     /// When the store does not take it.
     pub async fn finish(mut self) -> Result<File, Error> {
         let doing = "completing a file of a snapshot";
-        let done = self.upload.shutdown().await;
+        let done = killpoint!("snapshot.file", self.upload.shutdown().await);
         done.map_err(|source| Error::Store { doing, source: StoreFault::Failed(source.kind().to_string()) })?;
         Ok(File { path: self.path, bytes: self.bytes, sha256: hexadecimal(self.digest) })
     }

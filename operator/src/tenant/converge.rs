@@ -45,6 +45,7 @@ use crate::{
     context::Context,
     driver::{Pass, Progress},
     error::Error,
+    killpoint::killpoint,
     placement, rollout,
     search_index::effective_for,
 };
@@ -180,7 +181,7 @@ async fn look(object: &Tenant, placed: &Placed<'_>, tenant: &Identity) -> Result
         && let (Some(changes), Some(shard)) = (plan::adoption(tenant, &observed), observed.shard())
     {
         let shard = cell.shard_of(tenant.uid, Some(shard)).await?;
-        cell.apply(shard, tenant, &changes).await?;
+        killpoint!("tenant.adopt", cell.apply(shard, tenant, &changes).await)?;
         tracing::info!(tenant = %tenant.name, uid = %tenant.uid, "took over retained data");
         observed = observe::observe(cell.database(), tenant, &object.spec.hosts)
             .await

@@ -24,6 +24,7 @@ use crate::{
     context::Context,
     driver::Progress,
     error::Error,
+    killpoint::killpoint,
     snapshot::{Job, Step, format::Reference},
 };
 
@@ -89,7 +90,7 @@ pub async fn prepare(
     let desired = Desired::of(Manifest { tenant, generation, spec: &spec, placement }, &[], &[])?;
     let shard = cell.shard_of(tenant.uid, observed.shard()).await?;
     let changes = plan::plan(&desired, observed, shard, &Around::default())?.changes;
-    cell.apply(shard, tenant, &changes).await?;
+    killpoint!("restore.prepare", cell.apply(shard, tenant, &changes).await)?;
     cell.bound(tenant.uid).await;
     Ok(shard)
 }

@@ -17,7 +17,7 @@ use super::{
     step_sql::{Pace, Statement},
     transfer,
 };
-use crate::error::Error;
+use crate::{error::Error, killpoint::killpoint};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Traffic queues behind a change that waits for its table, so it does not wait for long.
@@ -129,7 +129,7 @@ impl Attempt {
         self.0.run(&format!("DO LANGUAGE plpgsql {}", Literal(&body)), MIGRATION, doing).await?;
         // What it deferred runs at COMMIT, and it may have changed the limits.
         self.0.limit(LOCK_TIMEOUT, MIGRATION).await?;
-        self.0.run("COMMIT", MIGRATION, doing).await?;
+        killpoint!("migration.commit", self.0.run("COMMIT", MIGRATION, doing).await)?;
         // Not worth an error: it is committed.
         let _closed = timeout(CONNECT_TIMEOUT, self.0.connection.close()).await;
         Ok(())
@@ -148,7 +148,10 @@ impl Session {
             Pace::Beside => (Duration::ZERO, BESIDE),
         };
         self.limit(lock, limit).await?;
-        self.run(&statement.sql, limit, "changing a table that holds rows").await
+        killpoint!(
+            "step.statement",
+            self.run(&statement.sql, limit, "changing a table that holds rows").await
+        )
     }
 
     /// Counts rows.

@@ -106,7 +106,8 @@ impl Provisioners {
         leftover: bool,
     ) -> Result<Migrator, Error> {
         let password = new_password();
-        self.run(shard, ddl::open_migrator(tenant, epoch, &verifier_of(&password), leftover)).await?;
+        let script = ddl::open_migrator(tenant, epoch, &verifier_of(&password), leftover);
+        killpoint!("postgres.open_migrator", self.run(shard, script).await)?;
         Ok(Migrator::new(&self.base, tenant, &password))
     }
 
@@ -120,7 +121,8 @@ impl Provisioners {
         tenant: &Identity,
         epoch: i64,
     ) -> Result<(), Error> {
-        self.run(shard, ddl::close_migrator(tenant, epoch)).await.map(|_| ())
+        let script = ddl::close_migrator(tenant, epoch);
+        killpoint!("postgres.close_migrator", self.run(shard, script).await).map(|_| ())
     }
 
     /// Makes all of `changes` to a tenant's direct access, or none of them.
@@ -138,7 +140,7 @@ impl Provisioners {
             return Ok(());
         }
         let sent = self.run(shard, access::script(tenant, epoch, changes));
-        let outcome = self.metrics.call("postgres", "access", sent).await;
+        let outcome = killpoint!("postgres.access", self.metrics.call("postgres", "access", sent).await);
         outcome.map(|_| ()).map_err(|error| in_terms_of_the_tenant(tenant, error))
     }
 

@@ -19,6 +19,7 @@ use tenantry_migrations::{
 use super::{change::Identity, ddl};
 use crate::{
     error::Error,
+    killpoint::killpoint,
     snapshot::format::{ColumnStructure, PrimaryKey, Sequence, TableStructure},
 };
 
@@ -64,7 +65,8 @@ impl<'a> Transfer<'a> {
         let mut transfer = Self { connection, tenant };
         let (schema, role) = (Ident(tenant.schema.as_str()), Ident(tenant.role.as_str()));
         for what in ["ALL TABLES IN SCHEMA", "ALL SEQUENCES IN SCHEMA", "SCHEMA"] {
-            transfer.run(format!("REVOKE ALL ON {what} {schema} FROM {role}")).await?;
+            let revoke = format!("REVOKE ALL ON {what} {schema} FROM {role}");
+            killpoint!("snapshot.revoke", transfer.run(revoke).await)?;
         }
         for table in &hidden {
             let table = transfer.qualified(table);

@@ -12,7 +12,7 @@ use tenantry_crds::{
 };
 
 use super::Redis;
-use crate::error::Error;
+use crate::{error::Error, killpoint::killpoint};
 
 /// What a connection needs before and beside its work.
 const ALWAYS: &[&str] = &["hello", "ping", "quit", "reset", "client|setname", "client|id"];
@@ -108,8 +108,9 @@ impl Redis {
         let mut command = redis::cmd("ACL");
         command.arg("SETUSER").arg(user.name.as_str()).arg(user.rules());
         let mut connection = self.connection.clone();
+        let sent = command.query_async(&mut connection);
         let set: RedisResult<()> =
-            self.metrics.call("redis", "set_user", command.query_async(&mut connection)).await;
+            killpoint!("redis.set_user", self.metrics.call("redis", "set_user", sent).await);
         set.map_err(Error::redis("making a Redis user"))?;
         let answer = self.user(&user.name).await?;
         self.told.all().insert(user.name.clone(), (user.clone(), answer));
@@ -135,8 +136,9 @@ impl Redis {
         let mut command = redis::cmd("ACL");
         command.arg("DELUSER").arg(names);
         let mut connection = self.connection.clone();
+        let sent = command.query_async(&mut connection);
         let removed: RedisResult<()> =
-            self.metrics.call("redis", "remove_users", command.query_async(&mut connection)).await;
+            killpoint!("redis.remove_users", self.metrics.call("redis", "remove_users", sent).await);
         removed.map_err(Error::redis("removing Redis users"))?;
         self.told.all().retain(|name, _| !users.contains(name));
         Ok(())

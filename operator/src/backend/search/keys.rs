@@ -11,7 +11,10 @@ use tenantry_crds::{
 };
 
 use super::Engine;
-use crate::error::{Error, SearchFault};
+use crate::{
+    error::{Error, SearchFault},
+    killpoint::killpoint,
+};
 
 const READS: &[&str] = &["search", "documents.get", "indexes.get", "stats.get"];
 const WRITES: &[&str] = &["documents.add", "documents.delete"];
@@ -91,7 +94,8 @@ impl Engine {
             "actions": key.actions(), "indexes": key.indexes(),
         });
         let request = self.request(Method::POST, &["keys"]).json(&body);
-        let made = self.send("create_key", request).await.map_err(Error::search("making a search key"))?;
+        let made = killpoint!("search.create_key", self.send("create_key", request).await)
+            .map_err(Error::search("making a search key"))?;
         if made["key"].as_str() == Some(self.key_of(&key.uid).expose_secret()) {
             return Ok(());
         }
@@ -107,7 +111,7 @@ impl Engine {
     /// When the engine does not answer or refuses.
     pub async fn remove_key(&self, uid: &SearchKeyUid) -> Result<(), Error> {
         let request = self.request(Method::DELETE, &["keys", uid.as_str()]);
-        present(self.send("delete_key", request).await)
+        present(killpoint!("search.delete_key", self.send("delete_key", request).await))
             .map(|_| ())
             .map_err(Error::search("removing a search key"))
     }

@@ -14,6 +14,7 @@ use crate::{
     },
     driver::{Cleanup, Pass},
     error::Error,
+    killpoint::killpoint,
     snapshot::{Job, Step, export::Taken, jobs::Done},
 };
 
@@ -55,7 +56,7 @@ pub(super) async fn step(
     let note = format!("snapshot {location} holds {rows} rows; sha256 of its manifest {manifest_sha256}");
     let row = SnapshotRow { location, manifest_sha256, rows, bytes };
     let changes = Changes { rows: vec![RowChange::SnapshotTaken(row)], ..Changes::default() };
-    deletion.apply(Some(shard), &changes).await?;
+    killpoint!("snapshot.taken", deletion.apply(Some(shard), &changes).await)?;
     deletion.ctx.events.told(deletion.live, Reason::SnapshotTaken, &note);
     Ok(None)
 }

@@ -13,6 +13,7 @@ use crate::{
     },
     context::Context,
     error::{Class, Error},
+    killpoint::killpoint,
     leader::Leadership,
 };
 
@@ -109,10 +110,10 @@ impl Work<'_> {
             checksum: migration.checksum.clone(),
             transaction,
         };
-        self.cell.apply(*shard, tenant, &write(begin)).await?;
+        killpoint!("migration.begin", self.cell.apply(*shard, tenant, &write(begin)).await)?;
         attempt.finish(migration).await.map_err(|error| in_terms_of_the_migration(app, migration, error))?;
         let end = RowChange::EndMigration(app.clone(), migration.name.clone());
-        self.cell.apply(*shard, tenant, &write(end)).await?;
+        killpoint!("migration.end", self.cell.apply(*shard, tenant, &write(end)).await)?;
         tracing::info!(tenant = %tenant.name, %app, migration = migration.name, "migrated");
         Ok(())
     }
