@@ -47,6 +47,13 @@ fn is_choice(spec: &PlacementSpec, ctx: &Context) -> bool {
     open.into_iter().any(|(backend, asked)| asked.is_none() && ctx.backends.capacities(backend).count() > 1)
 }
 
+/// The instance of a backend that has no other.
+fn only(backend: Backend, ctx: &Context) -> Option<InstanceName> {
+    let mut instances = ctx.backends.capacities(backend);
+    let (first, second) = (instances.next(), instances.next());
+    first.filter(|_| second.is_none()).map(|(name, _)| name.clone())
+}
+
 /// Where the data of a tenant is, without choosing anything: of one that is being deleted, or only looked at. Nothing when it
 /// was never placed.
 ///
@@ -54,10 +61,12 @@ fn is_choice(spec: &PlacementSpec, ctx: &Context) -> bool {
 /// As [`resolve`], but for capacity.
 pub fn resident<'a>(object: &Tenant, ctx: &'a Context) -> Result<Option<Placed<'a>>, Error> {
     let (_, decided) = look_up(object, ctx)?;
-    if decided.postgres.is_none() {
+    // A pass that had nothing to choose makes streams before the registry or the status tell of the tenant, and may have died.
+    let undecided = [Backend::Postgres, Backend::Redis, Backend::Search].map(|backend| only(backend, ctx));
+    if decided.postgres.is_none() && undecided[0].is_none() {
         return Ok(None);
     }
-    match ctx.backends.placed(complete(&decided, [None, None, None]), false) {
+    match ctx.backends.placed(complete(&decided, undecided), false) {
         // Only asked for, and no pass came any further than this.
         Err(error) if error.reason() == Reason::InstanceNotFound && !is_placed(object, ctx) => Ok(None),
         placed => placed.map(Some),

@@ -1,25 +1,29 @@
 //! The keys of the queues.
 
-use tenantry_crds::names::{AppName, QueueName, RedisKey};
+use std::collections::BTreeSet;
+
+use tenantry_crds::{
+    core_app,
+    names::{AppName, QueueName, RedisKey},
+};
 use tenantry_migrations::registry::StreamBindingRecord;
 
-use super::{super::converge, Deletion};
+use super::Deletion;
 use crate::error::Error;
 
-/// The keys of every queue that the registry knows, and of those that a pass may have made just before a crash.
+/// The keys of every queue that the registry knows, and of those that a pass may have made just before a crash: at any version,
+/// as another one may be wanted by now.
 pub(super) fn keys(deletion: Deletion<'_>, bindings: &[StreamBindingRecord]) -> Result<Vec<RedisKey>, Error> {
     let tenant = deletion.tenant;
-    let mut keys = Vec::new();
+    let mut queues = BTreeSet::new();
     for binding in bindings {
-        let (app, queue) = (AppName::new(&binding.app)?, QueueName::new(&binding.queue)?);
-        keys.extend(RedisKey::all(&tenant.name, &app, &queue));
+        queues.insert((AppName::new(&binding.app)?, QueueName::new(&binding.queue)?));
     }
-    // A composition that cannot be resolved never made a stream that the registry does not know.
-    if let Ok(desired) = converge::compose(deletion.live, deletion.ctx, tenant, &deletion.placed.placement) {
-        let streams = desired.streams.iter();
-        keys.extend(streams.flat_map(|stream| RedisKey::all(&tenant.name, &stream.app, &stream.queue)));
+    let listed = deletion.live.spec.apps.iter().filter_map(|app| AppName::new(&app.name).ok());
+    for app in listed.chain([core_app::name()]) {
+        for version in deletion.ctx.catalog.versions(&app) {
+            queues.extend(version.definition.queues.iter().map(|queue| (app.clone(), queue.name.clone())));
+        }
     }
-    keys.sort_unstable();
-    keys.dedup();
-    Ok(keys)
+    Ok(queues.iter().flat_map(|(app, queue)| RedisKey::all(&tenant.name, app, queue)).collect())
 }
