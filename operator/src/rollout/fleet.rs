@@ -130,21 +130,27 @@ impl Rollouts {
         }
     }
 
-    /// What the registry has of a tenant, as the pass over it has just read it.
-    pub fn learn(&self, tenant: &str, spec: &TenantSpec, installed: &[TenantAppRecord]) {
+    /// What the registry has of a tenant, as the pass over it has just read it. The apps whose rollout that moved: a restored
+    /// tenant may come in behind the target.
+    pub fn learn(&self, tenant: &str, spec: &TenantSpec, installed: &[TenantAppRecord]) -> Vec<AppName> {
         let mut installed: BTreeMap<&str, &str> =
             installed.iter().map(|row| (row.app.as_str(), row.version.as_str())).collect();
-        let mut state = self.state();
+        let (mut state, mut moved) = (self.state(), Vec::new());
         for (app, rollout) in &mut state.apps {
-            rollout.learn(tenant, installed.remove(app.as_str()).map(Version::new));
+            if rollout.learn(tenant, installed.remove(app.as_str()).map(Version::new)) {
+                moved.push(app.clone());
+            }
         }
         for (app, version) in installed {
             let Ok(app) = AppName::new(app) else { continue };
-            if let Some(rollout) = self.rollout(&mut state, &app) {
-                rollout.learn(tenant, Some(Version::new(version)));
+            if let Some(rollout) = self.rollout(&mut state, &app)
+                && rollout.learn(tenant, Some(Version::new(version)))
+            {
+                moved.push(app);
             }
         }
         self.aim(&mut state, tenant, spec);
+        moved
     }
 
     /// The target of `app` is the catalog's from now on. The tenants that were on the way to another one are given back.

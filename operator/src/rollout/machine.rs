@@ -67,16 +67,17 @@ impl Rollout {
         }
     }
 
-    /// What the registry has of a tenant.
-    pub(super) fn learn(&mut self, tenant: &str, version: Option<Version>) {
-        if version.is_some() || self.members.contains_key(tenant) {
-            self.change(tenant, |member| {
-                if version.is_none() {
-                    member.failure = None;
-                }
-                member.version = version;
-            });
+    /// What the registry has of a tenant; whether that moved it.
+    pub(super) fn learn(&mut self, tenant: &str, version: Option<Version>) -> bool {
+        if version.is_none() && !self.members.contains_key(tenant) {
+            return false;
         }
+        self.change(tenant, |member| {
+            if version.is_none() {
+                member.failure = None;
+            }
+            member.version = version;
+        })
     }
 
     /// A pass reached `version`; whether that moved the tenant.

@@ -158,6 +158,18 @@ fn a_tenant_that_is_new_to_the_app_has_no_part_until_it_has_a_version() {
     assert_eq!(stage(&rollout), (RolloutStage::Complete, "1/1".into()));
 }
 
+/// Of a tenant whose rows came from a snapshot the pass tells only now.
+#[test]
+fn a_tenant_that_comes_in_behind_the_target_moves_the_rollout() {
+    let mut rollout = rollout(1, true, &[("a", PLAIN)]);
+    assert_eq!(next(&mut rollout), ["a"]);
+    rollout.reached("a", version("2.0.0"));
+    rollout.observe("restored", Some(PLAIN));
+    assert!(rollout.learn("restored", Some(version("1.0.0"))));
+    assert_eq!(next(&mut rollout), ["restored"]);
+    assert!(!rollout.learn("restored", Some(version("1.0.0"))), "the same again is no news");
+}
+
 #[test]
 fn a_pass_that_began_before_the_admission_does_not_end_it() {
     let mut rollout = rollout(1, true, &[("a", PLAIN), ("b", PLAIN)]);

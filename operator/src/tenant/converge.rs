@@ -26,6 +26,7 @@ use super::{
     evolve::{Evolution, waited_for},
     identity,
     plan::{self, Around, Plan},
+    report::{self, UnderWay},
     restore,
     search::{self, Outcome},
     status,
@@ -96,7 +97,10 @@ async fn bring(
     if let Some(progress) = restore::pending(object, ctx, placed, &tenant, &observed)? {
         return Ok(progress);
     }
-    ctx.rollouts.learn(tenant.name.as_str(), &object.spec, &observed.apps);
+    let moved = ctx.rollouts.learn(tenant.name.as_str(), &object.spec, &observed.apps);
+    if !moved.is_empty() {
+        ctx.touched.moved(moved.iter().map(ToString::to_string));
+    }
     let desired = compose(object, ctx, &tenant, &placed.placement)
         .map_err(|e| pass.fails(ConditionType::AppsReady, e))?;
     let apps = status::count(object.spec.apps.len(), "app", "apps");
@@ -115,10 +119,10 @@ async fn bring(
     let (changes, under_way) = provision(ctx, placed, &desired, &observed, around)
         .await
         .map_err(|e| pass.fails(ConditionType::DatabaseReady, e))?;
-    report_database(pass, &desired, &changes, &observed, &under_way);
-    let streams = report_streams(pass, &desired, streams);
+    report::database(pass, &desired, &changes, &observed, &under_way);
+    let streams = report::streams(pass, &desired, streams);
     let search = searches(ctx, placed, &desired, &observed, &changes, claimable).await;
-    let search = report_search(pass, &desired, search);
+    let search = report::searches(pass, &desired, search);
     let access = access::converge(object, ctx, placed, &desired, &observed, pass).await;
     streams?;
     let pending = search?;
@@ -134,7 +138,7 @@ async fn bring(
         return Ok(Progress::Pending { reason: Reason::WorkPending, message, after: OLD_VERSION_GONE });
     }
     if pending.is_empty() {
-        let message = format!("{apps}, {}", tables(&desired));
+        let message = format!("{apps}, {}", report::tables(&desired));
         return Ok(quiet.map_or_else(
             || Progress::Ready(message.clone()),
             |quiet| Progress::ReadyFor(message.clone(), quiet),
@@ -236,16 +240,6 @@ async fn ensure_streams(ctx: &Context, placed: &Placed<'_>, desired: &Desired) -
     placed.redis.ensure_streams(&keys).await
 }
 
-/// What a pass leaves for later.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum UnderWay {
-    Nothing,
-    /// Steps, for people.
-    Steps(String),
-    /// What goes once the new version is served everywhere.
-    Drops,
-}
-
 /// Everything in Postgres: what can be made at once in one transaction, the rest in steps; what was changed.
 async fn provision(
     ctx: &Context,
@@ -342,65 +336,4 @@ async fn searches(
     placed.cell.apply(shard, tenant, &Changes { rows, ..Changes::default() }).await?;
     claimable?;
     failure.map_or(Ok(pending), Err)
-}
-
-fn report_database(
-    pass: &mut Pass<TenantStatus>,
-    desired: &Desired,
-    changes: &Changes,
-    observed: &Observed,
-    under_way: &UnderWay,
-) {
-    use tenantry_crds::conditions::{Finding, Truth};
-    pass.status.schema = Some(desired.tenant.schema.as_str().to_owned());
-    status::installed(&mut pass.status, desired, changes, observed);
-    if let UnderWay::Steps(what) = under_way {
-        let message = format!("under way: {what}; the tenant is served at the version before");
-        pass.find(Finding::new(ConditionType::DatabaseReady, Truth::False, Reason::WorkPending, message));
-        return;
-    }
-    let message = format!("schema {} with {}", desired.tenant.schema, tables(desired));
-    pass.holds(ConditionType::DatabaseReady, Reason::Succeeded, message);
-}
-
-fn report_streams(
-    pass: &mut Pass<TenantStatus>,
-    desired: &Desired,
-    outcome: Result<(), Error>,
-) -> Result<(), Error> {
-    outcome.map_err(|error| pass.fails(ConditionType::StreamsReady, error))?;
-    match desired.streams.len() {
-        0 => pass.holds(ConditionType::StreamsReady, Reason::NotRequired, "no app has a queue"),
-        number => pass.holds(
-            ConditionType::StreamsReady,
-            Reason::Succeeded,
-            format!("{} in place", status::count(number, "queue", "queues")),
-        ),
-    }
-    Ok(())
-}
-
-fn report_search(
-    pass: &mut Pass<TenantStatus>,
-    desired: &Desired,
-    outcome: Result<Vec<String>, Error>,
-) -> Result<Vec<String>, Error> {
-    use tenantry_crds::conditions::{Finding, Truth};
-    let pending = outcome.map_err(|error| pass.fails(ConditionType::SearchReady, error))?;
-    let finding = |truth, reason, message| Finding::new(ConditionType::SearchReady, truth, reason, message);
-    let number = desired.searches.len();
-    pass.find(if !pending.is_empty() {
-        let message = format!("the search engine is still at work on {}", pending.join(", "));
-        finding(Truth::False, Reason::TaskPending, message)
-    } else if number == 0 {
-        finding(Truth::True, Reason::NotRequired, "no SearchIndex selects this tenant".to_owned())
-    } else {
-        let message = format!("{} in place", status::count(number, "index", "indexes"));
-        finding(Truth::True, Reason::Succeeded, message)
-    });
-    Ok(pending)
-}
-
-fn tables(desired: &Desired) -> String {
-    status::count(desired.tables().count(), "table", "tables")
 }

@@ -8,7 +8,7 @@
 //! - [`search`]: the search indexes
 //! - [`restore`]: a tenant that begins as a snapshot
 //! - [`cleanup`]: the end of a tenant, by its deletion policy
-//! - [`status`]: what a pass tells
+//! - [`report`], [`status`]: what a pass tells
 
 mod cleanup;
 mod converge;
@@ -18,6 +18,7 @@ mod evolve;
 pub mod fixtures;
 mod plan;
 mod preview;
+mod report;
 mod restore;
 mod search;
 mod status;
