@@ -5,7 +5,7 @@
 //!
 //! - [`desired`]: the credentials that a manifest asks for
 //! - [`plan`]: what happens to a password next
-//! - [`converge`]: makes it so; [`remove`]: takes it back
+//! - [`converge`]: makes it so; [`remove`]: takes it back; [`unrecorded`]: the same when the registry is lost
 //! - [`postgres`], [`redis`], [`search`]: what opens in each backend
 //! - [`secret`]: what is in a Secret; [`store`]: the Secrets in the cluster; [`watch`]: what wakes a tenant
 //! - [`status`]: what a pass tells
@@ -23,9 +23,11 @@ mod status;
 mod store;
 #[cfg(test)]
 mod tests;
+mod unrecorded;
 mod watch;
 mod work;
 
 pub use converge::converge;
 pub use remove::remove_all;
+pub use unrecorded::remove_unrecorded;
 pub use watch::watch;

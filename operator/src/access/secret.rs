@@ -71,6 +71,8 @@ pub struct Contents {
 /// Keys that come and go; one that is there and should not be makes a difference.
 const OPTIONAL: &[&str] = &[PREVIOUS];
 const PREVIOUS: &str = "previous-username";
+/// Which credentials these are, counted from 1.
+pub const GENERATION: &str = "generation";
 
 impl Contents {
     fn new(kind: &'static str, short: &str, address: &Address, account: &Account) -> Self {
@@ -81,7 +83,7 @@ impl Contents {
             ("port", address.port.to_string()),
             ("username", account.username.clone()),
             ("password", account.password.expose_secret().to_owned()),
-            ("generation", account.serial.to_string()),
+            (GENERATION, account.serial.to_string()),
         ]);
         if let Some(previous) = &account.previous {
             values.insert(PREVIOUS, previous.clone());

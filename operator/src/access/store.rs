@@ -7,14 +7,17 @@ use kube::{
     Api, Client,
     api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions},
 };
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
 use tenantry_crds::{
     labels::{ACCESS_ANNOTATION, ACCESS_FIELD_MANAGER, MANAGED_BY, MANAGED_BY_LABEL, TENANT_LABEL},
     reason::Reason,
 };
 
-use super::{desired::SecretName, secret::Contents};
+use super::{
+    desired::SecretName,
+    secret::{Contents, GENERATION},
+};
 use crate::{
     backend::postgres::{access::RowKey, change::Identity},
     driver::call,
@@ -39,6 +42,13 @@ pub struct Found {
     complete: bool,
     /// What is in it.
     pub values: BTreeMap<String, SecretString>,
+}
+
+impl Found {
+    /// Which credentials are in it.
+    pub fn serial(&self) -> Option<i64> {
+        self.values.get(GENERATION)?.expose_secret().parse().ok()
+    }
 }
 
 impl Secrets<'_> {

@@ -23,7 +23,7 @@ use kube::{Api, Resource, ResourceExt};
 use tenantry_crds::{
     conditions::ConditionType,
     reason::Reason,
-    v1alpha1::{AccessBackend, DeletionPolicy, Tenant, TenantStatus},
+    v1alpha1::{DeletionPolicy, Tenant, TenantStatus},
 };
 use tenantry_migrations::logins::LoginShard;
 
@@ -163,11 +163,7 @@ impl Deletion<'_> {
             observe(cell.database(), self.tenant, &[]).await.map_err(|error| error.at(cell.name()));
         let observed = observed.map_err(|e| self.database_failed(pass, e))?;
         let mut orphans = Orphans::new(self.release);
-        let mut leave = |backend, names, error| match backend {
-            AccessBackend::Postgres => Err(error),
-            AccessBackend::Redis => orphans.leave(Backend::Redis, "users", names, error),
-            AccessBackend::Search => orphans.leave(Backend::Search, "keys", names, error),
-        };
+        let mut leave = |backend, names, error| orphans.leave_access(backend, names, error);
         let removed = access::remove_all(self.ctx, self.placed, self.tenant, &observed, &mut leave).await;
         orphans.tell(self);
         removed.map_err(|e| pass.fails(ConditionType::AccessReady, e).into())
@@ -243,12 +239,16 @@ impl Deletion<'_> {
     async fn without_postgres(self, pass: &mut Pass<TenantStatus>, error: &Error) -> Result<Cleanup, Error> {
         let mut orphans = Orphans::new(self.release);
         let tenant = self.tenant;
-        let kept = vec![
+        let mut kept = vec![
             format!("schema {}", tenant.schema),
             format!("role {}", tenant.role),
             format!("role {}", tenant.owner),
             format!("registry row {}", tenant.name),
         ];
+        let specs = &self.live.spec.access;
+        let mut leave = |backend, names, error| orphans.leave_access(backend, names, error).map(drop);
+        let logins = access::remove_unrecorded(self.ctx, self.placed, tenant, specs, &mut leave).await;
+        kept.extend(logins.map_err(|e| pass.fails(ConditionType::AccessReady, e))?);
         orphans.left(Backend::Postgres, "objects", kept, error);
         let desired = converge::compose(self.live, self.ctx, tenant, &self.placed.placement).ok();
         let indexes: Vec<SearchKey> =

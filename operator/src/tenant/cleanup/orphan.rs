@@ -1,7 +1,7 @@
 //! What a deletion leaves behind because it was told to: recorded in the registry, or at least told.
 
 use serde_json::json;
-use tenantry_crds::reason::Reason;
+use tenantry_crds::{reason::Reason, v1alpha1::AccessBackend};
 
 use super::{
     Deletion,
@@ -46,6 +46,20 @@ impl<'a> Orphans<'a> {
             return Ok(self.left(backend, kind, names, &error));
         }
         Err(stuck(backend, format!("{} {kind} ({})", names.len(), names.join(", ")), error))
+    }
+
+    /// As [`Self::leave`], for users or keys of direct access.
+    pub(super) fn leave_access(
+        &mut self,
+        backend: AccessBackend,
+        names: Vec<String>,
+        error: Error,
+    ) -> Result<OrphanRow, Error> {
+        match backend {
+            AccessBackend::Postgres => Err(error),
+            AccessBackend::Redis => self.leave(Backend::Redis, "users", names, error),
+            AccessBackend::Search => self.leave(Backend::Search, "keys", names, error),
+        }
     }
 
     /// `names` stay in `backend`.
