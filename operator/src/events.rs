@@ -1,4 +1,5 @@
-//! Events on failures that were not there before, and on drift that was repaired. They are an extra: none is waited for, and none can fail a pass.
+//! Events on failures that were not there before, on their end, and on drift that was repaired. They are an extra: none is
+//! waited for, and none can fail a pass.
 
 use std::time::Duration;
 
@@ -16,6 +17,8 @@ use crate::error::Error;
 const WAITING: usize = 256;
 /// The pause after each, so that a fleet that fails at once does not flood the API server.
 const PAUSE: Duration = Duration::from_millis(100);
+/// The reason of Events about objects that are well again.
+const READY: &str = "Ready";
 /// The reason of Events about drift.
 const DRIFT_REPAIRED: &str = "DriftRepaired";
 const LIMIT: Duration = Duration::from_secs(5);
@@ -30,16 +33,13 @@ impl Events {
     /// Sends them from a task of its own, in the name of `instance`. The task ends with the last handle.
     pub fn start(client: Client, instance: String) -> Self {
         let reporter = Reporter { controller: "tenantry-operator".to_owned(), instance: Some(instance) };
-        let series = Recorder::new(client.clone(), reporter.clone());
         let (sender, mut waiting) = mpsc::channel::<(Event, ObjectReference)>(WAITING);
         tokio::spawn(async move {
             while let Some((event, regarding)) = waiting.recv().await {
                 // A recorder makes one of Events that differ in nothing but their note, and keeps the first note (kube 5.0).
-                // What was repaired is in the note, so a recorder that knows no other Event publishes it.
-                let recorder = match event.reason.as_str() {
-                    DRIFT_REPAIRED => Recorder::new(client.clone(), reporter.clone()),
-                    _ => series.clone(),
-                };
+                // What happened is in the note, so each goes through a recorder that knows no other; as they are told on
+                // transitions only, there are few of them.
+                let recorder = Recorder::new(client.clone(), reporter.clone());
                 let published = tokio::time::timeout(LIMIT, recorder.publish(&event, &regarding)).await;
                 if !matches!(published, Ok(Ok(()))) {
                     tracing::debug!(object = regarding.name, reason = event.reason, "an Event was not sent");
@@ -52,15 +52,8 @@ impl Events {
 
     /// Something about `object` that no condition will say, since the object goes.
     pub fn told<K: Resource<DynamicType = ()>>(&self, object: &K, reason: Reason, note: &str) {
-        let event = Event {
-            type_: if reason == Reason::Orphaned { EventType::Warning } else { EventType::Normal },
-            reason: reason.to_string(),
-            note: Some(note[..note.floor_char_boundary(NOTE_MAX_BYTES)].to_owned()),
-            action: "Delete".to_owned(),
-            secondary: None,
-        };
-        // Full: the log says the same.
-        let _dropped = self.0.try_send((event, object.object_ref(&())));
+        let kind = if reason == Reason::Orphaned { EventType::Warning } else { EventType::Normal };
+        self.publish(object, kind, reason.as_str(), "Delete", note);
     }
 
     /// A pass over `object` failed as it did not before.
@@ -68,6 +61,11 @@ impl Events {
         let deleting = object.meta().deletion_timestamp.is_some();
         let action = if deleting { "Delete" } else { "Reconcile" };
         self.publish(object, EventType::Warning, error.reason().as_str(), action, &error.to_string());
+    }
+
+    /// `object` is Ready and was not before.
+    pub fn recovered<K: Resource<DynamicType = ()>>(&self, object: &K, note: &str) {
+        self.publish(object, EventType::Normal, READY, "Reconcile", note);
     }
 
     /// Something of `object` was lost or changed and is in place again; a warning where data was `lost` with it.

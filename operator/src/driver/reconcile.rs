@@ -205,6 +205,12 @@ async fn report<K: Kind>(
     {
         ctx.events.failed(&**object, error);
     }
+    if let (Some(was), Some(is)) = (ready(old), ready(after))
+        && was.status == "False"
+        && is.status == "True"
+    {
+        ctx.events.recovered(&**object, &is.message);
+    }
     if let Some(saved) = api::save_status(&ctx.client, &**object, &status).await? {
         K::lane(ctx).wrote(&saved, Instant::now());
         let first = |conditions| ready(conditions).is_some_and(|c| c.status == "True");
