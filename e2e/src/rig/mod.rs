@@ -7,6 +7,7 @@
 //! - [`endpoints`]: how to reach them, in memory and as an env file
 //! - [`program`]: `tenantry-operator` and `tenantry-controlplane` under test
 //! - [`platform`]: all of it together: [`Platform::shared`] for most tests
+//! - [`kind`]: what our kinds have in common
 //! - [`kstatus`]: the rules of status, which every object is held against while a program of ours runs
 //! - [`proxy`]: faults on the wire between a program and the servers
 //! - [`wait`]: bounded polling, the only form of waiting
@@ -14,6 +15,7 @@
 mod credentials;
 pub mod endpoints;
 mod error;
+pub mod kind;
 pub mod kstatus;
 mod kubectl;
 pub mod platform;
@@ -27,6 +29,7 @@ pub mod wait;
 pub use credentials::Credentials;
 pub use endpoints::{Endpoints, SECOND};
 pub use error::RigError;
+pub use kind::ClusterKind;
 pub use platform::Platform;
 pub use stack::{Stack, StackOptions};
 pub use wait::eventually;

@@ -2,15 +2,13 @@
 
 use std::time::Duration;
 
-use kube::Resource;
 use kube::api::{Api, DeleteParams, Patch, PatchParams};
 use reqwest::Method;
-use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 use tenantry_crds::v1alpha1::{App, SearchIndex, Tenant};
 use tenantry_e2e::rig::endpoints::http_client;
 use tenantry_e2e::rig::program::{ProgramOptions, token};
-use tenantry_e2e::rig::{Platform, eventually};
+use tenantry_e2e::rig::{ClusterKind, Platform, eventually};
 
 /// Far longer than anything here takes.
 pub const LIMIT: Duration = Duration::from_secs(30);
@@ -117,14 +115,7 @@ impl World {
         self.apply::<SearchIndex>("SearchIndex", &format!("{}-card", self.app), spec).await;
     }
 
-    pub async fn apply<K>(&self, kind: &str, name: &str, spec: Value)
-    where
-        K: Resource<DynamicType = (), Scope = kube::core::ClusterResourceScope>
-            + Clone
-            + Serialize
-            + DeserializeOwned
-            + std::fmt::Debug,
-    {
+    pub async fn apply<K: ClusterKind>(&self, kind: &str, name: &str, spec: Value) {
         let manifest = json!({
             "apiVersion": "tenantry.dev/v1alpha1", "kind": kind, "metadata": {"name": name}, "spec": spec
         });
@@ -145,10 +136,7 @@ impl World {
         .unwrap();
     }
 
-    pub async fn api<K>(&self) -> Api<K>
-    where
-        K: Resource<DynamicType = (), Scope = kube::core::ClusterResourceScope>,
-    {
+    pub async fn api<K: ClusterKind>(&self) -> Api<K> {
         Api::all(self.platform.endpoints().kube_client().await.unwrap())
     }
 

@@ -7,6 +7,7 @@ use tenantry_e2e::rig::eventually;
 use tenantry_e2e::rig::proxy::{Answer, Fault, Mode};
 
 use super::operated::{LIMIT, uses};
+use super::servers::SLOW;
 use super::world::World;
 
 /// Requests that a fault may cost.
@@ -67,6 +68,17 @@ async fn an_api_server_that_goes_and_comes_back() {
         }
         world.until_healed(name).await;
     }
+}
+
+#[tokio::test]
+async fn an_api_server_that_is_slow_only_costs_time() {
+    let world = World::new().await;
+    world.proxies.kubernetes.set(SLOW);
+    world.cluster.tenant("slow", uses("shop", "Delete")).await;
+    world.until_healed("slow").await;
+    world.cluster.delete::<Tenant>("slow").await;
+    assert_eq!(world.cluster.traces("slow").await, [""; 0]);
+    world.proxies.heal();
 }
 
 #[tokio::test]

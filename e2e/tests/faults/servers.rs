@@ -13,7 +13,7 @@ const CONNECTIONS_AT_MOST: usize = 60;
 
 const BROKEN: [(&str, Mode); 3] =
     [("refused", Mode::Refuse), ("hanging", Mode::Hang), ("cut", Mode::Reset { after: 20 })];
-const SLOW: Mode = Mode::Slow { latency: Duration::from_millis(15), piece: 512 };
+pub const SLOW: Mode = Mode::Slow { latency: Duration::from_millis(15), piece: 512 };
 
 #[tokio::test]
 async fn postgres() {

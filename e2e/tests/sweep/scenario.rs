@@ -5,6 +5,7 @@ use std::path::Path;
 use kube::{Api, ResourceExt, api::DeleteParams};
 use serde_json::{Value, json};
 use tenantry_crds::v1alpha1::{App, SearchIndex, Tenant};
+use tenantry_e2e::rig::ClusterKind;
 use tenantry_e2e::rig::kstatus::{Computed, compute};
 
 use super::operated::{Cluster, customer, search_of, shop, uses};
@@ -234,14 +235,7 @@ pub async fn remove(cluster: &Cluster, name: &str) {
 
 /// The App, the SearchIndex and the Tenant of that name, as far as they are there.
 pub async fn objects(cluster: &Cluster, name: &str) -> kube::Result<Vec<Value>> {
-    async fn one<K>(client: kube::Client, name: &str) -> kube::Result<Option<Value>>
-    where
-        K: kube::Resource<DynamicType = (), Scope = kube::core::ClusterResourceScope>
-            + Clone
-            + std::fmt::Debug
-            + serde::Serialize
-            + serde::de::DeserializeOwned,
-    {
+    async fn one<K: ClusterKind>(client: kube::Client, name: &str) -> kube::Result<Option<Value>> {
         let found = Api::<K>::all(client).get_opt(name).await?;
         Ok(found.map(|mut object| {
             object.managed_fields_mut().clear();

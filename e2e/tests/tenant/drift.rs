@@ -61,25 +61,12 @@ impl Watched {
 
     /// The notes of the Events about repaired drift of a tenant, oldest first.
     async fn notes(&self, tenant: &str) -> Vec<String> {
-        let api: Api<Event> = Api::all(self.cluster.endpoints.kube_client().await.unwrap());
-        let mut events = api.list(&ListParams::default()).await.unwrap().items;
-        events.retain(|event| {
-            event.involved_object.name.as_deref() == Some(tenant)
-                && event.reason.as_deref() == Some("DriftRepaired")
-        });
-        assert!(events.iter().all(|event| event.series.is_none()), "one Event for each repair");
-        events.sort_by_key(|event| event.event_time.clone().map(|time| time.0));
-        events.into_iter().filter_map(|event| event.message).collect()
+        self.cluster.notes(tenant, "DriftRepaired").await
     }
 
     /// Waits until the drift of `tenant` was repaired for the `number`th time; what the Event says.
     async fn until_repaired(&self, tenant: &str, number: usize) -> String {
-        eventually(&format!("repair {number} of {tenant}"), LIMIT, || async {
-            let mut notes = self.notes(tenant).await;
-            if notes.len() >= number { Ok(notes.swap_remove(number - 1)) } else { Err(format!("{notes:?}")) }
-        })
-        .await
-        .unwrap()
+        self.cluster.until_note(tenant, "DriftRepaired", number).await
     }
 }
 

@@ -69,12 +69,7 @@ async fn a_standing_tenant_stays_as_it_is_and_says_so() {
     cluster.app("drier", shop("1.0.0", customer())).await;
     cluster.tenant("drier-one", uses("drier", "Delete")).await;
     cluster.until_ready("drier-one").await;
-    cluster
-        .run_sql(
-            "INSERT INTO tenant_drier_one.drier_customer (id, name, created_by, updated_by)
-             VALUES (gen_random_uuid(), 'Ada', 'u', 'u')",
-        )
-        .await;
+    cluster.add_customer("drier", "drier-one").await;
     cluster.plan("drier-one", Some("true")).await;
     let mut spec = shop(
         "1.1.0",

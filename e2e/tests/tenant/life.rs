@@ -1,11 +1,10 @@
 //! Taking back what was kept, protection, and backends that are gone for good.
 
-use std::time::Duration;
-
-use serde_json::{Value, json};
+use serde_json::json;
 use tenantry_crds::v1alpha1::Tenant;
 use tenantry_e2e::rig::{Stack, StackOptions, eventually};
 
+use super::access::{access, command, query};
 use super::operated::{Cluster, LIMIT, condition_of, customer, operate, search_of, shop, uses};
 
 impl Cluster {
@@ -49,12 +48,11 @@ impl Cluster {
 async fn filled(cluster: &Cluster, app: &str, tenant: &str, policy: &str) {
     cluster.tenant(tenant, uses(app, policy)).await;
     cluster.until_ready(tenant).await;
+    cluster.add_customer(app, tenant).await;
     let schema = format!("tenant_{}", tenant.replace('-', "_"));
     cluster
         .run_sql(&format!(
-            "INSERT INTO {schema}.{app}_customer (id, name, created_by, updated_by)
-               VALUES (gen_random_uuid(), 'Ada', 'u', 'u');
-             INSERT INTO tenantry.outbox (role, app, doc_type, doc_id, doc_version, operation)
+            "INSERT INTO tenantry.outbox (role, app, doc_type, doc_id, doc_version, operation)
                VALUES ('{schema}', '{app}', 'customer', '1', 1, 'Delete');
              INSERT INTO tenantry.audit (role, actor, action, app, doc_type, doc_id, doc_version, request_id)
                VALUES ('{schema}', 'u', 'Create', '{app}', 'customer', '1', 1, 'r')"
@@ -194,7 +192,7 @@ async fn a_backend_that_is_gone_is_named_and_left_behind_only_when_asked() {
     cluster.until_gone("lost-one").await;
     assert_eq!(cluster.traces("lost-one").await, [""; 0]);
     assert_eq!(orphans(&cluster, "lost-one").await, ["redis 3 keys"]);
-    orphaned_event(&cluster, "lost-one").await;
+    cluster.until_note("lost-one", "Orphaned", 1).await;
     stack.redis().unwrap().start().await.unwrap();
 
     stack.meilisearch().unwrap().kill().await.unwrap();
@@ -213,15 +211,29 @@ async fn a_backend_that_is_gone_is_named_and_left_behind_only_when_asked() {
     assert_eq!(orphans(&cluster, "lost-two").await, ["search 1 indexes"]);
     stack.meilisearch().unwrap().start().await.unwrap();
 
+    let mut spec = uses("lost", "Delete");
+    let mut site = access("site", "Write", "lost-site");
+    site["backends"] = json!(["Redis", "Search"]);
+    spec["access"] = json!([site]);
+    cluster.tenant("lost-three", spec).await;
+    cluster.until_ready("lost-three").await;
+    let (redis, search) =
+        (cluster.secret("lost-site-redis").await.unwrap(), cluster.secret("lost-site-search").await.unwrap());
+    assert_eq!(query(&search, "lost-three_lost_customer").await, 200);
     stack.postgres().unwrap().kill().await.unwrap();
     cluster.begin_delete("lost-three").await;
     let stuck = cluster.until("lost-three", "DatabaseReady", "False", "BackendUnavailable").await;
     assert!(condition_of(&stuck, "Ready").unwrap().2.contains("tenantry.dev/force-release=postgres"));
     cluster.annotate("lost-three", "tenantry.dev/force-release", "postgres").await;
     cluster.until_gone("lost-three").await;
-    orphaned_event(&cluster, "lost-three").await;
+    cluster.until_note("lost-three", "Orphaned", 1).await;
     assert_eq!(cluster.keys("lost-three").await, [""; 0], "what answers is cleaned");
     gone_from_search(&cluster, "lost-three").await;
+    assert_eq!(command(&redis, &["PING"]).await, Err("WRONGPASS".into()));
+    assert_eq!(query(&search, "lost-three_lost_customer").await, 403);
+    for secret in ["lost-site-redis", "lost-site-search"] {
+        assert_eq!(cluster.secret(secret).await, None, "{secret}");
+    }
     stack.postgres().unwrap().start().await.unwrap();
     let kept =
         ["audit", "outbox", "role tenant_lost_three", "role tenant_lost_three_owner", "row Active", "schema"];
@@ -246,19 +258,4 @@ async fn orphans(cluster: &Cluster, tenant: &str) -> Vec<String> {
          FROM tenantry.orphan, jsonb_object_keys(what - 'why') kind WHERE tenant = '{tenant}' AND by <> '' ORDER BY 1"
     );
     cluster.texts(&sql).await
-}
-
-async fn orphaned_event(cluster: &Cluster, tenant: &str) {
-    let only = format!("regarding.name={tenant},reason=Orphaned");
-    let args = ["get", "events.v1.events.k8s.io", "-n", "default", "--field-selector", &only, "-o", "json"];
-    eventually("the Event", Duration::from_secs(20), || async {
-        let text = cluster.endpoints.kubectl(&args).await.map_err(|error| error.to_string())?;
-        let events: Value = serde_json::from_str(&text).map_err(|error| error.to_string())?;
-        match events["items"].as_array().map(Vec::len) {
-            Some(1..) => Ok(()),
-            _ => Err(text),
-        }
-    })
-    .await
-    .unwrap();
 }

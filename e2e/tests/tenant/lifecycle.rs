@@ -109,12 +109,7 @@ async fn retain_keeps_the_data_and_no_successor_gets_it() {
     cluster.search_index("kept", search_of("kept")).await;
     cluster.tenant("kept-one", uses("kept", "Retain")).await;
     cluster.until_ready("kept-one").await;
-    cluster
-        .run_sql(
-            "INSERT INTO tenant_kept_one.kept_customer (id, name, created_by, updated_by)
-                 VALUES (gen_random_uuid(), 'Ada', 'u', 'u')",
-        )
-        .await;
+    cluster.add_customer("kept", "kept-one").await;
     cluster.delete::<Tenant>("kept-one").await;
 
     let everything = ["role tenant_kept_one", "role tenant_kept_one_owner", "row Retained", "schema"];
@@ -152,4 +147,8 @@ async fn a_suspended_tenant_is_said_to_be_so() {
     cluster.tenant("paused-one", broken).await;
     cluster.until("paused-one", "Stalled", "True", "AppNotFound").await;
     assert_eq!(cluster.texts(state).await, ["Suspended"], "whatever else is wrong");
+    assert!(cluster.until_note("paused-one", "AppNotFound", 1).await.contains("nowhere"));
+    cluster.tenant("paused-one", json!({"deletionPolicy": "Delete"})).await;
+    cluster.until_note("paused-one", "Ready", 1).await;
+    assert_eq!(cluster.notes("paused-one", "AppNotFound").await.len(), 1, "on transitions only");
 }

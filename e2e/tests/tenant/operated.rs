@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use kube::api::{Api, DeleteParams, Patch, PatchParams};
-use kube::{Client, Resource};
-use serde::{Serialize, de::DeserializeOwned};
+use k8s_openapi::api::core::v1::Event;
+use kube::Client;
+use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams};
 use serde_json::{Value, json};
 use tenantry_crds::v1alpha1::{App, SearchIndex, Tenant};
 use tenantry_e2e::rig::program::{Program, ProgramOptions, bootstrap};
-use tenantry_e2e::rig::{Endpoints, Stack, eventually};
+use tenantry_e2e::rig::{ClusterKind, Endpoints, Stack, eventually};
 use tokio::sync::OnceCell;
 
 /// Far longer than anything here takes.
@@ -39,14 +39,7 @@ impl Cluster {
         Self { endpoints: endpoints.clone(), client: endpoints.kube_client().await.unwrap() }
     }
 
-    pub async fn apply<K>(&self, manifest: Value) -> K
-    where
-        K: Resource<DynamicType = (), Scope = kube::core::ClusterResourceScope>
-            + Clone
-            + Serialize
-            + DeserializeOwned
-            + std::fmt::Debug,
-    {
+    pub async fn apply<K: ClusterKind>(&self, manifest: Value) -> K {
         let name = manifest["metadata"]["name"].as_str().unwrap().to_owned();
         let api: Api<K> = Api::all(self.client.clone());
         api.patch(&name, &PatchParams::apply("test").force(), &Patch::Apply(manifest)).await.unwrap()
@@ -64,16 +57,20 @@ impl Cluster {
         self.apply(object("SearchIndex", name, spec)).await
     }
 
-    pub async fn delete<K>(&self, name: &str)
-    where
-        K: Resource<DynamicType = (), Scope = kube::core::ClusterResourceScope>
-            + Clone
-            + DeserializeOwned
-            + std::fmt::Debug,
-    {
+    pub async fn delete<K: ClusterKind>(&self, name: &str) {
         let api: Api<K> = Api::all(self.client.clone());
         api.delete(name, &DeleteParams::default()).await.unwrap();
         self.until_none::<K>(name).await;
+    }
+
+    /// A customer named Ada.
+    pub async fn add_customer(&self, app: &str, tenant: &str) {
+        let schema = format!("tenant_{}", tenant.replace('-', "_"));
+        self.run_sql(&format!(
+            "INSERT INTO {schema}.{app}_customer (id, name, created_by, updated_by)
+             VALUES (gen_random_uuid(), 'Ada', 'u', 'u')"
+        ))
+        .await;
     }
 
     /// Asks for the end of a tenant, and does not wait for it.
@@ -86,13 +83,7 @@ impl Cluster {
         self.until_none::<Tenant>(tenant).await;
     }
 
-    async fn until_none<K>(&self, name: &str)
-    where
-        K: Resource<DynamicType = (), Scope = kube::core::ClusterResourceScope>
-            + Clone
-            + DeserializeOwned
-            + std::fmt::Debug,
-    {
+    async fn until_none<K: ClusterKind>(&self, name: &str) {
         let api: Api<K> = Api::all(self.client.clone());
         eventually(&format!("{name} is gone"), LIMIT, || async {
             match api.get_opt(name).await.map_err(|error| error.to_string())? {
@@ -102,6 +93,26 @@ impl Cluster {
         })
         .await
         .unwrap();
+    }
+
+    /// The notes of the Events about an object for this reason, oldest first.
+    pub async fn notes(&self, object: &str, reason: &str) -> Vec<String> {
+        let api: Api<Event> = Api::all(self.client.clone());
+        let only = ListParams::default().fields(&format!("involvedObject.name={object},reason={reason}"));
+        let mut events = api.list(&only).await.unwrap().items;
+        assert!(events.iter().all(|event| event.series.is_none()), "one Event each time");
+        events.sort_by_key(|event| event.event_time.clone().map(|time| time.0));
+        events.into_iter().filter_map(|event| event.message).collect()
+    }
+
+    /// Waits for the Event that comes `number`th; what it says.
+    pub async fn until_note(&self, object: &str, reason: &str, number: usize) -> String {
+        eventually(&format!("Event {number} {reason} of {object}"), LIMIT, || async {
+            let mut notes = self.notes(object, reason).await;
+            if notes.len() >= number { Ok(notes.swap_remove(number - 1)) } else { Err(format!("{notes:?}")) }
+        })
+        .await
+        .unwrap()
     }
 
     /// Asks for a pass now.
