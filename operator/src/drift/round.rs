@@ -5,6 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use futures::{StreamExt, stream};
 use kube::ResourceExt;
 use sqlx::PgConnection;
 
@@ -18,7 +19,9 @@ use crate::{context::Context, error::Error};
 /// Tenants looked at with one query.
 const BATCH: usize = 100;
 /// Batches looked at over one connection: Postgres keeps what a session looked up for as long as the session lasts.
-const BATCHES_PER_CONNECTION: usize = 20;
+const BATCHES_PER_CONNECTION: usize = 10;
+/// Connections of a look that is not spread: all that a new leader waits for is the time that the catalog queries take.
+const CONNECTIONS: usize = 3;
 /// Tenants that are being repaired at the same time: new ones do not wait behind a fleet that was restored from a backup.
 const REPAIRS_AT_ONCE: usize = 50;
 
@@ -64,41 +67,55 @@ impl Rounds {
         }
         let batches = u32::try_from(candidates.len().div_ceil(BATCH)).unwrap_or(u32::MAX);
         let pause = spread.checked_div(batches).unwrap_or_default();
-        for cell in candidates.chunk_by(|a, b| a.placed.cell.name() == b.placed.cell.name()) {
-            for some in cell.chunks(BATCH * BATCHES_PER_CONNECTION) {
-                self.look_at(&ctx, some, definitions, pause, &mut outcome).await;
-            }
+        let connections = if spread.is_zero() { CONNECTIONS } else { 1 };
+        let parts: Vec<_> = candidates
+            .chunk_by(|a, b| a.placed.cell.name() == b.placed.cell.name())
+            .flat_map(|cell| cell.chunks(BATCH * BATCHES_PER_CONNECTION))
+            .map(|some| (some, self.remembered(some)))
+            .collect();
+        let mut looks = Vec::with_capacity(parts.len());
+        for (some, known) in parts {
+            looks.push(self.look_at(some, known, definitions, pause));
+        }
+        let looks: Vec<(Memory, Outcome)> = stream::iter(looks).buffer_unordered(connections).collect().await;
+        for (memory, part) in looks {
+            self.memory.extend(memory);
+            outcome.complete &= part.complete;
+            outcome.woken += part.woken;
         }
         outcome
     }
 
-    /// Looks at tenants of one Postgres instance over one connection.
+    /// What is remembered of these tenants.
+    fn remembered(&mut self, some: &[Candidate<'_>]) -> Memory {
+        some.iter().filter_map(|candidate| self.memory.remove_entry(&candidate.tenant.name_any())).collect()
+    }
+
+    /// Looks at tenants of one Postgres instance over one connection; what is known of them then.
     async fn look_at(
-        &mut self,
-        ctx: &Context,
+        &self,
         some: &[Candidate<'_>],
+        mut memory: Memory,
         definitions: Definitions,
         pause: Duration,
-        outcome: &mut Outcome,
-    ) {
+    ) -> (Memory, Outcome) {
+        let ctx = &self.ctx;
+        let mut outcome = Outcome { complete: true, looked_at: some.len(), woken: 0 };
         let Some(mut database) = told("Postgres", connect(some).await) else {
-            outcome.complete = false;
-            return;
+            return (memory, Outcome { complete: false, ..outcome });
         };
         for batch in some.chunks(BATCH) {
             let began = Instant::now();
             if ctx.leadership.check().is_err() {
-                outcome.complete = false;
-                return;
+                return (memory, Outcome { complete: false, ..outcome });
             }
-            let seen = batch::postgres(ctx, &mut database, batch, definitions, &mut self.memory).await;
+            let seen = batch::postgres(ctx, &mut database, batch, definitions, &mut memory).await;
             let Some(mut verdicts) = told("Postgres", seen) else {
-                outcome.complete = false;
-                return;
+                return (memory, Outcome { complete: false, ..outcome });
             };
-            let streams = batch::redis(batch, &self.memory, &mut verdicts).await;
+            let streams = batch::redis(batch, &memory, &mut verdicts).await;
             outcome.complete &= told("Redis", streams).is_some();
-            let indexes = batch::search(batch, &self.memory, &mut verdicts).await;
+            let indexes = batch::search(batch, &memory, &mut verdicts).await;
             outcome.complete &= told("the search engine", indexes).is_some();
             for (candidate, verdict) in batch.iter().zip(verdicts) {
                 if verdict != Verdict::InPlace && candidate.still_rests(ctx) {
@@ -110,6 +127,7 @@ impl Rounds {
             self.repairs.fewer_than(REPAIRS_AT_ONCE).await;
         }
         let _closed = sqlx::Connection::close(database).await;
+        (memory, outcome)
     }
 }
 
