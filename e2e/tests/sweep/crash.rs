@@ -27,6 +27,7 @@ const AT_ONCE: usize = 8;
 /// Sweeps only the deaths whose description contains one of these, as in `TENANTRY_SWEEP=redis.,search.create_key`.
 const FILTER: &str = "TENANTRY_SWEEP";
 
+/// The deaths of one group, in a cluster of their own.
 struct Sweep {
     cluster: Cluster,
     snapshots: PathBuf,
@@ -34,8 +35,9 @@ struct Sweep {
     operators: usize,
     /// What differs after which death.
     different: Vec<String>,
-    // Last: it panics when a status was wrong.
+    // It panics when a status was wrong, and the stack has to be there then.
     _observer: Observer,
+    _stack: Stack,
 }
 
 /// How often a group comes past each point.
@@ -54,34 +56,29 @@ type Parts = Vec<(Scenario, String)>;
 #[tokio::test]
 #[ignore = "takes minutes; make sweep"]
 async fn an_operator_that_dies_anywhere_leaves_nothing_undone_and_nothing_behind() {
-    let stack = Stack::start(StackOptions { second: true, ..StackOptions::default() }).await.unwrap();
-    stack.endpoints().apply_crds().await.unwrap();
-    bootstrap(stack.endpoints(), &ProgramOptions::default()).await.unwrap();
-    let sandbox = Sandbox::create("sweep", None).unwrap();
-    let mut sweep = Sweep {
-        cluster: Cluster::of(stack.endpoints()).await,
-        snapshots: sandbox.folder().join("snapshots"),
-        sandbox,
-        operators: 0,
-        different: Vec::new(),
-        _observer: Observer::start(stack.endpoints()).unwrap(),
-    };
     let filter = std::env::var(FILTER).unwrap_or_default();
     let started = Instant::now();
-    let (mut unmet, mut cases) = (points(), 0);
+    let (mut unmet, mut sweeps) = (points(), Vec::new());
     for group in Scenario::GROUPS {
+        let mut sweep = Sweep::start().await;
         let (passes, expected) = sweep.undisturbed(group).await;
         let mut deaths = deaths(&passes, &unmet);
         deaths.retain(|death| filter.split(',').any(|part| what(group, death).contains(part)));
         unmet.retain(|point| !passes.contains_key(point));
-        for some in deaths.chunks(AT_ONCE) {
-            sweep.cases(group, some, &expected).await;
-        }
-        cases += deaths.len();
+        sweeps.push(async move {
+            for some in deaths.chunks(AT_ONCE) {
+                sweep.cases(group, some, &expected).await;
+            }
+            (deaths.len(), std::mem::take(&mut sweep.different))
+        });
     }
+    // Most of a death is waiting, so the groups go side by side, each in a cluster of its own.
+    let ends = futures::future::join_all(sweeps).await;
+    let cases: usize = ends.iter().map(|(cases, _)| cases).sum();
     eprintln!("{cases} deaths in {:?}", started.elapsed());
     assert!(cases > 0, "nothing is called {filter}");
-    assert!(sweep.different.is_empty(), "{}", sweep.different.join("\n"));
+    let different: Vec<String> = ends.into_iter().flat_map(|(_, different)| different).collect();
+    assert!(different.is_empty(), "{}", different.join("\n"));
     assert_eq!(unmet, BTreeSet::new(), "no scenario comes past these points: add one that does");
 }
 
@@ -108,6 +105,22 @@ fn what(group: &[Scenario], death: &Death) -> String {
 }
 
 impl Sweep {
+    async fn start() -> Self {
+        let stack = Stack::start(StackOptions { second: true, ..StackOptions::default() }).await.unwrap();
+        stack.endpoints().apply_crds().await.unwrap();
+        bootstrap(stack.endpoints(), &ProgramOptions::default()).await.unwrap();
+        let sandbox = Sandbox::create("sweep", None).unwrap();
+        Self {
+            cluster: Cluster::of(stack.endpoints()).await,
+            snapshots: sandbox.folder().join("snapshots"),
+            sandbox,
+            operators: 0,
+            different: Vec::new(),
+            _observer: Observer::start(stack.endpoints()).unwrap(),
+            _stack: stack,
+        }
+    }
+
     fn operator(&mut self, environment: &[(&str, &str)]) -> std::sync::Arc<Process> {
         self.operators += 1;
         let lease = format!("sweep-{}", self.operators);
