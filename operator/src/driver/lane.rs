@@ -206,6 +206,7 @@ impl<K: Resource<DynamicType = ()> + Clone + 'static> Lane<K> {
             let mut first = Memory { fresh: !handled, ..Memory::new(seen, now) };
             first.begin();
             objects.insert(object.name_any(), first);
+            locked(&self.called).remove(&object.name_any());
             return Turn::Now { failures: 0, urgent: !handled };
         };
         if Self::is_behind(memory, object, now) {
@@ -233,7 +234,8 @@ impl<K: Resource<DynamicType = ()> + Clone + 'static> Lane<K> {
     /// Takes note of an object that needs no pass before `due`; does nothing for one that is known.
     pub fn rests(&self, object: &K, finalizer: Option<&str>, due: Instant) {
         let seen = Fingerprint::of(object, finalizer);
-        if locked(&self.called).remove(&object.name_any()) {
+        // The mark stays until its pass: more than one says that it may rest.
+        if locked(&self.called).contains(&object.name_any()) {
             return;
         }
         self.objects()
@@ -431,6 +433,8 @@ mod tests {
         let now = Instant::now();
         let (lane, _wakes) = Lane::new(1);
         lane.call("acme");
+        // The drift scan says so of all, and then the reconcile of this one.
+        lane.rests(&tenant(json!({})), MINE, now + MINUTE);
         lane.rests(&tenant(json!({})), MINE, now + MINUTE);
         assert_eq!(lane.turn(&tenant(json!({})), MINE, true, now), Turn::Now { failures: 0, urgent: false });
         lane.passed(&tenant(json!({})), MINE, 0, now + MINUTE, false);
