@@ -75,6 +75,8 @@ pub struct MigrationRecord {
     pub checksum: String,
     /// Whether it is known to have run.
     pub ran: bool,
+    /// Whether that is written down. Postgres forgets one day whether an old transaction was committed.
+    pub ended: bool,
     /// The transaction that it was begun in; nothing when it was taken as run.
     pub transaction: Option<String>,
 }

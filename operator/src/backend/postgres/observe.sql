@@ -40,7 +40,7 @@ CROSS JOIN LATERAL (
             ) r),
         'migrations', (
             SELECT coalesce(json_agg(row_to_json(r)), '[]') FROM (
-                SELECT app, name, checksum, transaction::text AS transaction,
+                SELECT app, name, checksum, transaction::text AS transaction, ran_at IS NOT NULL AS ended,
                        -- A transaction of another server, from which this database was restored, may not exist yet.
                        ran_at IS NOT NULL OR coalesce(CASE
                            WHEN transaction < pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())

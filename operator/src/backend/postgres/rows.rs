@@ -84,7 +84,7 @@ fn row_change(sql: &mut String, tenant: &Identity, change: &RowChange) {
             sql,
             format_args!(
                 "UPDATE tenantry.tenant_migration SET ran_at = now() \
-                 WHERE tenant = {name} AND app = {} AND name = {}",
+                 WHERE tenant = {name} AND app = {} AND name = {} AND ran_at IS NULL",
                 Literal(app.as_str()),
                 Literal(migration)
             ),

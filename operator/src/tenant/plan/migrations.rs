@@ -9,7 +9,7 @@ use crate::backend::postgres::{change::RowChange, observe::Observed, step::Step}
 /// count as run: they may not run twice, and the tables are what they left.
 pub(super) fn changes(desired: &Desired, observed: &Observed, work: &mut Work) -> Vec<RowChange> {
     let outlived = observed.record.is_none() && observed.schema.is_some();
-    let mut taken = Vec::new();
+    let mut rows = Vec::new();
     for app in &desired.apps {
         let has_tables = app.tables.iter().any(|table| observed.tables.contains_key(table.table.as_str()));
         for migration in &app.definition.migrations {
@@ -17,7 +17,12 @@ pub(super) fn changes(desired: &Desired, observed: &Observed, work: &mut Work) -
                 record.app == app.name.as_str() && record.name == migration.name && record.ran
             });
             match record {
-                Some(record) if record.checksum == migration.checksum => {}
+                Some(record) if record.checksum == migration.checksum => {
+                    // It was committed, and the operator died before it could say so.
+                    if !record.ended {
+                        rows.push(RowChange::EndMigration(app.name.clone(), migration.name.clone()));
+                    }
+                }
                 Some(_) => work.refuse(
                     Reason::MigrationFailed,
                     format!(
@@ -25,7 +30,7 @@ pub(super) fn changes(desired: &Desired, observed: &Observed, work: &mut Work) -
                         app.name, migration.name
                     ),
                 ),
-                None if outlived && has_tables => taken.push(RowChange::TakeMigrationAsRun(
+                None if outlived && has_tables => rows.push(RowChange::TakeMigrationAsRun(
                     app.name.clone(),
                     migration.name.clone(),
                     migration.checksum.clone(),
@@ -34,5 +39,5 @@ pub(super) fn changes(desired: &Desired, observed: &Observed, work: &mut Work) -
             }
         }
     }
-    taken
+    rows
 }

@@ -80,12 +80,12 @@ pub fn plan(
     refuse_taken_hosts(observed)?;
     let mut work = Work::after(schema(observed));
     tables::changes(desired, observed, around, &mut work);
-    let taken = migrations::changes(desired, observed, &mut work);
+    let migrations = migrations::changes(desired, observed, &mut work);
     work.refusal()?;
     work.put_off_renewals();
     let drops_follow = drops::changes(desired, observed, &mut work);
     let mut rows = rows::changes(desired, observed, shard, around, &work.held);
-    rows.extend(taken);
+    rows.extend(migrations);
     let Work { objects, mut steps, .. } = work;
     steps.sort_by_key(Step::rank);
     let mut roles = roles(observed, shard);

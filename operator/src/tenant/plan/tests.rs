@@ -464,6 +464,7 @@ fn a_migration_runs_once_and_never_changes() {
         name: "fill".into(),
         checksum,
         ran: true,
+        ended: true,
         transaction: None,
     });
     let plan_of = |app: &AppSpec, observed: &Observed| plan(&desired(Some(app)), observed, SHARD, &SERVED);
@@ -471,6 +472,10 @@ fn a_migration_runs_once_and_never_changes() {
     let (reason, message) = blocked(plan_of(&migrating("SELECT 2"), &observed));
     assert_eq!(reason, Reason::MigrationFailed);
     assert!(message.contains("crm/fill"), "{message}");
+    observed.migrations[0].ended = false;
+    let end = RowChange::EndMigration(tenantry_crds::names::AppName::new("crm").unwrap(), "fill".into());
+    let ends = plan_of(&app, &observed).unwrap();
+    assert!(ends.steps.is_empty() && ends.changes.rows.contains(&end), "that it ran is written down");
     observed.migrations[0].ran = false;
     assert_eq!(steps(&plan_of(&migrating("SELECT 2"), &observed).unwrap()), ["migration crm/fill"]);
 
