@@ -2,8 +2,8 @@
 //! feature `kill-points`.
 //!
 //! `TENANTRY_KILL_POINT=NAME[:N]` ends the process by SIGKILL when it comes past `NAME` for the N-th time (the first by
-//! default), or freezes it where `TENANTRY_KILL_SIGNAL=STOP` says so. `TENANTRY_KILL_TRACE=FILE` gets the name of every point that is passed, one in a line: so a test knows which points a
-//! scenario meets, and how often.
+//! default), or freezes it where `TENANTRY_KILL_SIGNAL=STOP` says so. `TENANTRY_KILL_TRACE=FILE` gets the name of every point
+//! that is passed, one in a line: so a test knows which points a scenario meets, and how often.
 
 /// `killpoint!("postgres.apply", effect)` is the effect, with the points `postgres.apply.before` and `postgres.apply.after`
 /// around it. A name stands at one place only, and a side effect without one is not tested.
@@ -31,9 +31,13 @@ mod armed {
             LazyLock, Mutex, PoisonError,
             atomic::{AtomicU32, Ordering},
         },
+        time::Duration,
     };
 
     use rustix::process::{Signal, getpid, kill_process};
+
+    /// Far longer than a signal takes to stop all threads; it goes by while they are stopped.
+    const TO_STOP: Duration = Duration::from_secs(2);
 
     struct Armed {
         point: Option<(String, u32)>,
@@ -63,6 +67,8 @@ mod armed {
         if point == name && ARMED.passed.fetch_add(1, Ordering::SeqCst) + 1 == *number {
             if std::env::var("TENANTRY_KILL_SIGNAL").is_ok_and(|signal| signal == "STOP") {
                 let _ = kill_process(getpid(), Signal::STOP);
+                // The kernel may give the signal to another thread, and this one would go on before it is stopped, too.
+                std::thread::park_timeout(TO_STOP);
                 return;
             }
             let _ = kill_process(getpid(), Signal::KILL);
