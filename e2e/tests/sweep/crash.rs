@@ -72,7 +72,7 @@ async fn an_operator_that_dies_anywhere_leaves_nothing_undone_and_nothing_behind
             (deaths.len(), std::mem::take(&mut sweep.different))
         });
     }
-    // Most of a death is waiting, so the groups go side by side, each in a cluster of its own.
+    // Side by side, each in a cluster of its own: a death waits for rotations, replicas and programs that start.
     let ends = futures::future::join_all(sweeps).await;
     let cases: usize = ends.iter().map(|(cases, _)| cases).sum();
     eprintln!("{cases} deaths in {:?}", started.elapsed());

@@ -8,6 +8,7 @@ use tenantry_crds::{
 
 use super::{
     desired::{Credential, credentials},
+    remove::Leave,
     store::{Found, Secrets},
 };
 use crate::{
@@ -15,9 +16,6 @@ use crate::{
     context::Context,
     error::Error,
 };
-
-/// Told of what a backend that failed keeps: an error stops, otherwise the rest is removed.
-pub type LeaveUnrecorded<'a> = dyn FnMut(AccessBackend, Vec<String>, Error) -> Result<(), Error> + Send + 'a;
 
 /// Takes back the credentials of `specs` from everything but Postgres, which is gone. The roles that it keeps.
 ///
@@ -28,7 +26,7 @@ pub async fn remove_unrecorded(
     placed: &Placed<'_>,
     tenant: &Identity,
     specs: &[AccessSpec],
-    leave: &mut LeaveUnrecorded<'_>,
+    leave: &mut Leave<'_>,
 ) -> Result<Vec<String>, Error> {
     let secrets = Secrets { client: &ctx.client, namespaces: &ctx.settings.access.secret_namespaces, tenant };
     let mut kept = Vec::new();

@@ -246,7 +246,7 @@ impl Deletion<'_> {
             format!("registry row {}", tenant.name),
         ];
         let specs = &self.live.spec.access;
-        let mut leave = |backend, names, error| orphans.leave_access(backend, names, error).map(drop);
+        let mut leave = |backend, names, error| orphans.leave_access(backend, names, error);
         let logins = access::remove_unrecorded(self.ctx, self.placed, tenant, specs, &mut leave).await;
         kept.extend(logins.map_err(|e| pass.fails(ConditionType::AccessReady, e))?);
         orphans.left(Backend::Postgres, "objects", kept, error);
