@@ -153,10 +153,9 @@ impl Sweep {
         })
         .await
         .unwrap();
-        self.end(&operator).await;
         let mut found = Vec::new();
         for (scenario, name) in &parts {
-            let all = self.found(name).await;
+            let all = self.at_rest(name).await;
             match scenario {
                 Scenario::Delete => assert!(all.is_empty(), "{all:#?}"),
                 Scenario::Archive => {
@@ -172,6 +171,7 @@ impl Sweep {
             }
             found.push(all);
         }
+        self.end(&operator).await;
         self.cleaned(&parts).await;
         (passes, found)
     }
@@ -214,9 +214,9 @@ impl Sweep {
 
         let operator = self.operator(usual);
         self.done(parts).await;
-        self.end(&operator).await;
+        // While it runs: its own end is a death like another, and what fails is tried again and again.
         for ((scenario, name), expected) in parts.iter().zip(expected) {
-            let found = self.found(name).await;
+            let found = self.at_rest(name).await;
             let lost: Vec<_> = expected.difference(&found).collect();
             let more: Vec<_> = found.difference(expected).collect();
             if !lost.is_empty() || !more.is_empty() {
@@ -224,6 +224,7 @@ impl Sweep {
                     .push(format!("{what}: {scenario:?} of {name}: lost {lost:#?}, more {more:#?}"));
             }
         }
+        self.end(&operator).await;
         let fate = if died { "" } else { " (not met again)" };
         eprintln!("{what}{fate}: {:?}, {} differ so far", started.elapsed(), self.different.len());
     }
@@ -263,6 +264,18 @@ impl Sweep {
 
     async fn done(&self, parts: &Parts) {
         eventually("all is done", LIMIT, || self.are_done(parts)).await.unwrap();
+    }
+
+    /// What there is of a tenant when none of its steps is under way: its migrator is there only meanwhile, or was left behind.
+    async fn at_rest(&self, name: &str) -> Dump {
+        let resting = eventually("no step is under way", LIMIT, async || {
+            let found = self.found(name).await;
+            if found.iter().any(|line| line.contains("-migrate")) { Err("a migrator") } else { Ok(found) }
+        });
+        match resting.await {
+            Ok(found) => found,
+            Err(_) => self.found(name).await,
+        }
     }
 
     async fn found(&self, name: &str) -> Dump {
