@@ -247,6 +247,8 @@ impl Sweep {
     }
 
     async fn begin(&self, parts: &Parts) {
+        // As after a change of the key, so that there are logins to make.
+        self.cluster.run_sql("ALTER ROLE tenantry_shard_00 PASSWORD 'another'").await;
         for (scenario, name) in parts {
             scenario.begin(&self.cluster, name, &self.snapshots).await;
         }

@@ -264,6 +264,41 @@ async fn at_rest_nothing_is_written_and_a_restart_costs_no_pass_for_each() {
     assert_eq!(watched.metric("tenantry_drift_total").await, 0.0);
 }
 
+#[tokio::test]
+async fn a_new_leader_mends_logins_that_do_not_open_or_lack_a_right_and_leaves_the_others_alone() {
+    let watched = Watched::start().await;
+    let cluster = &watched.cluster;
+    cluster.app("doors", shop("1.0.0", customer())).await;
+    cluster.tenant("doors-one", uses("doors", "Delete")).await;
+    cluster.until_ready("doors-one").await;
+    let as_they_are = "SELECT concat_ws(' ', rolname, rolcanlogin, rolcreaterole, xmin) FROM pg_authid
+                       WHERE rolname IN ('tenantry_shard_00', 'tenantry_provisioner_00') ORDER BY 1";
+    let right = "SELECT pg_has_role('tenantry_provisioner_00', 'tenantry_migrators', 'MEMBER WITH ADMIN OPTION')::text";
+    let restart = async |broken: Option<&str>| {
+        watched.operator.server().kill().await.unwrap();
+        if let Some(broken) = broken {
+            cluster.run_sql(broken).await;
+        }
+        watched.operator.server().start().await.unwrap();
+        watched.until_caught_up().await;
+        cluster.texts(as_they_are).await
+    };
+    let mut standing = restart(None).await;
+    for broken in [
+        "ALTER ROLE tenantry_shard_00 PASSWORD 'another'",
+        "ALTER ROLE tenantry_provisioner_00 PASSWORD 'another'",
+        "ALTER ROLE tenantry_provisioner_00 NOCREATEROLE",
+        "REVOKE tenantry_migrators FROM tenantry_provisioner_00 GRANTED BY tenantry_operator",
+    ] {
+        let mended = restart(Some(broken)).await;
+        assert_ne!(mended, standing, "{broken}");
+        assert_eq!(restart(None).await, mended, "in place again after {broken}");
+        assert!(mended[0].contains("tenantry_provisioner_00 t t "), "{mended:?}");
+        assert_eq!(cluster.texts(right).await, ["true"], "{broken}");
+        standing = mended;
+    }
+}
+
 /// What would move if anything were written.
 #[derive(Debug, PartialEq)]
 struct Written {

@@ -18,7 +18,7 @@ use tenantry_crds::{
     reason::Reason,
     v1alpha1::{App, InstalledApp, Tenant, TenantApp, TenantSpec},
 };
-use tenantry_migrations::registry::TenantAppRecord;
+use tenantry_migrations::{logins::LoginShard, registry::TenantAppRecord};
 
 use super::{journal::Installed, machine::Rollout, member::Failure, policy::Policy, progress::Progress};
 use crate::{
@@ -85,9 +85,10 @@ impl Rollouts {
     /// Takes what the registry has, before the first pass.
     pub fn load(&self, installed: Vec<Installed>) {
         let mut state = self.state();
-        for Installed { tenant, app, version, failure } in installed {
+        for Installed { tenant, app, version, failure, shard } in installed {
             let Some(rollout) = self.rollout(&mut state, &app) else { continue };
             rollout.learn(&tenant, Some(version));
+            rollout.bound(&tenant, shard);
             if let Some(failure) = failure.filter(|failure| failure.version == *rollout.target()) {
                 rollout.failed(&tenant, failure);
             }
@@ -151,6 +152,13 @@ impl Rollouts {
         }
         self.aim(&mut state, tenant, spec);
         moved
+    }
+
+    /// The tenant is in this shard.
+    pub fn bound(&self, tenant: &str, shard: LoginShard) {
+        for rollout in self.state().apps.values_mut() {
+            rollout.bound(tenant, shard);
+        }
     }
 
     /// The target of `app` is the catalog's from now on. The tenants that were on the way to another one are given back.

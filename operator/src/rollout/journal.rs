@@ -1,6 +1,7 @@
 //! What the registry has of rollouts: the version of each tenant, and why it did not reach another.
 
 use tenantry_crds::names::AppName;
+use tenantry_migrations::logins::LoginShard;
 
 use super::{fleet::Verdict, member::Failure};
 use crate::{backend::postgres::Cell, catalog::Version, error::Error, killpoint::killpoint};
@@ -16,9 +17,11 @@ pub struct Installed {
     pub version: Version,
     /// The last failure, if nothing healed it.
     pub failure: Option<Failure>,
+    /// Where the tenant's roles are.
+    pub shard: LoginShard,
 }
 
-type Row = (String, String, String, Option<String>, Option<String>, Option<String>);
+type Row = (String, String, String, Option<String>, Option<String>, Option<String>, i16);
 
 /// The apps of every tenant in a cell.
 ///
@@ -26,7 +29,8 @@ type Row = (String, String, String, Option<String>, Option<String>, Option<Strin
 /// When Postgres fails.
 pub async fn read(cell: &Cell) -> Result<Vec<Installed>, Error> {
     let rows: Vec<Row> = sqlx::query_as(
-        "SELECT tenant, app, version, failed_version, failure_reason, failure FROM tenantry.tenant_app",
+        "SELECT a.tenant, a.app, a.version, a.failed_version, a.failure_reason, a.failure, t.login_shard \
+         FROM tenantry.tenant_app a JOIN tenantry.tenant t ON t.name = a.tenant",
     )
     .fetch_all(cell.database())
     .await
@@ -34,14 +38,14 @@ pub async fn read(cell: &Cell) -> Result<Vec<Installed>, Error> {
     rows.into_iter().map(installed).collect()
 }
 
-fn installed((tenant, app, version, failed, reason, message): Row) -> Result<Installed, Error> {
+fn installed((tenant, app, version, failed, reason, message, shard): Row) -> Result<Installed, Error> {
     let failure = failed.map(|version| Failure {
         version: Version::new(&version),
         reason: reason.unwrap_or_default(),
         message: message.unwrap_or_default(),
     });
     let app = AppName::new(&app)?;
-    Ok(Installed { tenant, app, version: Version::new(&version), failure })
+    Ok(Installed { tenant, app, version: Version::new(&version), failure, shard: LoginShard::new(shard) })
 }
 
 /// Writes what the end of a pass over `tenant` means; nothing when the registry has it already.

@@ -6,6 +6,7 @@ use std::{
 };
 
 use tenantry_crds::v1alpha1::RolloutStage;
+use tenantry_migrations::logins::LoginShard;
 
 use super::{
     member::{Failure, Member, Place, Ring, Standing},
@@ -14,8 +15,9 @@ use super::{
 };
 use crate::catalog::Version;
 
-/// The order within a ring: who is Stalled already goes last, so that it holds up nobody else.
-type Rank = (bool, Arc<str>);
+/// The order within a ring: who is Stalled already goes last, so that it holds up nobody else. Else shard by shard: tenants of
+/// one share the connections of a provisioner, and a fleet in another order opens one for each tenant.
+type Rank = (bool, Option<LoginShard>, Arc<str>);
 
 /// The rollout of one app. Every tenant is in one place; an event moves it, and [`Rollout::next`] admits more.
 #[derive(Debug)]
@@ -78,6 +80,13 @@ impl Rollout {
             }
             member.version = version;
         })
+    }
+
+    /// The tenant is in this shard.
+    pub(super) fn bound(&mut self, tenant: &str, shard: LoginShard) {
+        if self.members.get(tenant).is_some_and(|member| member.shard != Some(shard)) {
+            self.change(tenant, |member| member.shard = Some(shard));
+        }
     }
 
     /// A pass reached `version`; whether that moved the tenant.
@@ -189,7 +198,7 @@ impl Rollout {
             return None;
         }
         let ring = if self.has_open(Ring::Canary) { Ring::Canary } else { Ring::Rest };
-        self.places.get(&(ring, Place::Queued))?.first().map(|(_, name)| name.clone())
+        self.places.get(&(ring, Place::Queued))?.first().map(|(.., name)| name.clone())
     }
 
     /// Whether a tenant of `ring` is not where it should be.
@@ -209,7 +218,7 @@ impl Rollout {
             .into_iter()
             .filter_map(move |ring| self.places.get(&(ring, place)))
             .flatten()
-            .map(|(_, name)| name)
+            .map(|(.., name)| name)
     }
 
     /// The only way in which a member changes: its place follows. Whether it is another one.
@@ -231,5 +240,5 @@ impl Rollout {
 }
 
 fn rank(name: &Arc<str>, member: &Member) -> Rank {
-    (member.standing.is_some_and(|standing| standing.stalled), name.clone())
+    (member.standing.is_some_and(|standing| standing.stalled), member.shard, name.clone())
 }

@@ -1,6 +1,7 @@
 //! A tenant as the rollouts of one app see it.
 
 use tenantry_crds::reason::Reason;
+use tenantry_migrations::logins::LoginShard;
 
 use crate::catalog::Version;
 
@@ -67,6 +68,8 @@ pub(super) struct Member {
     pub failure: Option<Failure>,
     /// `None` while the tenant does not list the app.
     pub standing: Option<Standing>,
+    /// Where its roles are; `None` before they are anywhere.
+    pub shard: Option<LoginShard>,
     /// It was told to change.
     pub admitted: bool,
     /// Its turn came when another of its apps had to go first.

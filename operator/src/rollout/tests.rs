@@ -4,6 +4,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use tenantry_crds::{reason::Reason, v1alpha1::RolloutStage};
+use tenantry_migrations::logins::LoginShard;
 
 use super::{
     machine::Rollout,
@@ -44,6 +45,19 @@ fn fail(rollout: &mut Rollout, tenant: &str) {
 fn stage(rollout: &Rollout) -> (RolloutStage, String) {
     let progress = rollout.progress();
     (progress.stage, progress.fraction())
+}
+
+#[test]
+fn neighbours_in_a_shard_go_together() {
+    let mut rollout =
+        rollout(9, true, &[("a", PLAIN), ("b", PLAIN), ("c", PLAIN), ("d", STALLED), ("e", CANARY)]);
+    for (tenant, shard) in [("a", 1), ("b", 0), ("c", 1), ("d", 0), ("e", 1), ("unknown", 0)] {
+        rollout.bound(tenant, LoginShard::new(shard));
+    }
+    assert_eq!(next(&mut rollout), ["e"]);
+    rollout.reached("e", version("2.0.0"));
+    assert_eq!(next(&mut rollout), ["b", "a", "c", "d"]);
+    assert_eq!(stage(&rollout).1, "1/5", "a tenant without the app has no part in it");
 }
 
 #[test]

@@ -250,6 +250,7 @@ async fn provision(
 ) -> Result<(Changes, UnderWay), Error> {
     let (tenant, cell) = (&desired.tenant, placed.cell);
     let shard = cell.shard_of(tenant.uid, observed.shard()).await?;
+    ctx.rollouts.bound(tenant.name.as_str(), shard);
     let plan = plan_knowing_rows(cell, desired, observed, shard, around).await?;
     if plan.is_empty() {
         return Ok((Changes::default(), UnderWay::Nothing));

@@ -96,7 +96,7 @@ impl Cell {
     pub async fn open(&self, holder: &str) -> Result<i64, Error> {
         connect::migrate(&self.options).await?;
         let epoch = leader::open(&self.database, holder).await?;
-        self.logins.prepare(&self.database, epoch).await?;
+        self.logins.prepare(&self.database, &self.options, epoch).await?;
         Ok(epoch)
     }
 

@@ -1,9 +1,11 @@
-//! The logins, and which shard of them a tenant gets.
+//! The logins, and which shard of them a tenant gets. `in_place`: which are what they should be.
+
+mod in_place;
 
 use std::collections::{HashMap, HashSet};
 
 use secrecy::{ExposeSecret as _, SecretString};
-use sqlx::PgPool;
+use sqlx::{PgPool, postgres::PgConnectOptions};
 use tenantry_migrations::{
     logins::{self, LoginKey, LoginName, LoginShard},
     sql::{Ident, Literal},
@@ -11,6 +13,7 @@ use tenantry_migrations::{
 use tokio::sync::Mutex;
 use uuid::Uuid;
 
+use self::in_place::Door;
 use crate::{error::Error, killpoint::killpoint};
 
 /// Makes logins, and binds tenants to shards of them. Lives as long as one term of leadership, since what it knows is true
@@ -38,12 +41,17 @@ impl Logins {
         Self { provisioner_key, traffic_key, shards: Mutex::default() }
     }
 
-    /// Sets the passwords of the control plane's login and of the logins of every shard that is in use: the keys may be
-    /// new. Called once for each term, as `tenantry_operator`.
+    /// Sets the password of the control plane's login, and makes the logins of every shard in use that are not in place: the keys
+    /// may be new. Called once for each term, as `tenantry_operator`; `options` lead to the server.
     ///
     /// # Errors
     /// When Postgres refuses.
-    pub async fn prepare(&self, database: &PgPool, epoch: i64) -> Result<(), Error> {
+    pub async fn prepare(
+        &self,
+        database: &PgPool,
+        options: &PgConnectOptions,
+        epoch: i64,
+    ) -> Result<(), Error> {
         let control_plane = LoginName::control_plane();
         let script = format!(
             "SELECT tenantry.fence({epoch});\nALTER ROLE {} LOGIN PASSWORD {};",
@@ -55,8 +63,11 @@ impl Logins {
             .fetch_all(database)
             .await
             .map_err(Error::database("reading the login shards"))?;
+        let in_use: Vec<LoginShard> = numbers.into_iter().map(LoginShard::new).collect();
+        let door = Door { options, provisioner_key: &self.provisioner_key, traffic_key: &self.traffic_key };
         let mut shards = self.shards.lock().await;
-        for shard in numbers.into_iter().map(LoginShard::new) {
+        shards.ensured.extend(door.in_place(database, &in_use).await?);
+        for shard in in_use {
             self.ensure(&mut shards, database, epoch, shard).await?;
         }
         Ok(())
