@@ -10,7 +10,7 @@ use super::{
     query::{CursorKey, ListQuery},
     refusal::{self, Request},
     render,
-    sql::{self, Author, NewId, Version},
+    sql::{self, Answer, Author, NewId, Version, Which},
     validate::{self, Mode, Values},
 };
 use crate::{
@@ -103,7 +103,7 @@ impl Documents<'_> {
                 return Err(ApiError::forbidden("you may only create documents that match your permissions"));
             }
             let id = NewId::of(self.doc, values);
-            statements.push(sql::insert(self.doc, &id, values, self.author()));
+            statements.push(sql::insert(self.doc, &id, values, self.author(), Answer::Documents));
         }
         self.run(Request::Store, Group::write(statements)).await
     }
@@ -128,7 +128,9 @@ impl Documents<'_> {
         if after == Allowed::Denied {
             return Err(ApiError::forbidden("you may only make documents that match your permissions"));
         }
-        let statement = sql::update(self.doc, &id, &values, version, &allowed, &after, self.author());
+        let (which, answer) = (Which::Id(&id), Answer::Documents);
+        let statement =
+            sql::update(self.doc, which, &values, version, &allowed, &after, self.author(), answer);
         let reply = self.run(Request::Store, Group::write(vec![statement])).await?;
         match reply.rows.first() {
             Some(row) => Ok(self.shown(row)),
@@ -140,7 +142,8 @@ impl Documents<'_> {
     pub async fn delete(self, id: &str, version: &Version) -> Result<(), ApiError> {
         let allowed = self.allowed(Action::Delete)?;
         let id = self.id(id)?;
-        let statement = sql::delete(self.doc, &id, version, &allowed, self.author());
+        let statement =
+            sql::delete(self.doc, Which::Id(&id), version, &allowed, self.author(), Answer::Marks);
         let reply = self.run(Request::Delete, Group::write(vec![statement])).await?;
         if reply.rows.is_empty() { Err(self.why_not(&id, &[&allowed], version).await?) } else { Ok(()) }
     }

@@ -5,12 +5,18 @@
 //!
 //! - [`read`]: one document, a page of documents
 //! - [`write`]: a document with its event and its audit row, in one statement
+//! - [`which`]: the documents that a write is for; [`answer`]: what it yields
 //! - [`predicate`]: filters, row rules and cursors as conditions
 
+mod answer;
 mod predicate;
 mod read;
 mod statement;
+mod which;
 mod write;
 
+pub use answer::Answer;
+
 pub use read::{get, list, look};
+pub use which::Which;
 pub use write::{Author, NewId, Version, delete, insert, update};

@@ -7,9 +7,10 @@ use tenantry_crds::definition::{Naming, SeriesPattern};
 use tenantry_migrations::{layout::SqlType, sql::Literal};
 
 use super::{
+    answer::Answer,
     predicate,
-    read::by_id,
     statement::{Statement, array},
+    which::Which,
 };
 use crate::{
     data::{
@@ -50,8 +51,8 @@ pub enum Version {
     OneOf(Vec<i64>),
 }
 
-/// Stores a new document; yields its columns that answers show.
-pub fn insert(doc: &DocModel, id: &NewId, values: &Values, author: Author<'_>) -> Bound {
+/// Stores a new document.
+pub fn insert(doc: &DocModel, id: &NewId, values: &Values, author: Author<'_>, answer: Answer) -> Bound {
     let mut sql = Statement::new("WITH stored AS (INSERT INTO ");
     sql.table(doc).push(" (\"id\"");
     for column in set_columns(doc, values) {
@@ -77,19 +78,21 @@ pub fn insert(doc: &DocModel, id: &NewId, values: &Values, author: Author<'_>) -
     sql.push(&format!(", {user}, {user})"));
     returning(&mut sql, doc);
     journal(&mut sql, doc, "Create", author, &user, None);
+    answer.write(&mut sql, doc);
     sql.finish()
 }
 
-/// Changes a document; yields its columns that answers show, or no row when there is none that `allowed`, `version` and `after`
-/// all admit. `after` is what must hold once `values` are set.
+/// Changes documents, those that `allowed`, `version` and `after` all admit. `after` is what must hold once `values` are set.
+#[allow(clippy::too_many_arguments, reason = "each says one thing about the write")]
 pub fn update(
     doc: &DocModel,
-    id: &DocumentId,
+    which: Which<'_>,
     values: &Values,
     version: &Version,
     allowed: &Allowed,
     after: &Allowed,
     author: Author<'_>,
+    answer: Answer,
 ) -> Bound {
     let mut sql = Statement::new("WITH stored AS (UPDATE ");
     let user = sql.keep(Some(author.user), "text");
@@ -100,7 +103,7 @@ pub fn update(
             sql.push(", ").ident(&column.name).push(" = ").bind_for(column, value.as_deref());
         }
     }
-    by_id(&mut sql, doc, id);
+    which.write(&mut sql, doc);
     predicate::and_rules(&mut sql, allowed);
     if after != allowed {
         predicate::and_rules(&mut sql, after);
@@ -109,28 +112,36 @@ pub fn update(
     returning(&mut sql, doc);
     let shown = serde_json::Value::Object(values.shown.clone()).to_string();
     journal(&mut sql, doc, "Update", author, &user, Some(&shown));
+    answer.write(&mut sql, doc);
     sql.finish()
 }
 
-/// Deletes a document; yields its version, or no row when there is none that `allowed` and `version` admit.
+/// Deletes documents, those that `allowed` and `version` admit.
 pub fn delete(
     doc: &DocModel,
-    id: &DocumentId,
+    which: Which<'_>,
     version: &Version,
     allowed: &Allowed,
     author: Author<'_>,
+    answer: Answer,
 ) -> Bound {
     let mut sql = Statement::new("WITH stored AS (DELETE FROM ");
     sql.table(doc);
-    by_id(&mut sql, doc, id);
+    which.write(&mut sql, doc);
     predicate::and_rules(&mut sql, allowed);
     and_version(&mut sql, version);
+    if answer.needs_documents() {
+        returning(&mut sql, doc);
+    } else {
+        sql.push(" RETURNING \"id\", \"version\")");
+    }
     // One more than the last version that readers of events may have seen.
-    sql.push(" RETURNING \"id\"::text AS id, \"version\" + 1 AS version), event AS (");
-    event(&mut sql, doc, "'Delete', NULL::json FROM stored");
+    sql.push(", gone AS (SELECT \"id\"::text AS id, \"version\" + 1 AS version FROM stored), event AS (");
+    event(&mut sql, doc, "'Delete', NULL::json FROM gone");
     let user = sql.keep(Some(author.user), "text");
     audit(&mut sql, doc, "Delete", author, &user);
-    sql.push("NULL::json FROM stored) SELECT version FROM stored");
+    sql.push("NULL::json FROM gone)");
+    answer.write(&mut sql, doc);
     sql.finish()
 }
 
@@ -159,7 +170,7 @@ fn set_columns<'a>(doc: &'a DocModel, values: &'a Values) -> impl Iterator<Item 
     values.columns.iter().filter_map(|(n, _)| doc.columns.get(*n))
 }
 
-fn shown_columns(doc: &DocModel) -> impl Iterator<Item = &ColumnModel> {
+pub(super) fn shown_columns(doc: &DocModel) -> impl Iterator<Item = &ColumnModel> {
     doc.columns.iter().filter(|column| column.is_readable())
 }
 
@@ -167,7 +178,7 @@ fn returning(sql: &mut Statement, doc: &DocModel) {
     sql.push(" RETURNING ").columns(shown_columns(doc)).push(")");
 }
 
-/// The event and the audit row of `stored`, then `stored` itself. `changes` are those of the audit row; the whole document unless
+/// The event and the audit row of `stored`. `changes` are those of the audit row; the whole document unless
 /// given.
 fn journal(
     sql: &mut Statement,
@@ -194,7 +205,7 @@ fn journal(
             sql.push("body");
         }
     }
-    sql.push(" FROM made) SELECT ").columns(shown_columns(doc)).push(" FROM stored");
+    sql.push(" FROM made)");
 }
 
 /// A column of `stored` such that `row_to_json` writes what answers show: decimals as text, times in RFC 3339 with a `Z`.
