@@ -270,11 +270,13 @@ pub struct Worker {
     pub batch: u32,
     /// Milliseconds between looks at an empty outbox.
     pub poll_milliseconds: u64,
+    /// Milliseconds between looks for audit rows to seal.
+    pub seal_milliseconds: u64,
 }
 
 impl Default for Worker {
     fn default() -> Self {
-        Self { batch: 1000, poll_milliseconds: 200 }
+        Self { batch: 1000, poll_milliseconds: 200, seal_milliseconds: 1000 }
     }
 }
 

@@ -25,6 +25,29 @@ pub enum Command {
     Work,
     /// Issue an access token and print it.
     Token(TokenArgs),
+    /// Check the audit journal.
+    Audit {
+        /// What to do.
+        #[command(subcommand)]
+        command: AuditCommand,
+    },
+}
+
+/// What to do with the audit journal.
+#[derive(Debug, Subcommand)]
+pub enum AuditCommand {
+    /// Find rows that were changed, removed or inserted since they were sealed; fails when there are any.
+    Verify(AuditOf),
+    /// After a change of the key: sign the ends of chains in which nothing else is wrong with the new key.
+    Sign(AuditOf),
+}
+
+/// Whose audit journal.
+#[derive(Debug, Args)]
+pub struct AuditOf {
+    /// The tenant's name; every tenant unless given.
+    #[arg(long)]
+    pub tenant: Option<String>,
 }
 
 /// Whom a token is for.

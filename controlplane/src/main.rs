@@ -3,11 +3,12 @@
 //! - [`serve`]: the role that answers requests; [`http`] has the routes and their layers
 //! - [`worker`]: the role that brings documents into the search indexes
 //! - [`registry`]: the tenants, in memory; [`auth`]: who calls, and for which tenant
-//! - [`data`], [`search`], [`jobs`], [`admin`]: what is served
+//! - [`data`], [`search`], [`jobs`], [`audit`], [`admin`]: what is served
 //! - [`instances`]: the Postgres, Redis and search instances, and which of them a tenant has
 //! - [`postgres`]: tenants' traffic; [`database`]: all that is the same for every tenant
 
 mod admin;
+mod audit;
 mod auth;
 mod cli;
 mod data;
@@ -60,6 +61,7 @@ async fn run(cli: Cli) -> Result<(), StartError> {
     match cli.command {
         Command::Serve => serve::serve(settings, shutdown::on_signal().map_err(StartError::Signals)?).await,
         Command::Work => worker::work(settings, shutdown::on_signal().map_err(StartError::Signals)?).await,
+        Command::Audit { command } => audit::run(&settings, command).await,
         Command::Token(args) => {
             let token = issue::token(&settings, args).await?;
             writeln!(std::io::stdout(), "{token}").map_err(StartError::Output)

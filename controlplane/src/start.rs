@@ -35,6 +35,8 @@ pub enum StartError {
     Listen(#[source] std::io::Error),
     #[error("writing to standard output")]
     Output(#[source] std::io::Error),
+    #[error("the audit journal is not as it was sealed: {0} findings")]
+    AuditFindings(usize),
     #[error("signals")]
     Signals(#[source] std::io::Error),
     #[error("the rustls provider was chosen before")]

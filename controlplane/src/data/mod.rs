@@ -22,5 +22,5 @@ mod validate;
 pub use documents::Documents;
 pub use model::Catalog;
 pub use permit::{AllOf, Allowed, Equals, allowed};
-pub use query::CursorKey;
+pub use query::{CursorKey, ListIdentity};
 pub use routes::router;

@@ -14,7 +14,7 @@ use axum::{Router, extract::DefaultBodyLimit, middleware, response::IntoResponse
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::{
-    admin, auth, data,
+    admin, audit, auth, data,
     error::{ApiError, Code},
     jobs, search,
     state::AppState,
@@ -31,6 +31,7 @@ pub fn router(state: &AppState, limits: &Limits, metrics: HttpMetrics, probes: R
     let tenant = Router::new()
         .merge(short(data::router()))
         .merge(short(search::router()))
+        .merge(short(audit::router()))
         .merge(short(jobs::router()))
         .merge(limits.apply(jobs::lease_router(), jobs::MAX_WAIT))
         // On the routes only: whatever is merged above cannot be reached without a Scope.

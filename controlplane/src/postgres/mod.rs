@@ -16,6 +16,7 @@
 //! All that is the same for every tenant (registry, journals' drains, migrations) goes through sqlx instead.
 
 mod address;
+mod answer;
 mod cache;
 mod connect;
 mod database;

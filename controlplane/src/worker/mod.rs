@@ -1,4 +1,4 @@
-//! The role `work`: brings documents from the outbox into the search indexes.
+//! The role `work`: brings documents from the outbox into the search indexes, and seals the audit journal ([`crate::audit`]).
 //!
 //! Each Postgres instance has an outbox of its own, and a worker.
 //!
@@ -21,6 +21,8 @@ mod metrics;
 mod outbox;
 mod plan;
 
+use std::time::Duration;
+
 use futures::future::join_all;
 use prometheus::Registry as Metrics;
 use tenantry_config::{
@@ -30,6 +32,7 @@ use tenantry_config::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    audit::{SealKey, SealMetrics, Sealer},
     data::CursorKey,
     instances::Instances,
     postgres::Tuning,
@@ -65,6 +68,19 @@ pub async fn work(settings: settings::ControlPlane, shutdown: CancellationToken)
             metrics: work_metrics.of(&cell.name),
         })
         .collect();
+    let seal_metrics = SealMetrics::register(&metrics)?;
+    let sealers: Vec<_> = instances
+        .cells
+        .iter()
+        .map(|cell| Sealer {
+            cell: cell.name.clone(),
+            connect: cell.connect.clone(),
+            key: SealKey::derive(&settings.database.traffic_key),
+            pause: Duration::from_millis(settings.worker.seal_milliseconds.max(10)),
+            metrics: seal_metrics.clone(),
+        })
+        .collect();
+    let sealers = join_all(sealers.iter().map(|sealer| sealer.run(shutdown.clone())));
     let workers = join_all(workers.iter().map(|worker| worker.run(shutdown.clone())));
     let health = Health::new(readiness.clone(), None, instances.cell_names());
     let followers = instances.cells.iter().map(|cell| {
@@ -76,6 +92,6 @@ pub async fn work(settings: settings::ControlPlane, shutdown: CancellationToken)
         shutdown.cancel();
         ended
     };
-    let (_, _, probes) = tokio::join!(followers, workers, probes);
+    let (_, _, _, probes) = tokio::join!(followers, workers, sealers, probes);
     probes.map_err(StartError::Listen)
 }

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 
 mod admin;
+mod audit;
 mod auth;
 mod degraded;
 mod documents;

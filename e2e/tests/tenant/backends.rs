@@ -31,7 +31,9 @@ impl Cluster {
              UNION ALL SELECT 'role ' || rolname FROM pg_roles WHERE rolname IN ('{schema}', '{schema}_owner')
              UNION ALL SELECT 'row ' || state FROM tenantry.tenant WHERE name = '{tenant}'
              UNION ALL SELECT 'outbox' FROM tenantry.outbox WHERE role = '{schema}'
-             UNION ALL SELECT 'audit' FROM tenantry.audit WHERE role = '{schema}' ORDER BY 1"
+             UNION ALL SELECT 'audit' FROM tenantry.audit WHERE role = '{schema}'
+             UNION ALL SELECT 'seal' FROM tenantry.audit_seal WHERE role = '{schema}'
+             UNION ALL SELECT 'seal' FROM tenantry.audit_head WHERE role = '{schema}' ORDER BY 1"
         ))
         .await
     }

@@ -118,9 +118,17 @@ pub async fn token(
     options: &ProgramOptions,
     args: &[&str],
 ) -> Result<String, RigError> {
-    let settings = Settings::control_plane(endpoints, options)?;
     let args: Vec<&str> = std::iter::once("token").chain(args.iter().copied()).collect();
-    run_to_end(CONTROLPLANE, &args, &settings).await.map(|printed| printed.trim().to_owned())
+    controlplane(endpoints, options, &args).await.map(|printed| printed.trim().to_owned())
+}
+
+/// Runs `tenantry-controlplane ARGS` to its end and yields what it prints.
+pub async fn controlplane(
+    endpoints: &Endpoints,
+    options: &ProgramOptions,
+    args: &[&str],
+) -> Result<String, RigError> {
+    run_to_end(CONTROLPLANE, args, &Settings::control_plane(endpoints, options)?).await
 }
 
 /// What a person at a shell needs to run the control plane's commands against this stack.

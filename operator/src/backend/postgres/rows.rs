@@ -279,6 +279,16 @@ pub(super) fn purge(tenant: &Identity) -> String {
             ),
         );
     }
+    // The seals of rows that are gone. The head goes in each batch: whoever seals meanwhile finds no role to seal for.
+    push(
+        &mut sql,
+        format_args!(
+            "DELETE FROM tenantry.audit_seal WHERE role = {role} AND seal <= coalesce((SELECT seal FROM \
+             tenantry.audit_seal WHERE role = {role} ORDER BY seal OFFSET {PURGED_AT_ONCE} LIMIT 1), {})",
+            i64::MAX
+        ),
+    );
+    push(&mut sql, format_args!("DELETE FROM tenantry.audit_head WHERE role = {role}"));
     sql
 }
 

@@ -1,0 +1,328 @@
+//! The worker's part: seals rows in batches, one process at a time.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    convert::Infallible,
+    time::Duration,
+};
+
+use futures::TryStreamExt;
+use sqlx::{Connection, FromRow, PgConnection, postgres::PgConnectOptions};
+use tenantry_crds::names::InstanceName;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    canonical::{self, Digest, Entry, Head, SealKey},
+    chain::{self, Finding, SignedHead},
+    horizon::Horizon,
+    metrics::SealMetrics,
+    row::{AuditRow, columns},
+};
+use crate::error::Chain;
+
+/// The key of the advisory lock: whoever's session has it, seals.
+const LOCK: i64 = 0x7465_6e61_7365_616c;
+/// Ids that one transaction seals at most.
+const WINDOW: i64 = 2000;
+/// Between two tries of a process that is not the one that seals.
+const STAND_BY: Duration = Duration::from_secs(1);
+/// After the connection was lost.
+const RECONNECT: Duration = Duration::from_secs(1);
+const LIMIT: Duration = Duration::from_secs(20);
+
+/// Seals the audit rows of a Postgres instance.
+#[derive(Debug)]
+pub struct Sealer {
+    /// The instance.
+    pub cell: InstanceName,
+    /// How to connect to it.
+    pub connect: PgConnectOptions,
+    /// What heads are signed with.
+    pub key: SealKey,
+    /// Between two looks for new rows.
+    pub pause: Duration,
+    /// What was done.
+    pub metrics: SealMetrics,
+}
+
+/// Why sealing pauses.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Lost {
+    #[error("the audit journal")]
+    Database(#[from] sqlx::Error),
+    #[error("the audit journal did not answer within {LIMIT:?}")]
+    TooSlow(#[from] tokio::time::error::Elapsed),
+    #[error(
+        "a chain was signed with another key; if the key was changed, run `tenantry-controlplane audit sign`"
+    )]
+    OtherKey,
+    #[error("another process sealed the same rows")]
+    NotAlone,
+}
+
+/// A time in which this process is the one that seals.
+#[derive(Debug)]
+pub(super) struct Term<'a> {
+    pub sealer: &'a Sealer,
+    pub connection: PgConnection,
+    pub horizon: Horizon,
+}
+
+/// A head as it is stored.
+#[derive(Debug, FromRow)]
+pub(super) struct HeadRow {
+    pub role: String,
+    seal: i64,
+    rows: i64,
+    upto: i64,
+    hash: Vec<u8>,
+    key_id: Vec<u8>,
+    mac: Vec<u8>,
+}
+
+impl HeadRow {
+    /// Nothing when the hash is none: a constraint was removed.
+    pub fn read(self) -> Option<SignedHead> {
+        let hash: Digest = self.hash.try_into().ok()?;
+        let head = Head { seal: self.seal, rows: self.rows, upto: self.upto, hash };
+        Some(SignedHead { head, key_id: self.key_id, mac: self.mac })
+    }
+}
+
+/// New seals with their heads, by columns.
+#[derive(Default)]
+struct Batch {
+    roles: Vec<String>,
+    seals: Vec<i64>,
+    rows: Vec<i64>,
+    entries: Vec<Vec<u8>>,
+    previous: Vec<Vec<u8>>,
+    hashes: Vec<Vec<u8>>,
+    macs: Vec<Vec<u8>>,
+}
+
+impl Sealer {
+    /// Seals whenever no other process does, until `shutdown`.
+    pub async fn run(&self, shutdown: CancellationToken) {
+        while !shutdown.is_cancelled() {
+            tokio::select! {
+                // A transaction that is cut off here has sealed nothing.
+                () = shutdown.cancelled() => return,
+                Err(lost) = self.term() => {
+                    tracing::warn!(instance = %self.cell, cause = %Chain(&lost), "sealing of the audit journal pauses");
+                }
+            }
+            tokio::time::sleep(RECONNECT.mul_f64(rand::random_range(0.5..1.5))).await;
+        }
+    }
+
+    async fn term(&self) -> Result<Infallible, Lost> {
+        let mut connection = within(PgConnection::connect_with(&self.connect)).await?;
+        loop {
+            let lock = sqlx::query_scalar("SELECT pg_try_advisory_lock($1)").bind(LOCK);
+            if within::<bool, _>(lock.fetch_one(&mut connection)).await? {
+                break;
+            }
+            tokio::time::sleep(STAND_BY.mul_f64(rand::random_range(0.5..1.5))).await;
+        }
+        tracing::info!(instance = %self.cell, "sealing the audit journal");
+        let mut term = Term { sealer: self, connection, horizon: Horizon::default() };
+        loop {
+            if !term.step().await? {
+                tokio::time::sleep(self.pause).await;
+            }
+        }
+    }
+}
+
+impl Term<'_> {
+    /// Seals one window of rows; whether more wait.
+    pub async fn step(&mut self) -> Result<bool, Lost> {
+        let last = within::<i64, _>(
+            sqlx::query_scalar(
+                "SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM tenantry.audit_id",
+            )
+            .fetch_one(&mut self.connection),
+        )
+        .await?;
+        let sealed = within::<i64, _>(
+            sqlx::query_scalar("SELECT upto FROM tenantry.audit_horizon").fetch_one(&mut self.connection),
+        )
+        .await?;
+        self.sealer.metrics.waiting(&self.sealer.cell, (last - sealed).max(0));
+        if last <= sealed {
+            return Ok(false);
+        }
+        // After the read of the last id, in a statement of its own: see `horizon`.
+        let holders = within::<Vec<String>, _>(
+            sqlx::query_scalar(
+                "SELECT DISTINCT virtualtransaction FROM pg_catalog.pg_locks \
+                 WHERE locktype = 'relation' AND relation = 'tenantry.audit_id'::regclass AND mode = 'RowExclusiveLock' \
+                   AND database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())",
+            )
+            .fetch_all(&mut self.connection),
+        )
+        .await?;
+        let safe = self.horizon.observe(last, holders.into_iter().collect::<BTreeSet<_>>());
+        if safe <= sealed {
+            return Ok(false);
+        }
+        let upto = safe.min(sealed + WINDOW);
+        let rows = self.read(sealed, upto).await?;
+        let count = rows.values().map(Vec::len).sum();
+        within(self.seal(sealed, upto, rows)).await?;
+        self.sealer.metrics.sealed(&self.sealer.cell, count);
+        Ok(upto < safe)
+    }
+
+    /// The rows of the window by tenant. Only digests are kept: what a row says may be large.
+    async fn read(&mut self, after: i64, upto: i64) -> Result<BTreeMap<String, Vec<Entry>>, Lost> {
+        let mut entries: BTreeMap<String, Vec<Entry>> = BTreeMap::new();
+        let read = async {
+            let mut rows = sqlx::query_as::<_, AuditRow>(concat!(
+                "SELECT ",
+                columns!(),
+                " FROM tenantry.audit WHERE id > $1 AND id <= $2"
+            ))
+            .bind(after)
+            .bind(upto)
+            .fetch(&mut self.connection);
+            while let Some(row) = rows.try_next().await? {
+                let entry = row.entry();
+                entries.entry(row.role).or_default().push(entry);
+            }
+            Ok::<_, sqlx::Error>(())
+        };
+        within(read).await?;
+        entries.values_mut().for_each(|entries| entries.sort_unstable_by_key(|entry| entry.id));
+        Ok(entries)
+    }
+
+    async fn seal(&mut self, sealed: i64, upto: i64, rows: BTreeMap<String, Vec<Entry>>) -> Result<(), Lost> {
+        let mut transaction = self.connection.begin().await?;
+        if !rows.is_empty() {
+            // The purge of a deleted tenant waits for this, or is through: then the role is gone, and nothing of it is sealed.
+            sqlx::query("LOCK TABLE tenantry.audit_head IN SHARE ROW EXCLUSIVE MODE")
+                .execute(&mut *transaction)
+                .await?;
+            let roles: Vec<&str> = rows.keys().map(String::as_str).collect();
+            let there: BTreeSet<String> = sqlx::query_scalar(
+                "SELECT rolname::text FROM pg_catalog.pg_roles WHERE rolname = ANY ($1::name[])",
+            )
+            .bind(&roles)
+            .fetch_all(&mut *transaction)
+            .await?
+            .into_iter()
+            .collect();
+            let heads: Vec<HeadRow> = sqlx::query_as(
+                "SELECT role::text AS role, seal, rows, upto, hash, key_id, mac FROM tenantry.audit_head \
+                 WHERE role = ANY ($1::name[])",
+            )
+            .bind(&roles)
+            .fetch_all(&mut *transaction)
+            .await?;
+            let now: i64 = sqlx::query_scalar("SELECT (extract(epoch FROM now()) * 1000000)::bigint")
+                .fetch_one(&mut *transaction)
+                .await?;
+            let mut heads: HashMap<String, _> =
+                heads.into_iter().map(|row| (row.role.clone(), row.read())).collect();
+            let mut batch = Batch::default();
+            for (role, entries) in rows.into_iter().filter(|(role, _)| there.contains(role)) {
+                let head = match heads.remove(&role) {
+                    None => Head::NONE,
+                    Some(stored) => match self.sealer.trusted(&role, stored)? {
+                        Some(head) => head,
+                        None => continue,
+                    },
+                };
+                let (seal, head) = chain::next(&role, &head, upto, entries, now);
+                batch.macs.push(self.sealer.key.sign(&role, &head));
+                batch.roles.push(role);
+                batch.seals.push(seal.seal);
+                batch.rows.push(head.rows);
+                batch.entries.push(canonical::encode(&seal.entries));
+                batch.previous.push(seal.previous.to_vec());
+                batch.hashes.push(seal.hash.to_vec());
+            }
+            batch.store(&mut transaction, upto, now, self.sealer.key.id()).await?;
+        }
+        let moved = sqlx::query("UPDATE tenantry.audit_horizon SET upto = $2 WHERE upto = $1")
+            .bind(sealed)
+            .bind(upto)
+            .execute(&mut *transaction)
+            .await?;
+        if moved.rows_affected() != 1 {
+            return Err(Lost::NotAlone);
+        }
+        transaction.commit().await?;
+        Ok(())
+    }
+}
+
+impl Sealer {
+    /// The head to go on from; nothing when it is forged. To go on from that one would sign what somebody else made.
+    fn trusted(&self, role: &str, stored: Option<SignedHead>) -> Result<Option<Head>, Lost> {
+        let finding =
+            stored.as_ref().map_or(Some(Finding::HeadWrong), |stored| stored.finding(role, &self.key));
+        match finding {
+            None => Ok(stored.map(|stored| stored.head)),
+            Some(Finding::OtherKey) => Err(Lost::OtherKey),
+            Some(finding) => {
+                tracing::error!(role, %finding, "the audit chain of a tenant is broken; its rows are not sealed");
+                self.metrics.broken(&self.cell);
+                Ok(None)
+            }
+        }
+    }
+}
+
+impl Batch {
+    async fn store(
+        &self,
+        connection: &mut PgConnection,
+        upto: i64,
+        now: i64,
+        key: &[u8],
+    ) -> sqlx::Result<()> {
+        sqlx::query(
+            "INSERT INTO tenantry.audit_seal (role, seal, upto, entries, sealed_at, previous, hash) \
+             SELECT role::name, seal, $3, entries, 'epoch'::timestamptz + $4 * interval '1 microsecond', previous, hash \
+             FROM unnest($1::text[], $2::bigint[], $5::bytea[], $6::bytea[], $7::bytea[]) \
+                  AS new (role, seal, entries, previous, hash)",
+        )
+        .bind(&self.roles)
+        .bind(&self.seals)
+        .bind(upto)
+        .bind(now)
+        .bind(&self.entries)
+        .bind(&self.previous)
+        .bind(&self.hashes)
+        .execute(&mut *connection)
+        .await?;
+        sqlx::query(
+            "INSERT INTO tenantry.audit_head (role, seal, rows, upto, hash, key_id, mac) \
+             SELECT role::name, seal, rows, $3, hash, $4, mac \
+             FROM unnest($1::text[], $2::bigint[], $5::bigint[], $6::bytea[], $7::bytea[]) \
+                  AS new (role, seal, rows, hash, mac) \
+             ON CONFLICT (role) DO UPDATE SET seal = excluded.seal, rows = excluded.rows, upto = excluded.upto, \
+                 hash = excluded.hash, key_id = excluded.key_id, mac = excluded.mac",
+        )
+        .bind(&self.roles)
+        .bind(&self.seals)
+        .bind(upto)
+        .bind(key)
+        .bind(&self.rows)
+        .bind(&self.hashes)
+        .bind(&self.macs)
+        .execute(connection)
+        .await?;
+        Ok(())
+    }
+}
+
+async fn within<T, E>(work: impl Future<Output = Result<T, E>>) -> Result<T, Lost>
+where
+    Lost: From<E>,
+{
+    tokio::time::timeout(LIMIT, work).await?.map_err(Lost::from)
+}
