@@ -25,6 +25,8 @@ pub enum Command {
     Work,
     /// Issue an access token and print it.
     Token(TokenArgs),
+    /// Print what the API of every tenant has in common, as OpenAPI 3.1.
+    Openapi,
     /// Check the audit journal.
     Audit {
         /// What to do.

@@ -4,6 +4,7 @@
 //! - [`worker`]: the role that brings documents into the search indexes
 //! - [`registry`]: the tenants, in memory; [`auth`]: who calls, and for which tenant
 //! - [`data`], [`search`], [`jobs`], [`audit`], [`admin`]: what is served
+//! - [`describe`]: what the API says of itself
 //! - [`instances`]: the Postgres, Redis and search instances, and which of them a tenant has
 //! - [`postgres`]: tenants' traffic; [`database`]: all that is the same for every tenant
 
@@ -13,6 +14,7 @@ mod auth;
 mod cli;
 mod data;
 mod database;
+mod describe;
 mod error;
 #[cfg(test)]
 mod fixture;
@@ -61,6 +63,9 @@ async fn run(cli: Cli) -> Result<(), StartError> {
     match cli.command {
         Command::Serve => serve::serve(settings, shutdown::on_signal().map_err(StartError::Signals)?).await,
         Command::Work => worker::work(settings, shutdown::on_signal().map_err(StartError::Signals)?).await,
+        Command::Openapi => {
+            writeln!(std::io::stdout(), "{:#}", describe::of_nobody()).map_err(StartError::Output)
+        }
         Command::Audit { command } => audit::run(&settings, command).await,
         Command::Token(args) => {
             let token = issue::token(&settings, args).await?;

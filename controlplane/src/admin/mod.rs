@@ -15,4 +15,4 @@ mod refusal;
 mod routes;
 
 pub use cluster::Cluster;
-pub use routes::router;
+pub use routes::{ROUTES, router};

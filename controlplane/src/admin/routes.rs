@@ -20,6 +20,7 @@ use super::{
     refusal::refused,
 };
 use crate::{
+    describe::{Access, Parameter, Route, Shape},
     error::{ApiError, FieldError},
     http::{Json, Path, Query},
     state::AppState,
@@ -27,6 +28,24 @@ use crate::{
 
 const LIST_USUAL: u32 = 100;
 const LIST_MAX: u32 = 500;
+
+/// What these routes are.
+pub const ROUTES: &[Route] = &[
+    admin_route(Route::get("/api/v1/admin/tenants", "listTenants", "Tenants of the cluster")).takes(&[
+        Parameter::number("limit", "tenants of a page: 100 unless given, 500 at most"),
+        Parameter::query("continue", "the `next` of the page before"),
+        Parameter::query("labelSelector", "as kubectl has it"),
+    ]),
+    admin_route(Route::post("/api/v1/admin/tenants", "createTenant", "Make a Tenant"))
+        .body(Shape::Schema(r#"{"type": "object"}"#), r#"{"metadata": {"name": "acme"}, "spec": {}}"#)
+        .answers(201, Shape::Schema(r#"{"type": "object"}"#)),
+    admin_route(Route::get("/api/v1/admin/tenants/{name}", "readTenant", "A Tenant")),
+    admin_route(Route::delete("/api/v1/admin/tenants/{name}", "deleteTenant", "Delete a Tenant")),
+];
+
+const fn admin_route(route: Route) -> Route {
+    route.tagged("administration").access(Access::Cluster)
+}
 
 /// The routes.
 pub fn router() -> Router<AppState> {

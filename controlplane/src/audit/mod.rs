@@ -24,6 +24,6 @@ mod verify;
 
 pub use canonical::SealKey;
 pub use metrics::SealMetrics;
-pub use routes::router;
+pub use routes::{ROUTES, router};
 pub use seal::Sealer;
 pub use verify::run;

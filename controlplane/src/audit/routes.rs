@@ -14,6 +14,7 @@ use axum::{
 use crate::{
     auth::Scope,
     data::{CursorKey, ListIdentity},
+    describe::{Access, Parameter, Route, Shape},
     error::{ApiError, FieldError},
     http::Query,
     postgres::{Bound, Group, Params, TemplateBuilder},
@@ -37,6 +38,30 @@ const FILTERS: [(&str, &str); 8] = [
     ("since", "occurred_at >= $N::timestamptz"),
     ("until", "occurred_at < $N::timestamptz"),
 ];
+
+/// What this route is.
+pub const ROUTES: &[Route] = &[Route::get("/api/v1/audit", "readAudit", "The audit journal, newest first")
+    .tagged("audit")
+    .access(Access::Admin)
+    .takes(&[
+        Parameter::query("actor", "rows of this user"),
+        Parameter::query("action", "Create, Update or Delete"),
+        Parameter::query("app", "rows of this app"),
+        Parameter::query("doc_type", "rows of this document type"),
+        Parameter::query("doc_id", "rows of this document"),
+        Parameter::query("request_id", "rows of this request"),
+        Parameter::query("since", "from this time on"),
+        Parameter::query("until", "before this time"),
+        Parameter::number("limit", "rows of a page: 50 unless given, 500 at most"),
+        Parameter::query("after", "the `next` of the page before"),
+    ])
+    .answers(
+        200,
+        Shape::Schema(
+            r#"{"type": "object", "required": ["items", "next"], "properties": {
+        "next": {"type": ["string", "null"]}, "items": {"type": "array", "items": {"type": "object"}}}}"#,
+        ),
+    )];
 
 /// The route, to stand inside of the tenant's layers.
 pub fn router() -> Router<AppState> {

@@ -20,7 +20,7 @@ mod tests;
 mod validate;
 
 pub use documents::Documents;
-pub use model::Catalog;
+pub use model::{Catalog, ColumnModel, DocModel, Role};
 pub use permit::{AllOf, Allowed, Equals, allowed};
 pub use query::{CursorKey, ListIdentity};
-pub use routes::router;
+pub use routes::{ROUTES, router};

@@ -9,6 +9,7 @@ use axum::{
     routing::get,
 };
 use serde_json::Value;
+use tenantry_crds::v1alpha1::Action;
 
 use super::{
     documents::{Document, Documents, MAX_BATCH},
@@ -16,12 +17,61 @@ use super::{
 };
 use crate::{
     auth::Scope,
+    describe::{Parameter, Route, Shape},
     error::{ApiError, FieldError},
     http::{Json, Path, Query},
     state::AppState,
 };
 
 type Parameters = Query<Vec<(String, String)>>;
+
+/// What these routes are.
+pub const ROUTES: &[Route] = &[
+    Route::get("/api/v1/data/{app}/{plural}", "list", "A page of documents")
+        .tagged("documents")
+        .expands(Action::Read)
+        .filters()
+        .takes(&[
+            SELECT,
+            Parameter::query("order", "as in created_at.desc,name"),
+            Parameter::number("limit", "items of a page: 20 unless given, 1,000 at most"),
+            Parameter::query("after", "the `next` of the page before"),
+        ])
+        .answers(200, Shape::Page),
+    Route::post("/api/v1/data/{app}/{plural}", "create", "Make a document, or some, all or none")
+        .tagged("documents")
+        .expands(Action::Create)
+        .body(Shape::Documents, "")
+        .answers(201, Shape::Documents),
+    Route::get("/api/v1/data/{app}/{plural}/{id}", "read", "A document")
+        .tagged("documents")
+        .expands(Action::Read)
+        .takes(&[
+            SELECT,
+            Parameter::header("If-None-Match", "answered with 304 while the document has this ETag"),
+        ])
+        .answers(200, Shape::Document),
+    Route::patch("/api/v1/data/{app}/{plural}/{id}", "change", "Change some fields of a document")
+        .tagged("documents")
+        .expands(Action::Update)
+        .takes(&[IF_MATCH])
+        .body(Shape::Fields, "")
+        .answers(200, Shape::Document),
+    Route::put("/api/v1/data/{app}/{plural}/{id}", "replace", "Set all fields of a document")
+        .tagged("documents")
+        .expands(Action::Update)
+        .takes(&[IF_MATCH])
+        .body(Shape::Document, "")
+        .answers(200, Shape::Document),
+    Route::delete("/api/v1/data/{app}/{plural}/{id}", "delete", "Delete a document")
+        .tagged("documents")
+        .expands(Action::Delete)
+        .takes(&[IF_MATCH])
+        .answers(204, Shape::Empty),
+];
+
+const SELECT: Parameter = Parameter::query("select", "only these fields, with commas between them");
+const IF_MATCH: Parameter = Parameter::header("If-Match", "the ETag of the document that is meant");
 
 /// `/api/v1/data/...`, to stand inside of the tenant's layers.
 pub fn router() -> Router<AppState> {

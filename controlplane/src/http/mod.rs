@@ -14,7 +14,7 @@ use axum::{Router, extract::DefaultBodyLimit, middleware, response::IntoResponse
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::{
-    admin, audit, auth, data,
+    admin, audit, auth, data, describe,
     error::{ApiError, Code},
     jobs, search,
     state::AppState,
@@ -27,18 +27,13 @@ pub use serve::serve;
 
 /// All routes. `probes` stand outside of the tenant's layers.
 pub fn router(state: &AppState, limits: &Limits, metrics: HttpMetrics, probes: Router) -> Router {
-    let short = |routes: Router<AppState>| limits.apply(routes, Duration::ZERO);
-    let tenant = Router::new()
-        .merge(short(data::router()))
-        .merge(short(search::router()))
-        .merge(short(audit::router()))
-        .merge(short(jobs::router()))
-        .merge(limits.apply(jobs::lease_router(), jobs::MAX_WAIT))
-        // On the routes only: whatever is merged above cannot be reached without a Scope.
-        .route_layer(middleware::from_fn_with_state(state.clone(), auth::require_scope));
     Router::new()
-        .merge(tenant)
-        .merge(short(admin::router()))
+        // On the routes only: whatever is merged into them cannot be reached without a Scope.
+        .merge(
+            tenant_routes(limits)
+                .route_layer(middleware::from_fn_with_state(state.clone(), auth::require_scope)),
+        )
+        .merge(public_routes(limits))
         .method_not_allowed_fallback(async || {
             ApiError::new(Code::MethodNotAllowed, "this route does not have this method")
         })
@@ -48,6 +43,24 @@ pub fn router(state: &AppState, limits: &Limits, metrics: HttpMetrics, probes: R
         .layer(CatchPanicLayer::custom(panicked))
         .layer(middleware::from_fn_with_state(metrics, observe::observe))
         .merge(probes)
+}
+
+/// The routes of a tenant, behind a token. Each is described in [`crate::describe::routes`].
+pub fn tenant_routes(limits: &Limits) -> Router<AppState> {
+    let short = |routes: Router<AppState>| limits.apply(routes, Duration::ZERO);
+    Router::new()
+        .merge(short(data::router()))
+        .merge(short(search::router()))
+        .merge(short(audit::router()))
+        .merge(short(describe::router()))
+        .merge(short(jobs::router()))
+        .merge(limits.apply(jobs::lease_router(), jobs::MAX_WAIT))
+}
+
+/// The routes that need no token of a tenant. Each is described in [`crate::describe::routes`].
+pub fn public_routes(limits: &Limits) -> Router<AppState> {
+    let short = |routes: Router<AppState>| limits.apply(routes, Duration::ZERO);
+    Router::new().merge(short(admin::router())).merge(short(describe::public_router()))
 }
 
 fn panicked(panic: Box<dyn std::any::Any + Send>) -> axum::response::Response {

@@ -17,4 +17,4 @@ mod token;
 
 pub use metrics::JobMetrics;
 pub use queues::{QueueError, Queues};
-pub use routes::{MAX_WAIT, lease_router, router};
+pub use routes::{MAX_WAIT, ROUTES, lease_router, router};

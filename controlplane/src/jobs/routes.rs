@@ -20,6 +20,7 @@ use uuid::Uuid;
 use super::queues::{Counts, Failed, Leased, QueueError};
 use crate::{
     auth::{Scope, still_served},
+    describe::{Access, Route, Shape},
     error::{ApiError, Code, FieldError},
     http::{Json, Path},
     registry::StreamBinding,
@@ -40,6 +41,45 @@ const MAX_ERROR_CHARS: usize = 2000;
 const MAX_RETRY_SECONDS: u64 = 7 * 24 * 3600;
 /// Between two looks at an empty queue.
 const LOOK_AGAIN: Duration = Duration::from_millis(150);
+
+/// What these routes are.
+pub const ROUTES: &[Route] = &[
+    job_route(Route::get("/api/v1/jobs/{app}/{queue}", "countJobs", "How many jobs a queue has"))
+        .answers(200, Shape::Schema(r#"{"type": "object", "required": ["waiting", "leased", "delayed", "dead"]}"#)),
+    job_route(Route::post("/api/v1/jobs/{app}/{queue}", "enqueueJob", "Put a job into a queue"))
+        .body(
+            Shape::Schema(r#"{"type": "object", "required": ["type"], "additionalProperties": false, "properties": {
+                "id": {"type": "string", "maxLength": 128}, "type": {"type": "string", "maxLength": 100}, "payload": {}}}"#),
+            r#"{"type": "invoice", "payload": {"order": "SO-00001"}}"#,
+        )
+        .answers(201, Shape::Schema(r#"{"type": "object", "required": ["id"], "properties": {"id": {"type": "string"}}}"#)),
+    job_route(Route::post("/api/v1/jobs/{app}/{queue}/lease", "leaseJobs", "Take jobs, waiting for the first"))
+        .body(
+            Shape::Schema(r#"{"type": "object", "additionalProperties": false, "properties": {
+                "max": {"type": "integer", "minimum": 1, "maximum": 100}, "wait_ms": {"type": "integer", "maximum": 20000}}}"#),
+            r#"{"max": 1}"#,
+        )
+        .answers(200, Shape::Schema(r#"{"type": "object", "required": ["jobs"], "properties": {"jobs": {"type": "array"}}}"#)),
+    job_route(Route::post("/api/v1/jobs/{app}/{queue}/ack", "ackJob", "A job is done"))
+        .body(Shape::Schema(HELD), r#"{"token": "x"}"#)
+        .answers(204, Shape::Empty),
+    job_route(Route::post("/api/v1/jobs/{app}/{queue}/nack", "nackJob", "An attempt failed"))
+        .body(
+            Shape::Schema(r#"{"type": "object", "required": ["token"], "additionalProperties": false, "properties": {
+                "token": {"type": "string"}, "error": {"type": "string"}, "retry_in_seconds": {"type": "integer"}}}"#),
+            r#"{"token": "x", "error": "did not work"}"#,
+        )
+        .answers(200, Shape::Schema(r#"{"type": "object", "required": ["state"]}"#)),
+    job_route(Route::post("/api/v1/jobs/{app}/{queue}/extend", "extendLease", "Begin a lease anew"))
+        .body(Shape::Schema(HELD), r#"{"token": "x"}"#)
+        .answers(200, Shape::Schema(r#"{"type": "object", "required": ["leaseUntil"]}"#)),
+];
+
+const HELD: &str = r#"{"type": "object", "required": ["token"], "additionalProperties": false, "properties": {"token": {"type": "string"}}}"#;
+
+const fn job_route(route: Route) -> Route {
+    route.tagged("jobs").access(Access::Worker)
+}
 
 /// All routes but [`lease_router`]'s.
 pub fn router() -> Router<AppState> {

@@ -9,7 +9,7 @@ use tenantry_crds::{
 use tenantry_migrations::{logins::LoginShard, registry::SearchSettings};
 use uuid::Uuid;
 
-use crate::{data::Catalog, instances::Home};
+use crate::{data::Catalog, describe::Described, instances::Home};
 
 /// A provisioned tenant, as it was when the snapshot was taken.
 #[derive(Debug)]
@@ -56,6 +56,7 @@ pub enum Availability {
 pub struct InstalledApps {
     definitions: HashMap<AppName, Arc<AppDefinition>>,
     catalog: Catalog,
+    described: Described,
 }
 
 impl InstalledApps {
@@ -63,12 +64,23 @@ impl InstalledApps {
     pub fn new(definitions: impl IntoIterator<Item = Arc<AppDefinition>>) -> Self {
         let definitions: Vec<_> = definitions.into_iter().collect();
         let catalog = Catalog::compile(&definitions);
-        Self { definitions: definitions.into_iter().map(|app| (app.name.clone(), app)).collect(), catalog }
+        let definitions = definitions.into_iter().map(|app| (app.name.clone(), app)).collect();
+        Self { definitions, catalog, described: Described::default() }
     }
 
     /// The app with this name.
     pub fn get(&self, app: &str) -> Option<&Arc<AppDefinition>> {
         self.definitions.get(app)
+    }
+
+    /// All of them.
+    pub fn all(&self) -> impl Iterator<Item = &Arc<AppDefinition>> {
+        self.definitions.values()
+    }
+
+    /// What the API says of them to callers.
+    pub fn described(&self) -> &Described {
+        &self.described
     }
 
     /// Their document types, as documents are served.

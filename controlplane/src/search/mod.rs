@@ -11,4 +11,4 @@ pub mod indexed;
 mod routes;
 
 pub use engine::{Fault, Meilisearch, Outcome};
-pub use routes::router;
+pub use routes::{ROUTES, router};

@@ -12,10 +12,28 @@ use super::{
 use crate::{
     auth::Scope,
     data::{self, Allowed},
+    describe::{Parameter, Route, Shape},
     error::ApiError,
     http::{Path, Query},
     state::AppState,
 };
+
+/// What these routes are.
+pub const ROUTES: &[Route] = &[Route::get(
+    "/api/v1/search/{app}/{plural}",
+    "search",
+    "Documents in which a text is found, of types with a SearchIndex",
+)
+.tagged("search")
+.takes(&[
+    Parameter::query("q", "the text; typos are forgiven"),
+    Parameter::query("facets", "fields whose values are counted, with commas between them"),
+    Parameter::query("order", "as in created_at.desc"),
+    Parameter::number("limit", "items of a page: 20 unless given"),
+    Parameter::number("offset", "items before the page"),
+])
+.answers(200, Shape::Schema(r#"{"type": "object", "required": ["items", "estimatedTotal"], "properties": {
+    "items": {"type": "array", "items": {"type": "object"}}, "estimatedTotal": {"type": "integer"}, "facets": {"type": "object"}}}"#))];
 
 /// The routes.
 pub fn router() -> Router<AppState> {

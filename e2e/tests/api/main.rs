@@ -5,6 +5,7 @@ mod admin;
 mod audit;
 mod auth;
 mod degraded;
+mod describe;
 mod documents;
 mod jobs;
 mod placement;

@@ -39,6 +39,14 @@ impl Catalog {
         catalog
     }
 
+    /// All document types with their plurals, by app and plural.
+    pub fn types(&self) -> impl Iterator<Item = (&str, &DocModel)> {
+        let types = self.0.values().flatten().map(|(plural, doc)| (plural.as_str(), doc.as_ref()));
+        let mut types: Vec<_> = types.collect();
+        types.sort_by(|a, b| (a.1.app.as_str(), a.0).cmp(&(b.1.app.as_str(), b.0)));
+        types.into_iter()
+    }
+
     /// The document type with this plural.
     pub fn doc_type(&self, app: &str, plural: &str) -> Option<&Arc<DocModel>> {
         self.0.get(app)?.get(plural)
