@@ -37,6 +37,10 @@ pub enum Code {
     StaleLease,
     /// The document changed since the version in `If-Match`.
     PreconditionFailed,
+    /// The answer cannot be given in the kind that `Accept` asks for.
+    NotAcceptable,
+    /// The range begins beyond the end, or ends before it begins.
+    RangeNotSatisfiable,
     /// The body is too large.
     PayloadTooLarge,
     /// The body is not JSON.
@@ -91,6 +95,10 @@ impl Code {
             Self::PreconditionFailed => {
                 ("precondition_failed", StatusCode::PRECONDITION_FAILED, "Document has changed")
             }
+            Self::NotAcceptable => ("not_acceptable", StatusCode::NOT_ACCEPTABLE, "Not acceptable"),
+            Self::RangeNotSatisfiable => {
+                ("range_not_satisfiable", StatusCode::RANGE_NOT_SATISFIABLE, "Range not satisfiable")
+            }
             Self::PayloadTooLarge => {
                 ("payload_too_large", StatusCode::PAYLOAD_TOO_LARGE, "Payload too large")
             }
@@ -127,10 +135,12 @@ pub struct FieldError {
 #[error("{}: {detail}", .code.as_str())]
 pub struct ApiError {
     code: Code,
-    detail: String,
-    hint: Option<String>,
+    detail: Box<str>,
+    hint: Option<Box<str>>,
     errors: Vec<FieldError>,
     retry_after_seconds: Option<u64>,
+    /// The code that clients of PostgREST know, where ours says less.
+    known_as: Option<&'static str>,
     #[source]
     cause: Option<Box<dyn StdError + Send + Sync>>,
 }
@@ -140,10 +150,11 @@ impl ApiError {
     pub fn new(code: Code, detail: impl Into<String>) -> Self {
         Self {
             code,
-            detail: detail.into(),
+            detail: detail.into().into(),
             hint: None,
             errors: Vec::new(),
             retry_after_seconds: None,
+            known_as: None,
             cause: None,
         }
     }
@@ -186,7 +197,7 @@ impl ApiError {
     /// What the caller could do about it.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.hint = Some(hint.into());
+        self.hint = Some(hint.into().into());
         self
     }
 
@@ -211,10 +222,38 @@ impl ApiError {
         self
     }
 
+    /// The code by which clients of PostgREST know this error.
+    #[must_use]
+    pub fn known_as(mut self, code: &'static str) -> Self {
+        self.known_as = Some(code);
+        self
+    }
+
     /// The code.
-    #[cfg(test)]
     pub fn code(&self) -> Code {
         self.code
+    }
+
+    /// What is wrong, as clients of PostgREST read it.
+    pub fn for_postgrest(&self, code: &str) -> serde_json::Value {
+        serde_json::json!({
+            "code": self.known_as.unwrap_or(code),
+            "message": self.detail,
+            "details": self.details(),
+            "hint": self.hint,
+        })
+    }
+
+    fn details(&self) -> Option<String> {
+        let lines: Vec<_> = self
+            .errors
+            .iter()
+            .map(|e| match e.pointer.as_str() {
+                "" => e.message.clone(),
+                pointer => format!("{pointer}: {}", e.message),
+            })
+            .collect();
+        (!lines.is_empty()).then(|| lines.join("; "))
     }
 }
 
@@ -245,10 +284,6 @@ impl IntoResponse for ApiError {
                 tracing::warn!(code = self.code.as_str(), cause = %chain, "request refused");
             }
         }
-        let details = (!self.errors.is_empty()).then(|| {
-            let lines: Vec<_> = self.errors.iter().map(|e| format!("{}: {}", e.pointer, e.message)).collect();
-            lines.join("; ")
-        });
         let problem = Problem {
             kind: "about:blank",
             title: self.code.title(),
@@ -256,7 +291,7 @@ impl IntoResponse for ApiError {
             detail: &self.detail,
             code: self.code.as_str(),
             message: &self.detail,
-            details,
+            details: self.details(),
             hint: self.hint.as_deref(),
             errors: &self.errors,
         };

@@ -1,12 +1,15 @@
-//! Documents: `/api/v1/data/{app}/{plural}`.
+//! Documents: `/api/v1/data/{app}/{plural}` and `/rest/v1/{plural}`.
 //!
-//! A request goes from [`routes`] to [`documents`], which asks [`permit`] what the caller may do, checks the query
+//! A request goes from [`routes`] to [`documents`], one for a set of documents through [`collection`] with its formats in
+//! [`media`]. It asks [`permit`] what the caller may do, checks the query
 //! ([`query`]) or the body ([`validate`]) against the compiled document type ([`model`]), lets [`sql`] make one statement, runs
 //! it through [`crate::postgres`] and writes the rows as JSON ([`render`]). What the database refuses becomes an answer in
 //! [`refusal`].
 
+mod collection;
 mod documents;
 mod id;
+mod media;
 mod model;
 mod permit;
 mod precondition;
@@ -19,6 +22,7 @@ mod sql;
 mod tests;
 mod validate;
 
+pub use collection::ROUTES as REST_ROUTES;
 pub use documents::Documents;
 pub use model::{Catalog, ColumnModel, DocModel, Role};
 pub use permit::{AllOf, Allowed, Equals, allowed};

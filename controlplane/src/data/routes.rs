@@ -12,14 +12,15 @@ use serde_json::Value;
 use tenantry_crds::v1alpha1::Action;
 
 use super::{
-    documents::{Document, Documents, MAX_BATCH},
+    collection::{self, Ask, Dialect},
+    documents::{Document, Documents},
     precondition,
 };
 use crate::{
     auth::Scope,
     describe::{Parameter, Route, Shape},
-    error::{ApiError, FieldError},
-    http::{Json, Path, Query},
+    error::ApiError,
+    http::{Content, Json, Path, Query},
     state::AppState,
 };
 
@@ -35,14 +36,39 @@ pub const ROUTES: &[Route] = &[
             SELECT,
             Parameter::query("order", "as in created_at.desc,name"),
             Parameter::number("limit", "items of a page: 20 unless given, 1,000 at most"),
+            Parameter::number("offset", "items left out before the first one"),
             Parameter::query("after", "the `next` of the page before"),
+            Parameter::query(
+                "or",
+                "one of these filters must hold, as in (status.eq.open,total.gt.100); also `and`",
+            ),
+            PREFER,
         ])
         .answers(200, Shape::Page),
     Route::post("/api/v1/data/{app}/{plural}", "create", "Make a document, or some, all or none")
         .tagged("documents")
         .expands(Action::Create)
+        .takes(&[
+            SELECT,
+            Parameter::query("columns", "the members of the body that count, with commas between them"),
+            Parameter::query("on_conflict", "the unique field that says whether a document is there already"),
+            PREFER,
+        ])
         .body(Shape::Documents, "")
         .answers(201, Shape::Documents),
+    Route::patch("/api/v1/data/{app}/{plural}", "changeMatching", "Change the documents that match filters")
+        .tagged("documents")
+        .expands(Action::Update)
+        .filters()
+        .takes(&[SELECT, PREFER])
+        .body(Shape::Fields, "")
+        .answers(200, Shape::Documents),
+    Route::delete("/api/v1/data/{app}/{plural}", "deleteMatching", "Delete the documents that match filters")
+        .tagged("documents")
+        .expands(Action::Delete)
+        .filters()
+        .takes(&[SELECT, PREFER])
+        .answers(204, Shape::Empty),
     Route::get("/api/v1/data/{app}/{plural}/{id}", "read", "A document")
         .tagged("documents")
         .expands(Action::Read)
@@ -70,13 +96,19 @@ pub const ROUTES: &[Route] = &[
         .answers(204, Shape::Empty),
 ];
 
-const SELECT: Parameter = Parameter::query("select", "only these fields, with commas between them");
+const SELECT: Parameter =
+    Parameter::query("select", "only these fields, with commas between them; customer(name) embeds");
+const PREFER: Parameter = Parameter::header(
+    "Prefer",
+    "return=representation or minimal, count=exact, planned or estimated, resolution=merge-duplicates or ignore-duplicates",
+);
 const IF_MATCH: Parameter = Parameter::header("If-Match", "the ETag of the document that is meant");
 
-/// `/api/v1/data/...`, to stand inside of the tenant's layers.
+/// `/api/v1/data/...` and `/rest/v1/...`, to stand inside of the tenant's layers.
 pub fn router() -> Router<AppState> {
     Router::new()
-        .route("/api/v1/data/{app}/{plural}", get(list).post(create))
+        .merge(collection::router())
+        .route("/api/v1/data/{app}/{plural}", get(list).post(create).patch(patch_many).delete(remove_many))
         .route("/api/v1/data/{app}/{plural}/{id}", get(read).patch(patch).put(replace).delete(remove))
 }
 
@@ -85,9 +117,10 @@ async fn list(
     scope: Scope,
     Path((app, plural)): Path<(String, String)>,
     Query(parameters): Parameters,
+    headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let body = documents(&state, &scope, &app, &plural)?.list(&parameters).await?;
-    Ok(json(StatusCode::OK, body))
+    let documents = documents(&state, &scope, &app, &plural)?;
+    Ask { documents, dialect: Dialect::Native, parameters: &parameters, headers: &headers }.read().await
 }
 
 async fn read(
@@ -116,30 +149,37 @@ async fn create(
     State(state): State<AppState>,
     scope: Scope,
     Path((app, plural)): Path<(String, String)>,
-    Json(body): Json<Value>,
+    Query(parameters): Parameters,
+    headers: HeaderMap,
+    Content(content): Content,
 ) -> Result<Response, ApiError> {
     let documents = documents(&state, &scope, &app, &plural)?;
-    let Value::Array(bodies) = body else {
-        let reply = documents.create(&[body], &[String::new()]).await?;
-        let row = reply.rows.first().ok_or_else(|| ApiError::internal("an insert yielded no row"))?;
-        let document = documents.shown(row);
-        let location = format!("/api/v1/data/{app}/{plural}/{}", path_segment(&document.id));
-        let mut response = one(StatusCode::CREATED, document);
-        if let Ok(location) = HeaderValue::try_from(location) {
-            response.headers_mut().insert(header::LOCATION, location);
-        }
-        return Ok(response);
-    };
-    if bodies.is_empty() || bodies.len() > MAX_BATCH {
-        return Err(ApiError::invalid(vec![FieldError {
-            pointer: String::new(),
-            message: format!("must have 1 to {MAX_BATCH} documents"),
-        }]));
-    }
-    let pointers: Vec<String> = (0..bodies.len()).map(|n| format!("/{n}")).collect();
-    let reply = documents.create(&bodies, &pointers).await?;
-    let created: Vec<Vec<u8>> = reply.rows.iter().map(|row| documents.shown(row).json).collect();
-    Ok(json(StatusCode::CREATED, [b"[".as_slice(), &created.join(&b','), b"]"].concat()))
+    let ask = Ask { documents, dialect: Dialect::Native, parameters: &parameters, headers: &headers };
+    ask.store(&content).await
+}
+
+async fn patch_many(
+    State(state): State<AppState>,
+    scope: Scope,
+    Path((app, plural)): Path<(String, String)>,
+    Query(parameters): Parameters,
+    headers: HeaderMap,
+    Content(content): Content,
+) -> Result<Response, ApiError> {
+    let documents = documents(&state, &scope, &app, &plural)?;
+    let ask = Ask { documents, dialect: Dialect::Native, parameters: &parameters, headers: &headers };
+    ask.change(&content).await
+}
+
+async fn remove_many(
+    State(state): State<AppState>,
+    scope: Scope,
+    Path((app, plural)): Path<(String, String)>,
+    Query(parameters): Parameters,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    let documents = documents(&state, &scope, &app, &plural)?;
+    Ask { documents, dialect: Dialect::Native, parameters: &parameters, headers: &headers }.remove().await
 }
 
 async fn patch(
@@ -223,7 +263,7 @@ fn tag(response: &mut Response, document: &Document) {
 }
 
 /// `id` as one segment of a path.
-fn path_segment(id: &str) -> String {
+pub(super) fn path_segment(id: &str) -> String {
     let mut segment = String::with_capacity(id.len());
     for byte in id.bytes() {
         match byte {

@@ -4,7 +4,11 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::{documents::Documents, query::CursorKey, sql::Version};
+use super::{
+    documents::{Documents, Storing},
+    query::CursorKey,
+    sql::{Answer, Version},
+};
 use crate::{
     auth::{Caller, RequestInfo, Scope},
     error::{ApiError, Code},
@@ -44,6 +48,8 @@ docTypes:
       - {role: sales, allow: [Read, Create, Update, Delete]}
 "##;
 
+const PLAIN: Storing<'_> = Storing { answer: Answer::Documents, clash: None, ids: &[] };
+
 struct Test {
     fixture: Fixture,
     tenant: Arc<TenantEntry>,
@@ -81,7 +87,7 @@ impl User<'_> {
 
     async fn create(&self, plural: &str, body: Value) -> Result<Value, ApiError> {
         let documents = self.of(plural);
-        let reply = documents.create(&[body], &[String::new()]).await?;
+        let reply = documents.store(&[body], &[String::new()], PLAIN).await?;
         Ok(serde_json::from_slice(&documents.shown(&reply.rows[0]).json).unwrap())
     }
 
@@ -258,7 +264,7 @@ async fn pages_follow_each_other_without_gaps_or_repeats_in_any_order() {
     let bodies: Vec<Value> = (0..50)
         .map(|n| json!({"name": format!("n{}", n % 7), "rank": if n % 3 == 0 { Value::Null } else { json!(n % 5) }}))
         .collect();
-    customers.create(&bodies, &vec![String::new(); 50]).await.unwrap();
+    customers.store(&bodies, &vec![String::new(); 50], PLAIN).await.unwrap();
     for order in [
         "id",
         "id.desc",
@@ -315,7 +321,6 @@ async fn queries_that_make_no_sense_are_refused_before_the_database() {
     for query in [
         "color=eq.red",
         "name=red",
-        "name=like.x",
         "rank=eq.x",
         "rank=eq.99999999999",
         "credit=eq.1e5",
@@ -323,7 +328,6 @@ async fn queries_that_make_no_sense_are_refused_before_the_database() {
         "seen=eq.yesterday",
         "vip=eq.1",
         "id=eq.7",
-        "tags=eq.{}",
         "pin=eq.1",
         "order=pin",
         "select=pin",
@@ -340,8 +344,12 @@ async fn queries_that_make_no_sense_are_refused_before_the_database() {
         "select=",
         "select=name,name",
         "count=exact",
-        "offset=5",
         "or=(a.eq.1)",
+        "or=(rank.eq.1",
+        "name=sl.[1,2)",
+        "select=rank::text",
+        "tags->a=eq.x",
+        "name->a=eq.1",
         "rank=ilike.1",
         "name=is.true",
         "name=in.a",
@@ -351,7 +359,7 @@ async fn queries_that_make_no_sense_are_refused_before_the_database() {
     ] {
         assert_eq!(code(ann.list("customers", query).await), Code::BadRequest, "{query}");
     }
-    let many = vec!["rank=eq.1"; 21].join("&");
+    let many = vec!["rank=eq.1"; 61].join("&");
     assert_eq!(code(ann.list("customers", &many).await), Code::BadRequest);
 }
 
@@ -416,10 +424,10 @@ async fn many_documents_are_stored_together_or_not_at_all() {
     let bodies: Vec<Value> =
         (0..100).map(|n| json!({"name": format!("n{n:02}"), "email": format!("{n}@b.cd")})).collect();
     let pointers: Vec<String> = (0..100).map(|n| format!("/{n}")).collect();
-    let reply = customers.create(&bodies, &pointers).await.unwrap();
+    let reply = customers.store(&bodies, &pointers, PLAIN).await.unwrap();
     assert_eq!(reply.rows.len(), 100);
     let half = [json!({"name": "x", "email": "x@b.cd"}), json!({"name": "y", "email": "7@b.cd"})];
-    assert_eq!(code(customers.create(&half, &pointers[..2]).await.map(drop)), Code::Duplicate);
+    assert_eq!(code(customers.store(&half, &pointers[..2], PLAIN).await.map(drop)), Code::Duplicate);
     assert!(ann.names("name=eq.x").await.is_empty());
 }
 

@@ -26,6 +26,7 @@ pub use serve::{public_router, router};
 pub fn routes() -> impl Iterator<Item = &'static Route> {
     [
         crate::data::ROUTES,
+        crate::data::REST_ROUTES,
         crate::search::ROUTES,
         crate::jobs::ROUTES,
         crate::audit::ROUTES,

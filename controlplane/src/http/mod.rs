@@ -20,7 +20,7 @@ use crate::{
     state::AppState,
 };
 
-pub use extract::{Json, Path, Query};
+pub use extract::{Content, Json, Path, Query};
 pub use limits::Limits;
 pub use observe::HttpMetrics;
 pub use serve::serve;

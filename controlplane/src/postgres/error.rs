@@ -49,6 +49,10 @@ impl SqlState {
     pub const CHECK_VIOLATION: Self = Self(*b"23514");
     /// `not_null_violation`
     pub const NOT_NULL_VIOLATION: Self = Self(*b"23502");
+    /// `division_by_zero`, which bounded writes use to refuse themselves.
+    pub const DIVISION_BY_ZERO: Self = Self(*b"22012");
+    /// `syntax_error`, which the text of a search for words can have.
+    pub const SYNTAX_ERROR: Self = Self(*b"42601");
     /// `query_canceled`, which `statement_timeout` reports.
     pub const QUERY_CANCELED: Self = Self(*b"57014");
     /// `lock_not_available`

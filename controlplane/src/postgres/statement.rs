@@ -158,6 +158,11 @@ impl Group {
         Self { access: Access::Read, statements: vec![statement] }
     }
 
+    /// A group that reads with several statements.
+    pub fn read_all(statements: Vec<Bound>) -> Self {
+        Self { access: Access::Read, statements }
+    }
+
     /// A group that writes.
     pub fn write(statements: Vec<Bound>) -> Self {
         Self { access: Access::Write, statements }

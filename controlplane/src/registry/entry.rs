@@ -3,6 +3,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use tenantry_crds::{
+    core_app,
     definition::AppDefinition,
     names::{AppName, DocTypeName, QueueName, RedisKey, SchemaName, TenantName, TenantRole},
 };
@@ -81,6 +82,12 @@ impl InstalledApps {
     /// What the API says of them to callers.
     pub fn described(&self) -> &Described {
         &self.described
+    }
+
+    /// The name of the one app that is not built in, if there is one only.
+    pub fn only(&self) -> Option<&str> {
+        let mut names = self.definitions.keys().filter(|name| **name != core_app::name());
+        names.next().filter(|_| names.next().is_none()).map(AppName::as_str)
     }
 
     /// Their document types, as documents are served.

@@ -8,11 +8,14 @@ use tenantry_crds::{
 };
 use tenantry_migrations::layout::Composition;
 
-use super::DocModel;
+use super::{DocModel, Links};
 
-/// The document types of a set of apps, by app and plural.
+/// The document types of a set of apps, by app and plural, and how they refer to each other.
 #[derive(Debug, Default)]
-pub struct Catalog(HashMap<AppName, HashMap<PluralName, Arc<DocModel>>>);
+pub struct Catalog {
+    types: HashMap<AppName, HashMap<PluralName, Arc<DocModel>>>,
+    links: Links,
+}
 
 impl Catalog {
     /// Compiles the document types of `apps`.
@@ -23,7 +26,7 @@ impl Catalog {
         let composition = Composition(apps);
         let mut catalog = Self::default();
         for app in apps {
-            let types = catalog.0.entry(app.name.clone()).or_default();
+            let types = catalog.types.entry(app.name.clone()).or_default();
             for doc_type in &app.doc_types {
                 match composition.table(app, doc_type) {
                     Ok(layout) => {
@@ -36,19 +39,25 @@ impl Catalog {
                 }
             }
         }
+        catalog.links = Links::between(catalog.types.values().flat_map(HashMap::values));
         catalog
     }
 
     /// All document types with their plurals, by app and plural.
     pub fn types(&self) -> impl Iterator<Item = (&str, &DocModel)> {
-        let types = self.0.values().flatten().map(|(plural, doc)| (plural.as_str(), doc.as_ref()));
+        let types = self.types.values().flatten().map(|(plural, doc)| (plural.as_str(), doc.as_ref()));
         let mut types: Vec<_> = types.collect();
         types.sort_by(|a, b| (a.1.app.as_str(), a.0).cmp(&(b.1.app.as_str(), b.0)));
         types.into_iter()
     }
 
+    /// How document types refer to each other.
+    pub fn links(&self) -> &Links {
+        &self.links
+    }
+
     /// The document type with this plural.
     pub fn doc_type(&self, app: &str, plural: &str) -> Option<&Arc<DocModel>> {
-        self.0.get(app)?.get(plural)
+        self.types.get(app)?.get(plural)
     }
 }

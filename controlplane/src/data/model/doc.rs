@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use tenantry_crds::{
     definition::{DocType, Naming, Permission},
-    names::{AppName, DocTypeName, RelationKind, RelationName, TableName},
+    names::{AppName, DocTypeName, PluralName, RelationKind, RelationName, TableName},
 };
 use tenantry_migrations::layout::{SqlType, TableLayout};
 
@@ -17,6 +17,8 @@ pub struct DocModel {
     pub app: AppName,
     /// The name, in the singular.
     pub name: DocTypeName,
+    /// The name in the plural, as it stands in URLs.
+    pub plural: PluralName,
     /// The table, without its schema.
     pub table: TableName,
     /// How a document gets its id.
@@ -73,6 +75,7 @@ impl DocModel {
         Self {
             app: app.clone(),
             name: doc_type.name.clone(),
+            plural: doc_type.plural.clone(),
             table: layout.table.clone(),
             naming: doc_type.naming.clone(),
             series: layout.series.clone(),

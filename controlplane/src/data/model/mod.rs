@@ -3,11 +3,14 @@
 //! - [`Catalog`]: the document types of a set of apps, by the name in the URL
 //! - [`DocModel`]: one document type
 //! - [`ColumnModel`]: one of its columns
+//! - [`Links`]: how document types refer to each other
 
 mod catalog;
 mod column;
 mod doc;
+mod links;
 
 pub use catalog::Catalog;
 pub use column::{ColumnModel, Encoding, Role};
 pub use doc::{DocModel, Relation};
+pub use links::{Direction, Link, Links, Unlinked};

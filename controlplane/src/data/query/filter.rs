@@ -1,20 +1,55 @@
-//! `field=op.value`, in the dialect of PostgREST.
+//! `operator.value`: a test of one subject, in the dialect of PostgREST.
 
 use tenantry_migrations::layout::SqlType;
 
-use super::value;
-use crate::data::model::{ColumnModel, DocModel};
+use super::{
+    subject::{Kind, Subject},
+    text::{self, Text, shown},
+    value,
+};
 
-/// Values that `in` takes at most.
-const MAX_VALUES: usize = 100;
+/// Values that `in`, `any` and `all` take at most.
+const MAX_VALUES: usize = 1000;
 /// Characters of a pattern.
 const MAX_PATTERN: usize = 200;
+/// What Postgres can be asked to read text as; its own list, which no tenant can change.
+const LANGUAGES: [&str; 29] = [
+    "simple",
+    "arabic",
+    "armenian",
+    "basque",
+    "catalan",
+    "danish",
+    "dutch",
+    "english",
+    "finnish",
+    "french",
+    "german",
+    "greek",
+    "hindi",
+    "hungarian",
+    "indonesian",
+    "irish",
+    "italian",
+    "lithuanian",
+    "nepali",
+    "norwegian",
+    "portuguese",
+    "romanian",
+    "russian",
+    "serbian",
+    "spanish",
+    "swedish",
+    "tamil",
+    "turkish",
+    "yiddish",
+];
 
-/// A test of one column.
+/// A test of one subject.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Filter {
-    /// The column, by its place in the model.
-    pub column: usize,
+    /// What is tested.
+    pub subject: Subject,
     /// Whether the test must fail.
     pub negated: bool,
     /// The test.
@@ -26,12 +61,48 @@ pub struct Filter {
 pub enum Test {
     /// Against a value.
     Compare(Comparison, String),
-    /// Against several values.
+    /// Against several values, of which one or all must do.
+    Each(Comparison, Quantifier, Vec<String>),
+    /// Whether it is one of these values.
     In(Vec<String>),
-    /// Against a pattern with `%` and `_`, upper and lower case being the same.
-    Like(String),
     /// For NULL.
     Null,
+    /// For this truth value; NULL is neither.
+    Truth(bool),
+    /// Whether it is another value, NULL being one.
+    Distinct(String),
+    /// Whether the JSON holds this JSON.
+    Contains(String),
+    /// Whether this JSON holds the JSON.
+    ContainedIn(String),
+    /// Whether one of these is a text in the JSON array, or a key of the JSON object.
+    Overlaps(Vec<String>),
+    /// Whether words are in the text.
+    Words(Words),
+}
+
+/// A search for words in a text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Words {
+    /// How the query is read.
+    pub syntax: Syntax,
+    /// The language, unless it is the server's usual one.
+    pub language: Option<&'static str>,
+    /// The query.
+    pub query: String,
+}
+
+/// How a query for words is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Syntax {
+    /// With `&`, `|`, `!` and `<->`.
+    Query,
+    /// As words that must all be there.
+    Plain,
+    /// As a phrase.
+    Phrase,
+    /// As people write to a search engine.
+    Web,
 }
 
 /// How a value is compared.
@@ -44,55 +115,171 @@ pub enum Comparison {
     GreaterOrEqual,
     Less,
     LessOrEqual,
+    Like,
+    LikeAnyCase,
+    Matches,
+    MatchesAnyCase,
 }
 
-impl Filter {
-    /// Reads the parameter `name=text`.
-    pub(super) fn parse(doc: &DocModel, name: &str, text: &str) -> Result<Self, String> {
-        let (n, column) = doc.readable(name).ok_or(
-            "is no field of this document type and no parameter; see select, order, limit and after",
-        )?;
-        let (negated, text) = text.strip_prefix("not.").map_or((false, text), |rest| (true, rest));
-        let (operator, operand) = text.split_once('.').ok_or(
-            "write operator.value; operators are eq, neq, gt, gte, lt, lte, in, is and ilike, also with not. before",
-        )?;
-        Ok(Self { column: n, negated, test: Test::parse(column, operator, operand)? })
+/// How many of several values must do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Quantifier {
+    /// At least one.
+    Any,
+    /// Each.
+    All,
+}
+
+/// An operator with what stands before its value: `not.eq(any).`.
+#[derive(Debug)]
+pub(super) struct Operator<'a> {
+    negated: bool,
+    name: &'a str,
+    modifier: Option<&'a str>,
+}
+
+impl<'a> Operator<'a> {
+    /// Reads it, and the dot behind it.
+    pub fn read(text: &mut Text<'a>) -> Result<Self, String> {
+        let negated = text.take("not.");
+        let name = text.until(&['.', '(', ',', ')']);
+        let modifier = text.take("(").then(|| text.until(&[')']));
+        let closed = modifier.is_none() || text.take(")");
+        if closed && text.take(".") {
+            Ok(Self { negated, name, modifier })
+        } else {
+            Err(format!(
+                "write operator.value, as eq.{}; not. may come before it",
+                shown(if name.is_empty() { "value" } else { name })
+            ))
+        }
     }
-}
 
-impl Test {
-    fn parse(column: &ColumnModel, operator: &str, operand: &str) -> Result<Self, String> {
-        let compare =
-            |comparison| value::of_column(column, operand).map(|value| Self::Compare(comparison, value));
-        match operator {
-            "eq" => compare(Comparison::Equal),
-            "neq" => compare(Comparison::NotEqual),
-            "gt" => compare(Comparison::Greater),
-            "gte" => compare(Comparison::GreaterOrEqual),
-            "lt" => compare(Comparison::Less),
-            "lte" => compare(Comparison::LessOrEqual),
-            "in" => {
-                let values = list(operand)?;
-                let values: Result<Vec<_>, _> =
-                    values.iter().map(|text| value::of_column(column, text)).collect();
-                Ok(Self::In(values?))
+    /// Whether it is `is.null` or `not.is.null`; then whether it is negated.
+    pub fn is_null(&self, operand: &str) -> Option<bool> {
+        (self.name == "is" && self.modifier.is_none() && operand == "null").then_some(self.negated)
+    }
+
+    /// The filter with this operand.
+    pub fn filter(self, subject: Subject, kind: Kind<'_>, operand: &str) -> Result<Filter, String> {
+        let (mut negated, test) = (self.negated, self.test(kind, operand)?);
+        if self.name == "is" && operand == "not_null" {
+            negated = !negated;
+        }
+        Ok(Filter { subject, negated, test })
+    }
+
+    fn test(&self, kind: Kind<'_>, operand: &str) -> Result<Test, String> {
+        if let Some(comparison) = comparison(self.name) {
+            return self.compare(kind, comparison, operand);
+        }
+        if let Some(syntax) = syntax(self.name) {
+            if !kind.is_text() {
+                return Err(format!("{} needs a field that holds text", self.name));
             }
-            "is" => match (operand, column.sql_type) {
-                ("null", _) => Ok(Self::Null),
-                ("true" | "false", SqlType::Boolean) => compare(Comparison::Equal),
-                _ => Err("use is.null, or is.true and is.false with a Boolean".into()),
+            let language = self.modifier.map(language).transpose()?;
+            return Ok(Test::Words(Words { syntax, language, query: value::of(Kind::Text, operand)? }));
+        }
+        if let Some(modifier) = self.modifier {
+            return Err(format!("{} takes no ({})", shown(self.name), shown(modifier)));
+        }
+        let boolean = matches!(kind, Kind::Column(column) if column.sql_type == SqlType::Boolean);
+        match self.name {
+            "in" => {
+                let values = bounded(text::values(operand, '(', ')')?)?;
+                Ok(Test::In(values.iter().map(|text| value::of(kind, text)).collect::<Result<_, _>>()?))
+            }
+            "is" => match operand {
+                "null" | "not_null" => Ok(Test::Null),
+                "unknown" if boolean => Ok(Test::Null),
+                "true" | "false" if boolean => Ok(Test::Truth(operand == "true")),
+                _ => Err("use is.null or is.not_null, or is.true and is.false with a Boolean".into()),
             },
-            "ilike" if column.sql_type != SqlType::Text => Err("ilike needs a field that holds text".into()),
-            "ilike" => pattern(operand).map(Self::Like),
+            "isdistinct" => value::of(kind, operand).map(Test::Distinct),
+            "cs" | "cd" | "ov" if !kind.is_json() => {
+                Err(format!("{} needs a field that holds JSON or a list", self.name))
+            }
+            "cs" => value::contained(operand).map(Test::Contains),
+            "cd" => value::contained(operand).map(Test::ContainedIn),
+            "ov" => value::array(operand).and_then(bounded).map(Test::Overlaps),
+            "sl" | "sr" | "nxl" | "nxr" | "adj" => {
+                Err(format!("{} compares ranges, and no type of field holds one", self.name))
+            }
             other => Err(format!(
-                "{:?} is no operator; use eq, neq, gt, gte, lt, lte, in, is or ilike",
-                other.chars().take(40).collect::<String>()
+                "{:?} is no operator; use eq, neq, gt, gte, lt, lte, like, ilike, match, imatch, in, is, isdistinct, \
+                 fts, plfts, phfts, wfts, cs, cd or ov",
+                shown(other)
             )),
         }
     }
+
+    fn compare(&self, kind: Kind<'_>, comparison: Comparison, operand: &str) -> Result<Test, String> {
+        if comparison.is_pattern() && !kind.is_text() {
+            return Err(format!("{} needs a field that holds text", self.name));
+        }
+        let value = |text: &str| match comparison {
+            Comparison::Like | Comparison::LikeAnyCase => pattern(text).map(|text| text.replace('*', "%")),
+            Comparison::Matches | Comparison::MatchesAnyCase => pattern(text),
+            _ => value::of(kind, text),
+        };
+        let quantifier = match self.modifier {
+            None => return Ok(Test::Compare(comparison, value(operand)?)),
+            Some(_) if comparison == Comparison::NotEqual => {
+                return Err("neq takes no (any) or (all); use not.eq(any)".into());
+            }
+            Some("any") => Quantifier::Any,
+            Some("all") => Quantifier::All,
+            Some(other) => return Err(format!("({}) is neither (any) nor (all)", shown(other))),
+        };
+        let values = bounded(text::values(operand, '{', '}')?)?;
+        let values = values.iter().map(|text| value(text)).collect::<Result<_, _>>()?;
+        Ok(Test::Each(comparison, quantifier, values))
+    }
 }
 
-/// `*` stands for `%`, which has a meaning of its own in URLs.
+impl Comparison {
+    fn is_pattern(self) -> bool {
+        matches!(self, Self::Like | Self::LikeAnyCase | Self::Matches | Self::MatchesAnyCase)
+    }
+}
+
+fn comparison(name: &str) -> Option<Comparison> {
+    Some(match name {
+        "eq" => Comparison::Equal,
+        "neq" => Comparison::NotEqual,
+        "gt" => Comparison::Greater,
+        "gte" => Comparison::GreaterOrEqual,
+        "lt" => Comparison::Less,
+        "lte" => Comparison::LessOrEqual,
+        "like" => Comparison::Like,
+        "ilike" => Comparison::LikeAnyCase,
+        "match" => Comparison::Matches,
+        "imatch" => Comparison::MatchesAnyCase,
+        _ => return None,
+    })
+}
+
+fn syntax(name: &str) -> Option<Syntax> {
+    Some(match name {
+        "fts" => Syntax::Query,
+        "plfts" => Syntax::Plain,
+        "phfts" => Syntax::Phrase,
+        "wfts" => Syntax::Web,
+        _ => return None,
+    })
+}
+
+fn language(name: &str) -> Result<&'static str, String> {
+    LANGUAGES
+        .into_iter()
+        .find(|known| *known == name)
+        .ok_or_else(|| format!("{:?} is no language; use one of {}", shown(name), LANGUAGES.join(", ")))
+}
+
+fn bounded(values: Vec<String>) -> Result<Vec<String>, String> {
+    if values.len() <= MAX_VALUES { Ok(values) } else { Err(format!("use at most {MAX_VALUES} values")) }
+}
+
 fn pattern(text: &str) -> Result<String, String> {
     if text.chars().count() > MAX_PATTERN || text.contains('\0') {
         return Err(format!("use a pattern of at most {MAX_PATTERN} characters"));
@@ -101,31 +288,7 @@ fn pattern(text: &str) -> Result<String, String> {
     if text.bytes().rev().take_while(|byte| *byte == b'\\').count() % 2 == 1 {
         return Err("end the pattern with something other than a single backslash".into());
     }
-    Ok(text.replace('*', "%"))
-}
-
-/// `(a,b,"c,d")`; in quotes, `\` makes the next character plain.
-fn list(text: &str) -> Result<Vec<String>, String> {
-    const WANTED: &str = "write in.(a,b,\"c,d\")";
-    let inner = text.strip_prefix('(').and_then(|rest| rest.strip_suffix(')')).ok_or(WANTED)?;
-    let (mut values, mut value, mut quoted) = (Vec::new(), String::new(), false);
-    let mut characters = inner.chars();
-    while let Some(character) = characters.next() {
-        match character {
-            '"' if quoted || value.is_empty() => quoted = !quoted,
-            '\\' if quoted => value.push(characters.next().ok_or(WANTED)?),
-            ',' if !quoted => values.push(std::mem::take(&mut value)),
-            other => value.push(other),
-        }
-    }
-    values.push(value);
-    if quoted {
-        return Err(WANTED.into());
-    }
-    if values.len() > MAX_VALUES {
-        return Err(format!("use at most {MAX_VALUES} values"));
-    }
-    Ok(values)
+    Ok(text.to_owned())
 }
 
 #[cfg(test)]
@@ -133,20 +296,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lists_have_quotes_and_escapes() {
-        assert_eq!(list("(a,b)").unwrap(), ["a", "b"]);
-        assert_eq!(list(r#"("a,b","c\"d\\",e)"#).unwrap(), ["a,b", "c\"d\\", "e"]);
-        assert_eq!(list("()").unwrap(), [""]);
-        for wrong in ["a,b", "(a", "(\"a)", "(\"a\\)"] {
-            assert!(list(wrong).is_err(), "{wrong}");
-        }
-        assert!(list(&format!("({})", "a,".repeat(100))).is_err());
+    fn patterns_end_well() {
+        assert_eq!(pattern("*a\\\\").unwrap(), "*a\\\\");
+        assert!(pattern("a\\").is_err());
+        assert!(pattern(&"x".repeat(201)).is_err());
     }
 
     #[test]
-    fn patterns_end_well() {
-        assert_eq!(pattern("*a\\\\").unwrap(), "%a\\\\");
-        assert!(pattern("a\\").is_err());
-        assert!(pattern(&"x".repeat(201)).is_err());
+    fn an_operator_is_read_with_what_belongs_to_it() {
+        let read = |text| {
+            let mut text = Text::new(text);
+            Operator::read(&mut text).map(|o| (o.negated, o.name, o.modifier, text.rest()))
+        };
+        assert_eq!(read("eq.a.b").unwrap(), (false, "eq", None, "a.b"));
+        assert_eq!(read("not.like(any).{a,b}").unwrap(), (true, "like", Some("any"), "{a,b}"));
+        assert_eq!(read("fts(english).x").unwrap(), (false, "fts", Some("english"), "x"));
+        for wrong in ["eq", "", "not.", "eq(any", "eq(any){a}", "eq,1"] {
+            assert!(read(wrong).is_err(), "{wrong}");
+        }
     }
 }

@@ -1,52 +1,83 @@
-//! `order=field.desc,other`.
+//! `order=field.desc.nullslast,other`.
 
-use tenantry_migrations::layout::SqlType;
-
+use super::{
+    sight::Sight,
+    subject::Subject,
+    text::{Text, shown},
+};
 use crate::data::model::DocModel;
 
-/// Columns that a list is ordered by at most, the id left out.
-const MAX_COLUMNS: usize = 4;
+/// Terms of an order at most, the id left out.
+const MAX_TERMS: usize = 4;
 
-/// One column of an order. NULL comes last, or first where the order is descending: as in an index.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// One term of an order.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Order {
-    /// The column, by its place in the model.
-    pub column: usize,
+    /// What is compared.
+    pub subject: Subject,
     /// From the largest value down.
     pub descending: bool,
+    /// Where NULL comes; as in an index, last when ascending and first when descending, unless the query says otherwise.
+    pub nulls_first: bool,
 }
 
-/// Reads `text`; the id comes last, so that the order is total and a cursor can continue it.
-pub(super) fn parse(doc: &DocModel, text: Option<&str>) -> Result<Vec<Order>, String> {
+impl Order {
+    /// The id, so that an order is total and a cursor can continue it.
+    fn id(doc: &DocModel, descending: bool) -> Self {
+        let id = doc.column("id").map_or(0, |(n, _)| n);
+        Self { subject: Subject::column(id), descending, nulls_first: descending }
+    }
+
+    fn read(sight: &Sight<'_>, doc: &DocModel, part: &str) -> Result<Self, String> {
+        let (part, nulls_first) = match part.rsplit_once('.') {
+            Some((part, "nullsfirst")) => (part, Some(true)),
+            Some((part, "nullslast")) => (part, Some(false)),
+            _ => (part, None),
+        };
+        let (part, descending) = match part.rsplit_once('.') {
+            Some((part, "asc")) => (part, false),
+            Some((part, "desc")) => (part, true),
+            _ => (part, false),
+        };
+        if part.contains('(') {
+            return Err("documents cannot be ordered by what is embedded in them".into());
+        }
+        let mut text = Text::new(part);
+        let subject = Subject::read(sight, doc, &mut text, &['.'])?;
+        if !text.is_empty() {
+            return Err(format!(
+                "write {0}.asc or {0}.desc, then .nullsfirst or .nullslast",
+                shown(&part[..part.len() - text.rest().len()])
+            ));
+        }
+        if subject.path.is_none() && subject.kind(doc).is_some_and(super::Kind::is_json) {
+            return Err(format!(
+                "{} holds JSON or a list, which has no order; name something in it",
+                shown(part)
+            ));
+        }
+        Ok(Self { subject, descending, nulls_first: nulls_first.unwrap_or(descending) })
+    }
+}
+
+/// Reads `text`; the id comes last.
+pub(super) fn parse(sight: &Sight<'_>, doc: &DocModel, text: Option<&str>) -> Result<Vec<Order>, String> {
     let mut order: Vec<Order> = Vec::new();
     for part in text.into_iter().flat_map(|text| text.split(',')) {
-        let (name, direction) = part.split_once('.').unwrap_or((part, "asc"));
-        let shown: String = name.chars().take(40).collect();
-        let (column, model) =
-            doc.readable(name).ok_or_else(|| format!("{shown:?} is no field of this document type"))?;
-        if model.sql_type == SqlType::Jsonb {
-            return Err(format!("{shown} holds JSON or a list, which has no order"));
+        let term = Order::read(sight, doc, part)?;
+        if order.iter().any(|known| known.subject == term.subject) {
+            return Err(format!("{} is named twice", shown(part)));
         }
-        let descending = match direction {
-            "asc" => false,
-            "desc" => true,
-            _ => return Err(format!("write {shown}.asc or {shown}.desc")),
-        };
-        if order.iter().any(|known| known.column == column) {
-            return Err(format!("{shown} is named twice"));
+        if order.len() == MAX_TERMS {
+            return Err(format!("use at most {MAX_TERMS} fields"));
         }
-        order.push(Order { column, descending });
+        order.push(term);
     }
-    if order.len() > MAX_COLUMNS {
-        return Err(format!("use at most {MAX_COLUMNS} fields"));
-    }
-    let id = doc.column("id").map_or(0, |(n, _)| n);
+    let id = Order::id(doc, order.last().is_some_and(|last| last.descending));
     // What comes after the id decides nothing.
-    if let Some(end) = order.iter().position(|known| known.column == id) {
-        order.truncate(end + 1);
-    } else {
-        let descending = order.last().is_some_and(|last| last.descending);
-        order.push(Order { column: id, descending });
+    match order.iter().position(|known| known.subject == id.subject) {
+        Some(end) => order.truncate(end + 1),
+        None => order.push(id),
     }
     Ok(order)
 }

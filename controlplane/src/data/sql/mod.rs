@@ -5,10 +5,12 @@
 //!
 //! - [`read`]: one document, a page of documents
 //! - [`write`]: a document with its event and its audit row, in one statement
+//! - [`level`]: documents with what is embedded in them
 //! - [`which`]: the documents that a write is for; [`answer`]: what it yields
 //! - [`predicate`]: filters, row rules and cursors as conditions
 
 mod answer;
+mod level;
 mod predicate;
 mod read;
 mod statement;
@@ -17,6 +19,7 @@ mod write;
 
 pub use answer::Answer;
 
-pub use read::{get, list, look};
+pub use level::{Decimals, Style};
+pub use read::{count, get, get_members, list, look, plan};
 pub use which::Which;
-pub use write::{Author, NewId, Version, delete, insert, update};
+pub use write::{Author, Conflict, NewId, Then, Version, delete, insert, update};

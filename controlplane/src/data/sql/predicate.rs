@@ -2,9 +2,9 @@
 
 use super::statement::{Statement, array};
 use crate::data::{
-    model::{ColumnModel, DocModel},
+    model::DocModel,
     permit::{AllOf, Allowed},
-    query::{Comparison, Filter, ListQuery, Order, Test},
+    query::{Comparison, Filter, Kind, Order, Quantifier, Subject, Syntax, Test, Words},
 };
 
 /// What `allowed` leaves, as a condition.
@@ -38,25 +38,89 @@ pub(super) fn and_rules(sql: &mut Statement, allowed: &Allowed) {
     }
 }
 
+/// What `subject` stands for in SQL.
+pub(super) fn subject(sql: &mut Statement, doc: &DocModel, subject: &Subject) {
+    let Some(column) = doc.columns.get(subject.column) else { return };
+    match &subject.path {
+        None => {
+            sql.ident(&column.name);
+        }
+        Some(path) => {
+            let steps = array(path.steps.iter().map(String::as_str));
+            sql.push("(").ident(&column.name).push(if path.text { " #>> " } else { " #> " });
+            sql.bind(Some(&steps), "text[]").push(")");
+        }
+    }
+}
+
 pub(super) fn filter(sql: &mut Statement, doc: &DocModel, filter: &Filter) {
-    let Some(column) = doc.columns.get(filter.column) else { return };
-    sql.push(if filter.negated { "NOT (" } else { "(" }).ident(&column.name);
+    let Some(kind) = filter.subject.kind(doc) else { return };
+    let cast = kind.cast();
+    sql.push(if filter.negated { "NOT (" } else { "(" });
+    if let Test::Words(words) = &filter.test {
+        self::words(sql, doc, &filter.subject, words);
+        sql.push(")");
+        return;
+    }
+    subject(sql, doc, &filter.subject);
     match &filter.test {
         Test::Compare(comparison, value) => {
-            sql.push(operator(*comparison)).bind_for(column, Some(value));
+            sql.push(operator(*comparison)).bind(Some(value), cast);
+        }
+        Test::Each(comparison, quantifier, values) => {
+            let values = array(values.iter().map(String::as_str));
+            sql.push(operator(*comparison)).push(match quantifier {
+                Quantifier::Any => "ANY (",
+                Quantifier::All => "ALL (",
+            });
+            sql.bind(Some(&values), &format!("{cast}[]")).push(")");
         }
         Test::In(values) => {
             let values = array(values.iter().map(String::as_str));
-            sql.push(" = ANY (").bind(Some(&values), &format!("{}[]", column.cast())).push(")");
-        }
-        Test::Like(pattern) => {
-            sql.push(" ILIKE ").bind(Some(pattern), "text");
+            sql.push(" = ANY (").bind(Some(&values), &format!("{cast}[]")).push(")");
         }
         Test::Null => {
             sql.push(" IS NULL");
         }
+        Test::Truth(wanted) => {
+            sql.push(if *wanted { " IS TRUE" } else { " IS FALSE" });
+        }
+        Test::Distinct(value) => {
+            sql.push(" IS DISTINCT FROM ").bind(Some(value), cast);
+        }
+        Test::Contains(value) => {
+            sql.push(" @> ").bind(Some(value), "jsonb");
+        }
+        Test::ContainedIn(value) => {
+            sql.push(" <@ ").bind(Some(value), "jsonb");
+        }
+        Test::Overlaps(values) => {
+            let values = array(values.iter().map(String::as_str));
+            sql.push(" ?| ").bind(Some(&values), "text[]");
+        }
+        // Written above.
+        Test::Words(_) => {}
     }
     sql.push(")");
+}
+
+fn words(sql: &mut Statement, doc: &DocModel, of: &Subject, words: &Words) {
+    let language = |sql: &mut Statement| {
+        if let Some(language) = words.language {
+            sql.bind(Some(language), "regconfig").push(", ");
+        }
+    };
+    sql.push("to_tsvector(");
+    language(sql);
+    subject(sql, doc, of);
+    sql.push(match words.syntax {
+        Syntax::Query => ") @@ to_tsquery(",
+        Syntax::Plain => ") @@ plainto_tsquery(",
+        Syntax::Phrase => ") @@ phraseto_tsquery(",
+        Syntax::Web => ") @@ websearch_to_tsquery(",
+    });
+    language(sql);
+    sql.bind(Some(&words.query), "text").push(")");
 }
 
 fn operator(comparison: Comparison) -> &'static str {
@@ -67,26 +131,52 @@ fn operator(comparison: Comparison) -> &'static str {
         Comparison::GreaterOrEqual => " >= ",
         Comparison::Less => " < ",
         Comparison::LessOrEqual => " <= ",
+        Comparison::Like => " LIKE ",
+        Comparison::LikeAnyCase => " ILIKE ",
+        Comparison::Matches => " ~ ",
+        Comparison::MatchesAnyCase => " ~* ",
+    }
+}
+
+/// ` ORDER BY` this.
+pub(super) fn order(sql: &mut Statement, doc: &DocModel, order: &[Order]) {
+    for (n, term) in order.iter().enumerate() {
+        sql.push(if n == 0 { " ORDER BY " } else { ", " });
+        subject(sql, doc, &term.subject);
+        sql.push(if term.descending { " DESC" } else { "" });
+        sql.push(match (term.descending, term.nulls_first) {
+            (true, false) => " NULLS LAST",
+            (false, true) => " NULLS FIRST",
+            _ => "",
+        });
     }
 }
 
 /// Whatever comes after the item with these values.
-pub(super) fn after(sql: &mut Statement, doc: &DocModel, query: &ListQuery, values: &[Option<String>]) {
-    let keys: Vec<Key<'_>> = query
-        .order
+pub(super) fn after(sql: &mut Statement, doc: &DocModel, order: &[Order], values: &[Option<String>]) {
+    let keys: Vec<Key<'_>> = order
         .iter()
         .zip(values)
         .filter_map(|(order, value)| {
-            Some(Key { order: *order, column: doc.columns.get(order.column)?, value: value.as_deref() })
+            Some(Key { doc, order, kind: order.subject.kind(doc)?, value: value.as_deref() })
         })
         .collect();
-    let one_way = keys.iter().all(|key| key.order.descending == keys[0].order.descending);
-    if one_way && keys.iter().all(|key| key.column.not_null) {
+    let Some(first) = keys.first() else {
+        // Such a cursor continues no list.
+        sql.push("false");
+        return;
+    };
+    let one_way = keys.iter().all(|key| key.order.descending == first.order.descending);
+    if one_way && keys.iter().all(|key| key.kind.is_not_null()) {
         // An index over the columns can start right there.
-        sql.push("(").columns(keys.iter().map(|key| key.column));
-        sql.push(if keys[0].order.descending { ") < (" } else { ") > (" });
         for (n, key) in keys.iter().enumerate() {
-            sql.push(if n > 0 { ", " } else { "" }).bind_for(key.column, key.value);
+            sql.push(if n > 0 { ", " } else { "(" });
+            key.subject(sql);
+        }
+        sql.push(if first.order.descending { ") < (" } else { ") > (" });
+        for (n, key) in keys.iter().enumerate() {
+            sql.push(if n > 0 { ", " } else { "" });
+            key.value(sql);
         }
         sql.push(")");
         return;
@@ -104,40 +194,51 @@ pub(super) fn after(sql: &mut Statement, doc: &DocModel, query: &ListQuery, valu
 }
 
 struct Key<'a> {
-    order: Order,
-    column: &'a ColumnModel,
+    doc: &'a DocModel,
+    order: &'a Order,
+    kind: Kind<'a>,
     value: Option<&'a str>,
 }
 
 impl Key<'_> {
+    fn subject(&self, sql: &mut Statement) {
+        subject(sql, self.doc, &self.order.subject);
+    }
+
+    fn value(&self, sql: &mut Statement) {
+        sql.bind(self.value, self.kind.cast());
+    }
+
     fn same(&self, sql: &mut Statement) {
-        sql.ident(&self.column.name);
-        match self.value {
-            None => {
-                sql.push(" IS NULL");
-            }
-            value => {
-                sql.push(" = ").bind_for(self.column, value);
-            }
+        self.subject(sql);
+        if self.value.is_none() {
+            sql.push(" IS NULL");
+        } else {
+            sql.push(" = ");
+            self.value(sql);
         }
     }
 
-    /// NULL is above every value.
     fn beyond(&self, sql: &mut Statement) {
-        let name = &self.column.name;
-        match (self.value, self.order.descending) {
+        match (self.value, self.order.nulls_first) {
             (None, false) => {
                 sql.push("false");
             }
             (None, true) => {
-                sql.ident(name).push(" IS NOT NULL");
+                self.subject(sql);
+                sql.push(" IS NOT NULL");
             }
-            (value, true) => {
-                sql.ident(name).push(" < ").bind_for(self.column, value);
-            }
-            (value, false) => {
-                sql.push("(").ident(name).push(" > ").bind_for(self.column, value);
-                sql.push(" OR ").ident(name).push(" IS NULL)");
+            (Some(_), nulls_first) => {
+                sql.push("(");
+                self.subject(sql);
+                sql.push(if self.order.descending { " < " } else { " > " });
+                self.value(sql);
+                if !nulls_first {
+                    sql.push(" OR ");
+                    self.subject(sql);
+                    sql.push(" IS NULL");
+                }
+                sql.push(")");
             }
         }
     }

@@ -1,12 +1,16 @@
 //! One document, a page of documents.
 
-use super::{predicate, statement::Statement};
+use super::{
+    level::{Levels, Style},
+    predicate,
+    statement::Statement,
+};
 use crate::{
     data::{
         id::DocumentId,
         model::{ColumnModel, DocModel},
         permit::Allowed,
-        query::ListQuery,
+        query::{Level, ListQuery, Output},
     },
     postgres::Bound,
 };
@@ -37,51 +41,73 @@ pub fn look(doc: &DocModel, id: &DocumentId, visible: &Allowed, allowed: &[&Allo
 pub struct Page {
     /// The statement. It asks for one item more than the page has, to know whether there is another page.
     pub statement: Bound,
-    /// Where in a row the values of the order's columns are.
+    /// Where in a row the values of the order's subjects are.
     pub keys: Vec<usize>,
 }
 
-/// The documents that `query` asks for, among those that the caller may see: its columns first, then those of the order that it
-/// left out.
-pub fn list(doc: &DocModel, query: &ListQuery, visible: &Allowed) -> Page {
-    let mut places = query.select.clone();
-    let keys = query
+/// The documents that `query` asks for: the members of each first, then the subjects of the order that are not among them.
+pub fn list(query: &ListQuery<'_>, style: Style) -> Page {
+    let level = &query.level;
+    let mut sql = Statement::new("SELECT ");
+    let mut writer = Levels::new(style);
+    writer.members(&mut sql, level);
+    let mut width = level.outputs.len();
+    let keys = level
         .order
         .iter()
         .map(|order| {
-            places.iter().position(|column| *column == order.column).unwrap_or_else(|| {
-                places.push(order.column);
-                places.len() - 1
+            let shown = |output: &Output| matches!(output, Output::Subject { subject, .. } if *subject == order.subject);
+            level.outputs.iter().position(shown).unwrap_or_else(|| {
+                sql.push(if width > 0 { ", " } else { "" });
+                predicate::subject(&mut sql, level.doc, &order.subject);
+                width += 1;
+                width - 1
             })
         })
         .collect();
-    let mut sql = Statement::new("SELECT ");
-    sql.columns(columns(doc, &places)).push(" FROM ").table(doc);
-    let mut conditions = 0;
-    let mut next = |sql: &mut Statement| {
-        sql.push(if conditions == 0 { " WHERE " } else { " AND " });
-        conditions += 1;
-    };
-    for filter in &query.filters {
-        next(&mut sql);
-        predicate::filter(&mut sql, doc, filter);
-    }
-    if *visible != Allowed::All {
-        next(&mut sql);
-        predicate::rules(&mut sql, visible);
-    }
-    if let Some(values) = &query.after {
-        next(&mut sql);
-        predicate::after(&mut sql, doc, query, values);
-    }
-    for (n, order) in query.order.iter().enumerate() {
-        let Some(column) = doc.columns.get(order.column) else { continue };
-        sql.push(if n == 0 { " ORDER BY " } else { ", " }).ident(&column.name);
-        sql.push(if order.descending { " DESC" } else { "" });
-    }
+    writer.source(&mut sql, level, query.after.as_deref());
+    predicate::order(&mut sql, level.doc, &level.order);
     // Not a parameter: a plan for any limit would not know that only a few rows are wanted.
-    sql.push(" LIMIT ").show(u32::from(query.limit) + 1);
+    sql.push(" LIMIT ").show(level.limit + 1);
+    if level.offset > 0 {
+        sql.push(" OFFSET ").bind(Some(&level.offset.to_string()), "bigint");
+    }
     Page { statement: sql.finish(), keys }
+}
+
+/// The document with this id, if the caller may see it: its members, then the version.
+pub fn get_members(level: &Level<'_>, id: &DocumentId, style: Style) -> Bound {
+    let mut sql = Statement::new("SELECT ");
+    let mut writer = Levels::new(style);
+    writer.members(&mut sql, level);
+    sql.push(if level.outputs.is_empty() { "" } else { ", " }).push("\"version\"");
+    writer.source(&mut sql, level, None);
+    sql.push(if writer.has_conditions(level) { " AND " } else { " WHERE " }).push("\"id\" = ");
+    let cast = level.doc.id_type().to_string();
+    sql.bind(Some(id.as_str()), &cast);
+    sql.finish()
+}
+
+/// How many documents there are on all pages; no more than `most` are counted.
+pub fn count(level: &Level<'_>, most: Option<u32>) -> Bound {
+    let mut sql = Statement::new("SELECT count(*)");
+    let mut writer = Levels::new(Style::default());
+    match most {
+        None => writer.source(&mut sql, level, None),
+        Some(most) => {
+            sql.push(" FROM (SELECT");
+            writer.source(&mut sql, level, None);
+            sql.push(" LIMIT ").show(most).push(") AS counted");
+        }
+    }
+    sql.finish()
+}
+
+/// What the server's plan says about how many documents there are on all pages, as JSON.
+pub fn plan(level: &Level<'_>) -> Bound {
+    let mut sql = Statement::new("EXPLAIN (FORMAT JSON) SELECT");
+    Levels::new(Style::default()).source(&mut sql, level, None);
+    sql.finish()
 }
 
 /// The columns in these places of the model.

@@ -42,6 +42,31 @@ pub enum NewId {
     Series,
 }
 
+/// What becomes of a new document when there is one already with the same value in a unique column.
+#[derive(Debug, Clone, Copy)]
+pub struct Conflict<'a> {
+    /// The column, by its name.
+    pub column: &'a str,
+    /// What to do then.
+    pub then: Then<'a>,
+}
+
+/// What to do with a new document that is there already.
+#[derive(Debug, Clone, Copy)]
+pub enum Then<'a> {
+    /// Nothing.
+    Ignore,
+    /// To set these columns, by their place in the model, of the one that is there.
+    Merge {
+        /// The columns.
+        columns: &'a [usize],
+        /// What the caller may change, before and after. When that leaves the document out, the server divides by zero and
+        /// nothing is written.
+        allowed: &'a Allowed,
+        after: &'a Allowed,
+    },
+}
+
 /// Which versions of a document may be written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Version {
@@ -52,9 +77,16 @@ pub enum Version {
 }
 
 /// Stores a new document.
-pub fn insert(doc: &DocModel, id: &NewId, values: &Values, author: Author<'_>, answer: Answer) -> Bound {
+pub fn insert(
+    doc: &DocModel,
+    id: &NewId,
+    values: &Values,
+    conflict: Option<Conflict<'_>>,
+    author: Author<'_>,
+    answer: Answer<'_>,
+) -> Bound {
     let mut sql = Statement::new("WITH stored AS (INSERT INTO ");
-    sql.table(doc).push(" (\"id\"");
+    sql.table(doc).push(" AS kept (\"id\"");
     for column in set_columns(doc, values) {
         sql.push(", ").ident(&column.name);
     }
@@ -76,8 +108,16 @@ pub fn insert(doc: &DocModel, id: &NewId, values: &Values, author: Author<'_>, a
     }
     let user = sql.keep(Some(author.user), "text");
     sql.push(&format!(", {user}, {user})"));
+    if let Some(conflict) = conflict {
+        on_conflict(&mut sql, doc, conflict);
+    }
     returning(&mut sql, doc);
-    journal(&mut sql, doc, "Create", author, &user, None);
+    let action = match conflict {
+        None => "'Create'",
+        // Only a document that was there before has another version.
+        Some(_) => "CASE WHEN version = 1 THEN 'Create' ELSE 'Update' END",
+    };
+    journal(&mut sql, doc, action, author, &user, None);
     answer.write(&mut sql, doc);
     sql.finish()
 }
@@ -92,7 +132,7 @@ pub fn update(
     allowed: &Allowed,
     after: &Allowed,
     author: Author<'_>,
-    answer: Answer,
+    answer: Answer<'_>,
 ) -> Bound {
     let mut sql = Statement::new("WITH stored AS (UPDATE ");
     let user = sql.keep(Some(author.user), "text");
@@ -111,8 +151,8 @@ pub fn update(
     and_version(&mut sql, version);
     returning(&mut sql, doc);
     let shown = serde_json::Value::Object(values.shown.clone()).to_string();
-    journal(&mut sql, doc, "Update", author, &user, Some(&shown));
-    answer.write(&mut sql, doc);
+    journal(&mut sql, doc, "'Update'", author, &user, Some(&shown));
+    answer.write_for(&mut sql, doc, which);
     sql.finish()
 }
 
@@ -123,7 +163,7 @@ pub fn delete(
     version: &Version,
     allowed: &Allowed,
     author: Author<'_>,
-    answer: Answer,
+    answer: Answer<'_>,
 ) -> Bound {
     let mut sql = Statement::new("WITH stored AS (DELETE FROM ");
     sql.table(doc);
@@ -139,10 +179,33 @@ pub fn delete(
     sql.push(", gone AS (SELECT \"id\"::text AS id, \"version\" + 1 AS version FROM stored), event AS (");
     event(&mut sql, doc, "'Delete', NULL::json FROM gone");
     let user = sql.keep(Some(author.user), "text");
-    audit(&mut sql, doc, "Delete", author, &user);
+    audit(&mut sql, doc, "'Delete'", author, &user);
     sql.push("NULL::json FROM gone)");
-    answer.write(&mut sql, doc);
+    answer.write_for(&mut sql, doc, which);
     sql.finish()
+}
+
+fn on_conflict(sql: &mut Statement, doc: &DocModel, conflict: Conflict<'_>) {
+    sql.push(" ON CONFLICT (").ident(conflict.column).push(") DO ");
+    let Then::Merge { columns, allowed, after } = conflict.then else {
+        sql.push("NOTHING");
+        return;
+    };
+    sql.push("UPDATE SET \"version\" = kept.\"version\" + 1, \"updated_at\" = now(), ");
+    sql.push("\"updated_by\" = EXCLUDED.\"updated_by\"");
+    for column in columns.iter().filter_map(|n| doc.columns.get(*n)) {
+        sql.push(", ").ident(&column.name).push(" = EXCLUDED.").ident(&column.name);
+    }
+    if *allowed != Allowed::All || *after != Allowed::All {
+        // In a subquery of its own, since a name here could be one of the new row, too.
+        sql.push(" WHERE 1 / (CASE WHEN EXISTS (SELECT FROM ").table(doc);
+        sql.push(" AS mine WHERE mine.\"id\" = kept.\"id\"");
+        predicate::and_rules(sql, allowed);
+        if after != allowed {
+            predicate::and_rules(sql, after);
+        }
+        sql.push(") THEN 1 ELSE 0 END) = 1");
+    }
 }
 
 fn and_version(sql: &mut Statement, version: &Version) {
@@ -233,7 +296,7 @@ fn audit(sql: &mut Statement, doc: &DocModel, action: &str, author: Author<'_>, 
         ", audit AS (INSERT INTO tenantry.audit \
          (actor, action, app, doc_type, doc_id, doc_version, request_id, client, changes) SELECT ",
     );
-    sql.push(user).push(", ").show(Literal(action)).push(", ");
+    sql.push(user).push(", ").push(action).push(", ");
     sql.show(Literal(doc.app.as_str())).push(", ").show(Literal(doc.name.as_str())).push(", id, version, ");
     sql.bind(Some(author.request), "text").push(", ").bind(author.client, "text").push(", ");
 }

@@ -1,0 +1,153 @@
+//! A request for a set of documents, and the parts that all answers have.
+
+use axum::{
+    body::Body,
+    http::{HeaderMap, HeaderValue, StatusCode, header},
+    response::Response,
+};
+
+use super::{Dialect, prefer::Preferences};
+use crate::{
+    data::{
+        documents::Documents,
+        media::{Format, Shape},
+        model::DocModel,
+        query::{Asked, Level, Sight},
+        render::{self, Member},
+    },
+    error::{ApiError, Code, FieldError},
+    postgres::Row,
+};
+
+/// A request for a set of documents.
+#[derive(Debug, Clone, Copy)]
+pub struct Ask<'a> {
+    /// Whose documents, and of which type.
+    pub documents: Documents<'a>,
+    /// In which form.
+    pub dialect: Dialect,
+    /// The query.
+    pub parameters: &'a [(String, String)],
+    /// The headers.
+    pub headers: &'a HeaderMap,
+}
+
+impl Ask<'_> {
+    /// What the headers prefer, and the format of the answer.
+    pub(super) fn wishes(&self) -> Result<(Preferences, Format), ApiError> {
+        Ok((Preferences::read(self.headers)?, Format::accepted(self.headers)?))
+    }
+}
+
+impl<'a> Documents<'a> {
+    /// Who asks, and for what.
+    pub(in crate::data) fn asked(self) -> Asked<'a> {
+        let sight = Sight { catalog: self.scope.tenant.apps.catalog(), caller: &self.scope.caller };
+        Asked { tenant: &self.scope.tenant, doc: self.doc, sight, cursors: self.cursors }
+    }
+}
+
+/// The body with these documents.
+///
+/// # Errors
+/// 406 when one object is wanted and there is another number of them.
+pub(super) fn body(
+    dialect: Dialect,
+    format: Format,
+    level: &Level<'_>,
+    rows: &[Row],
+) -> Result<Vec<u8>, ApiError> {
+    let style = dialect.style(format);
+    let members = Member::of(level, style);
+    let mut out = Vec::with_capacity(64 + rows.iter().map(|row| row.len() * 2).sum::<usize>());
+    match format {
+        Format::Json { shape: Shape::Object, .. } => {
+            let [row] = rows else { return Err(not_one(rows.len())) };
+            render::document(&mut out, &members, row, style.strip_nulls);
+        }
+        Format::Json { .. } => {
+            out.push(b'[');
+            render::documents(&mut out, &members, rows, style.strip_nulls, b",");
+            out.push(b']');
+        }
+        Format::Lines => {
+            render::documents(&mut out, &members, rows, false, b"\n");
+            out.extend_from_slice(if rows.is_empty() { b"" } else { b"\n" });
+        }
+        Format::Csv => {
+            let names = level.outputs.iter().map(|output| level.key(output));
+            render::csv(&mut out, names, &members, rows);
+        }
+    }
+    Ok(out)
+}
+
+/// One object is wanted and there are so many.
+pub(super) fn not_one(documents: usize) -> ApiError {
+    let message = format!("The result contains {documents} rows");
+    ApiError::new(Code::NotAcceptable, "Cannot coerce the result to a single JSON object")
+        .with_errors(vec![FieldError { pointer: String::new(), message }])
+        .known_as("PGRST116")
+}
+
+/// The answer with this body.
+pub(super) fn answer(status: StatusCode, format: Format, body: Vec<u8>) -> Response {
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(format.content_type()));
+    response
+}
+
+/// The answer without a body.
+pub(super) fn empty(status: StatusCode) -> Response {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = status;
+    response
+}
+
+/// Adds `value` as `name`, if there is one.
+pub(super) fn with(mut response: Response, name: &'static str, value: Option<HeaderValue>) -> Response {
+    if let Some(value) = value {
+        response.headers_mut().insert(name, value);
+    }
+    response
+}
+
+/// The words of a write's query that name columns, taken out of the others.
+#[derive(Debug, Default)]
+pub(super) struct Words {
+    /// `columns=a,b`: the members of the body that count.
+    pub columns: Option<Vec<String>>,
+    /// `on_conflict=a`: the column that says whether a document is there already.
+    pub on_conflict: Option<String>,
+    /// All other parameters.
+    pub rest: Vec<(String, String)>,
+}
+
+impl Words {
+    pub fn take(doc: &DocModel, parameters: &[(String, String)]) -> Result<Self, ApiError> {
+        let mut words = Self::default();
+        for (name, value) in parameters {
+            match name.as_str() {
+                "columns" => {
+                    let names = value.split(',').map(|name| name.trim().trim_matches('"').to_owned());
+                    words.columns = Some(names.collect());
+                }
+                "on_conflict" => words.on_conflict = Some(value.trim_matches('"').to_owned()),
+                _ => words.rest.push((name.clone(), value.clone())),
+            }
+        }
+        let unknown = words.columns.iter().flatten().find(|name| doc.column(name).is_none());
+        match unknown {
+            None => Ok(words),
+            Some(name) => {
+                let shown: String = name.chars().take(40).collect();
+                let message = format!("{shown:?} is no field of this document type");
+                let errors = vec![FieldError { pointer: "columns".into(), message }];
+                Err(ApiError::bad_request("the query cannot be read")
+                    .with_errors(errors)
+                    .known_as("PGRST204"))
+            }
+        }
+    }
+}
