@@ -272,11 +272,13 @@ pub struct Worker {
     pub poll_milliseconds: u64,
     /// Milliseconds between looks for audit rows to seal.
     pub seal_milliseconds: u64,
+    /// The longest time, in seconds, between two looks for documents of a type whose time has come.
+    pub sweep_seconds: u64,
 }
 
 impl Default for Worker {
     fn default() -> Self {
-        Self { batch: 1000, poll_milliseconds: 200, seal_milliseconds: 1000 }
+        Self { batch: 1000, poll_milliseconds: 200, seal_milliseconds: 1000, sweep_seconds: 300 }
     }
 }
 

@@ -33,6 +33,10 @@ pub enum Code {
     Duplicate,
     /// Other documents refer to this one, or this one refers to none.
     ReferenceConflict,
+    /// A request with the same Idempotency-Key is still on its way.
+    IdempotencyRunning,
+    /// The Idempotency-Key was used for something else.
+    IdempotencyMismatch,
     /// The lease of a job ran out or was settled already.
     StaleLease,
     /// The document changed since the version in `If-Match`.
@@ -91,6 +95,10 @@ impl Code {
             Self::Conflict => ("conflict", StatusCode::CONFLICT, "Conflict"),
             Self::Duplicate => ("duplicate", StatusCode::CONFLICT, "Value already taken"),
             Self::ReferenceConflict => ("reference_conflict", StatusCode::CONFLICT, "Reference conflict"),
+            Self::IdempotencyRunning => ("idempotency_running", StatusCode::CONFLICT, "Request on its way"),
+            Self::IdempotencyMismatch => {
+                ("idempotency_mismatch", StatusCode::UNPROCESSABLE_ENTITY, "Key used for another request")
+            }
             Self::StaleLease => ("stale_lease", StatusCode::CONFLICT, "Lease no longer held"),
             Self::PreconditionFailed => {
                 ("precondition_failed", StatusCode::PRECONDITION_FAILED, "Document has changed")
@@ -212,6 +220,18 @@ impl ApiError {
     #[must_use]
     pub fn with_errors(mut self, errors: Vec<FieldError>) -> Self {
         self.errors = errors;
+        self
+    }
+
+    /// The same, of a part of the request: what `at` points to.
+    #[must_use]
+    pub fn within(mut self, at: &str) -> Self {
+        for error in &mut self.errors {
+            error.pointer.insert_str(0, at);
+        }
+        if self.errors.is_empty() {
+            self.errors.push(FieldError { pointer: at.to_owned(), message: self.detail.to_string() });
+        }
         self
     }
 

@@ -11,6 +11,7 @@ use tenantry_crds::{
     core_app,
     definition::AppDefinition,
     names::{AppName, OwnerRole, SchemaName, TenantName, TenantRole},
+    v1alpha1::OnDelete,
 };
 use tenantry_e2e::rig::Stack;
 use tenantry_migrations::{
@@ -171,8 +172,13 @@ fn tables(tenant: &TenantEntry, apps: &[Arc<AppDefinition>]) -> String {
         for key in &layout.foreign_keys {
             let (name, column) = (Ident(key.name.as_str()), Ident(&key.column));
             let target = Ident(key.target.as_str());
+            let action = match key.on_delete {
+                OnDelete::Restrict => "",
+                OnDelete::Cascade => "ON DELETE CASCADE",
+                OnDelete::SetNull => "ON DELETE SET NULL",
+            };
             references.push_str(&format!(
-                "ALTER TABLE {schema}.{table} ADD CONSTRAINT {name} FOREIGN KEY ({column}) REFERENCES {schema}.{target};"
+                "ALTER TABLE {schema}.{table} ADD CONSTRAINT {name} FOREIGN KEY ({column}) REFERENCES {schema}.{target} {action};"
             ));
         }
     }

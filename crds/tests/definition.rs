@@ -5,9 +5,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 use tenantry_crds::{
-    definition::{AppDefinition, FieldKind, Naming, RuleValue, Subject},
+    definition::{AppDefinition, Comparison, FieldKind, Naming, Operand, RowRule, Subject},
     names::{AppName, DocTypeName},
-    v1alpha1::AppSpec,
+    v1alpha1::{AppSpec, Operator},
 };
 
 fn compile(manifest: &str) -> Result<AppDefinition, Vec<String>> {
@@ -25,6 +25,29 @@ fn fields(fields: &str) -> String {
 /// A definition with one document type `thing` with these members.
 fn thing(members: &str) -> String {
     format!("{{version: 1.0.0, roles: [{{name: sales}}], docTypes: [{{name: thing, {members}}}]}}")
+}
+
+/// A definition with a permission that has this condition.
+fn ruled(condition: &str) -> String {
+    thing(&format!(
+        "permissions: [{{role: sales, allow: [Read], where: [{condition}]}}], fields: [{{name: n, type: Decimal}}, \
+         {{name: s, type: Enum, values: [x, y]}}, {{name: u, type: Uuid}}, {{name: j, type: Json}}, {{name: d, type: DateTime}}]"
+    ))
+}
+
+#[test]
+fn rules_over_users_moments_and_claims_compile() {
+    for condition in [
+        "{field: n, op: In, value: [1, '2.50']}",
+        "{field: s, op: NotIn, value: '@claims.hidden'}",
+        "{field: u, value: '@user'}",
+        "{field: d, op: Gt, value: '@now'}",
+        "{field: created_at, op: Lte, value: '2026-01-01T00:00:00Z'}",
+        "{any: [{field: created_by, value: '@user'}, {all: [{field: s, value: x}, {field: n, op: NotNull}]}]}",
+    ] {
+        let app = compile(&ruled(condition)).unwrap();
+        assert!(!app.doc_types[0].permissions[0].rule.columns().is_empty(), "{condition}");
+    }
 }
 
 #[test]
@@ -64,11 +87,9 @@ fn what_a_manifest_leaves_out_is_filled_in() {
     assert_eq!(app.doc_types[0].naming, Naming::Uuid);
     let permission = &app.doc_types[0].permissions[0];
     assert_eq!(permission.subject, Subject::Owner);
-    assert_eq!(permission.rules.len(), 1, "owner without match is whoever created the document");
-    assert_eq!(
-        (permission.rules[0].column.as_str(), &permission.rules[0].value),
-        ("created_by", &RuleValue::User)
-    );
+    let own =
+        Comparison { column: "created_by".into(), operator: Operator::Eq, operands: vec![Operand::User] };
+    assert_eq!(permission.rule, RowRule::All(vec![RowRule::Compare(own)]), "whoever created the document");
 
     let app = compile("{version: 1.0.0, queues: [{name: default}]}").unwrap();
     let queue = &app.queues[0];
@@ -216,17 +237,82 @@ fn a_refusal_points_at_the_field() {
         ),
         (
             thing("permissions: [{role: sales, allow: [Read], match: {missing: x}}]"),
-            "spec.docTypes[thing].permissions[0]: match: \"missing\" is not created_by, updated_by or a field",
+            "spec.docTypes[thing].permissions[0].match: \"missing\" is not created_by, updated_by, created_at",
         ),
         (
-            thing(
-                "permissions: [{role: sales, allow: [Read], match: {n: '1'}}], fields: [{name: n, type: Integer}]",
-            ),
-            "spec.docTypes[thing].permissions[0]: match: \"n\" is not created_by, updated_by or a field that holds text",
+            ruled("{field: n, op: Gt, value: many}"),
+            "spec.docTypes[thing].permissions[0].where[0]: value: use a number",
+        ),
+        (
+            ruled("{field: n, op: In, value: 3}"),
+            "spec.docTypes[thing].permissions[0].where[0]: value: In takes a list",
+        ),
+        (
+            ruled("{field: n, op: IsNull, value: 3}"),
+            "spec.docTypes[thing].permissions[0].where[0]: value: IsNull takes none",
+        ),
+        (
+            ruled("{field: n, value: '@user'}"),
+            "spec.docTypes[thing].permissions[0].where[0]: value: \"@user\" does not fit",
+        ),
+        (
+            ruled("{field: s, value: z}"),
+            "spec.docTypes[thing].permissions[0].where[0]: value: \"z\" is not one of x, y",
+        ),
+        (
+            ruled("{field: u, op: Lt, value: a}"),
+            "spec.docTypes[thing].permissions[0].where[0]: op: Lt does not fit u",
+        ),
+        (
+            ruled("{field: j, op: NotNull}"),
+            "spec.docTypes[thing].permissions[0].where[0]: \"j\" is not created_by",
+        ),
+        (
+            ruled("{field: n, value: 1, any: [{field: n, value: 1}]}"),
+            "spec.docTypes[thing].permissions[0].where[0]: give either",
+        ),
+        (
+            ruled("{any: [{field: n, value: 1}, {all: [{field: d, op: Lt, value: yesterday}]}]}"),
+            "spec.docTypes[thing].permissions[0].where[0].any[1].all[0]: value: use a time as",
         ),
         (
             thing("permissions: [{role: owner, allow: [Read], match: {created_by: '@me'}}]"),
-            "spec.docTypes[thing].permissions[0]: match: @user is the only variable",
+            "spec.docTypes[thing].permissions[0].match: value: \"@me\" does not fit",
+        ),
+        (
+            thing("permissions: [{role: sales, allow: [Read], readable: [x]}]"),
+            "spec.docTypes[thing].permissions[0]: readable: \"x\" is no field of this document type",
+        ),
+        (
+            thing("permissions: [{role: sales, allow: [Read], writable: []}]"),
+            "spec.docTypes[thing].permissions[0]: writable: needs Create or Update in allow",
+        ),
+        (
+            thing(
+                "permissions: [{role: sales, allow: [Update], writable: [r]}], fields: [{name: r, type: Text, readOnly: true}]",
+            ),
+            "spec.docTypes[thing].permissions[0]: writable: \"r\" is readOnly",
+        ),
+        // What becomes of documents.
+        (
+            fields("{name: a, type: Reference, to: thing, required: true, onDelete: SetNull}"),
+            "spec.docTypes[thing].fields[a]: onDelete: SetNull would empty a required field",
+        ),
+        (
+            fields("{name: a, type: Text, onDelete: Cascade}"),
+            "spec.docTypes[thing].fields[a]: onDelete: belongs to",
+        ),
+        (
+            thing("ttl: {field: gone, seconds: 1}"),
+            "spec.docTypes[thing].ttl: field: \"gone\" is not created_at",
+        ),
+        (
+            thing("naming: {gapless: true}"),
+            "spec.docTypes[thing].naming: gapless: belongs to strategy Series",
+        ),
+        (
+            thing("softDelete: true, fields: [{name: deleted_at, type: DateTime}]"),
+            "spec.docTypes[thing].fields[deleted_at]: with softDelete, the platform keeps this column",
         ),
     ] {
         let errors = compile(&manifest).expect_err(&manifest);

@@ -3,6 +3,7 @@
 use std::{convert::Infallible, sync::Arc};
 
 use axum::{extract::FromRequestParts, http::request::Parts};
+use serde_json::{Map, Value};
 use tenantry_crds::names::{AppName, RoleName};
 
 use crate::{error::ApiError, registry::TenantEntry};
@@ -27,6 +28,8 @@ pub struct Caller {
     pub roles: Vec<AppRole>,
     /// Whether the user administers the tenant: everything is allowed.
     pub admin: bool,
+    /// What is said of the user beside roles; row rules refer to it.
+    pub claims: Map<String, Value>,
 }
 
 /// A role of an app, `{app}:{role}` in a token.
@@ -56,7 +59,14 @@ impl Caller {
             user: user.into(),
             roles: roles.iter().filter_map(|role| AppRole::parse(role)).collect(),
             admin: roles.iter().any(|role| role == Self::ADMIN),
+            claims: Map::new(),
         }
+    }
+
+    /// The same user, of whom this is said.
+    #[must_use]
+    pub fn with_claims(self, claims: Map<String, Value>) -> Self {
+        Self { claims, ..self }
     }
 
     /// Whether the user has `role` of `app`. An administrator has the roles of the token, no more: see [`Self::admin`].

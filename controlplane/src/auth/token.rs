@@ -13,6 +13,7 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use tenantry_config::settings;
 use uuid::Uuid;
 
@@ -44,6 +45,9 @@ pub struct Claims {
     /// `admin`, or `{app}:{role}`.
     #[serde(default)]
     pub roles: Vec<String>,
+    /// What is said of the user beside roles.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub claims: Map<String, Value>,
     /// When it ends, in seconds since 1970.
     pub exp: u64,
     /// When it was issued, in seconds since 1970.
@@ -241,7 +245,7 @@ impl Tokens {
         if too_long || from_the_future || unfit_user || claims.roles.len() > MAX_ROLES {
             return Err(Refused::BadClaims);
         }
-        let caller = Arc::new(Caller::new(&claims.sub, &claims.roles));
+        let caller = Arc::new(Caller::new(&claims.sub, &claims.roles).with_claims(claims.claims));
         Ok(Verified { tenant: claims.tid, caller, exp: claims.exp })
     }
 }
@@ -278,6 +282,7 @@ pub fn issue(settings: &settings::Auth, grant: Grant) -> Result<String, KeyError
         sub: grant.user,
         tid: grant.tenant,
         roles: grant.roles,
+        claims: Map::new(),
         exp: now + grant.lifetime.as_secs(),
         iat: now,
         nbf: None,

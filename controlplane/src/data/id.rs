@@ -17,7 +17,7 @@ impl DocumentId {
     pub fn parse(doc: &DocModel, text: &str) -> Option<Self> {
         match doc.naming {
             Naming::Uuid => Uuid::try_parse(text).ok().map(|uuid| Self(uuid.to_string())),
-            Naming::Series(_) | Naming::Field(_) => {
+            Naming::Series(_) | Naming::Gapless(_) | Naming::Field(_) => {
                 let possible = !text.is_empty() && text.chars().count() <= MAX_LEN && !text.contains('\0');
                 possible.then(|| Self(text.to_owned()))
             }
@@ -35,7 +35,7 @@ impl NewId {
     pub fn of(doc: &DocModel, values: &Values) -> Self {
         match &doc.naming {
             Naming::Uuid => Self::Given(DocumentId(Uuid::now_v7().to_string())),
-            Naming::Series(_) => Self::Series,
+            Naming::Series(_) | Naming::Gapless(_) => Self::Series,
             Naming::Field(field) => {
                 let value = doc.column(field.as_str()).and_then(|(n, _)| values.get(n)).flatten();
                 // The field is required, so validation has left it a value.

@@ -4,11 +4,15 @@
 //! [`media`]. It asks [`permit`] what the caller may do, checks the query
 //! ([`query`]) or the body ([`validate`]) against the compiled document type ([`model`]), lets [`sql`] make one statement, runs
 //! it through [`crate::postgres`] and writes the rows as JSON ([`render`]). What the database refuses becomes an answer in
-//! [`refusal`].
+//! [`refusal`]. [`idempotency`] lets a write that is sent again happen once.
 
+mod batch;
 mod collection;
 mod documents;
+mod explain;
+mod history;
 mod id;
+mod idempotency;
 mod media;
 mod model;
 mod permit;
@@ -22,9 +26,22 @@ mod sql;
 mod tests;
 mod validate;
 
-pub use collection::ROUTES as REST_ROUTES;
+use axum::Router;
+
+use crate::{describe::Route, state::AppState};
+
 pub use documents::Documents;
 pub use model::{Catalog, ColumnModel, DocModel, Role};
-pub use permit::{AllOf, Allowed, Equals, allowed};
+pub use permit::{Allowed, Condition, Rights, Visible};
+#[cfg(test)]
+pub use permit::{Test, Tested};
 pub use query::{CursorKey, ListIdentity};
-pub use routes::{ROUTES, router};
+
+/// What the routes of documents are.
+pub const ROUTES: [&[Route]; 5] =
+    [routes::ROUTES, collection::ROUTES, batch::ROUTES, history::ROUTES, explain::ROUTES];
+
+/// The routes, to stand inside of the tenant's layers.
+pub fn router() -> Router<AppState> {
+    routes::router().merge(batch::router()).merge(history::router()).merge(explain::router())
+}

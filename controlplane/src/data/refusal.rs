@@ -1,6 +1,9 @@
 //! What the database refuses, as an answer. No text of the server is in it: that may name schemas and values.
 
-use super::model::{DocModel, Relation};
+use super::{
+    idempotency,
+    model::{DocModel, Relation},
+};
 use crate::{
     error::{ApiError, Code, FieldError},
     postgres::{DatabaseError, ServerError, SqlState},
@@ -52,7 +55,8 @@ fn refused(doc: &DocModel, request: Request, error: ServerError) -> ApiError {
                 .with_errors(errors)
         }
         (SqlState::FOREIGN_KEY_VIOLATION, _) if request == Request::Delete => {
-            ApiError::new(Code::ReferenceConflict, "other documents refer to this one")
+            let (types, field) = referring(&error);
+            ApiError::new(Code::ReferenceConflict, format!("documents of {types} refer to this one{field}"))
                 .hint("delete or change them first")
         }
         (SqlState::FOREIGN_KEY_VIOLATION, _) => {
@@ -66,6 +70,7 @@ fn refused(doc: &DocModel, request: Request, error: ServerError) -> ApiError {
             invalid(field.or(error.column.as_deref()), message)
         }
         (SqlState::NOT_NULL_VIOLATION, _) => invalid(error.column.as_deref(), "is required"),
+        (SqlState::KEY_RUNNING, _) => idempotency::running(),
         (SqlState::QUERY_CANCELED, _) => {
             ApiError::new(Code::Timeout, "the database took too long").caused_by(error)
         }
@@ -93,6 +98,19 @@ fn refused(doc: &DocModel, request: Request, error: ServerError) -> ApiError {
         }
         _ => ApiError::internal(error),
     }
+}
+
+/// The type whose documents are in the way, and the field by which they are. The table splits at the first `_`, the constraint is
+/// called after both unless that is too long.
+fn referring(error: &ServerError) -> (String, String) {
+    let table = error.table.as_deref().unwrap_or_default();
+    let types = table.split_once('_').map(|(app, doc_type)| format!("{app}.{doc_type}"));
+    let field = error
+        .constraint
+        .as_deref()
+        .and_then(|name| name.strip_prefix(table)?.strip_prefix('-')?.strip_suffix("-fk"))
+        .map(|field| format!(" by {field}"));
+    (types.unwrap_or_else(|| "another type".to_owned()), field.unwrap_or_default())
 }
 
 fn invalid(field: Option<&str>, message: &str) -> ApiError {

@@ -6,7 +6,7 @@ use axum::{
     extract::State,
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
-    routing::get,
+    routing::{get, post},
 };
 use serde_json::Value;
 use tenantry_crds::v1alpha1::Action;
@@ -14,6 +14,7 @@ use tenantry_crds::v1alpha1::Action;
 use super::{
     collection::{self, Ask, Dialect},
     documents::{Document, Documents},
+    idempotency::{Key, REPLAYED},
     precondition,
 };
 use crate::{
@@ -53,6 +54,7 @@ pub const ROUTES: &[Route] = &[
             Parameter::query("columns", "the members of the body that count, with commas between them"),
             Parameter::query("on_conflict", "the unique field that says whether a document is there already"),
             PREFER,
+            KEY,
         ])
         .body(Shape::Documents, "")
         .answers(201, Shape::Documents),
@@ -60,14 +62,14 @@ pub const ROUTES: &[Route] = &[
         .tagged("documents")
         .expands(Action::Update)
         .filters()
-        .takes(&[SELECT, PREFER])
+        .takes(&[SELECT, PREFER, KEY])
         .body(Shape::Fields, "")
         .answers(200, Shape::Documents),
     Route::delete("/api/v1/data/{app}/{plural}", "deleteMatching", "Delete the documents that match filters")
         .tagged("documents")
         .expands(Action::Delete)
         .filters()
-        .takes(&[SELECT, PREFER])
+        .takes(&[SELECT, PREFER, KEY])
         .answers(204, Shape::Empty),
     Route::get("/api/v1/data/{app}/{plural}/{id}", "read", "A document")
         .tagged("documents")
@@ -80,20 +82,28 @@ pub const ROUTES: &[Route] = &[
     Route::patch("/api/v1/data/{app}/{plural}/{id}", "change", "Change some fields of a document")
         .tagged("documents")
         .expands(Action::Update)
-        .takes(&[IF_MATCH])
+        .takes(&[IF_MATCH, KEY])
         .body(Shape::Fields, "")
         .answers(200, Shape::Document),
     Route::put("/api/v1/data/{app}/{plural}/{id}", "replace", "Set all fields of a document")
         .tagged("documents")
         .expands(Action::Update)
-        .takes(&[IF_MATCH])
+        .takes(&[IF_MATCH, KEY])
         .body(Shape::Document, "")
         .answers(200, Shape::Document),
     Route::delete("/api/v1/data/{app}/{plural}/{id}", "delete", "Delete a document")
         .tagged("documents")
         .expands(Action::Delete)
-        .takes(&[IF_MATCH])
+        .takes(&[
+            IF_MATCH,
+            KEY,
+            Parameter::query("purge", "true: for good, also where deleted documents are kept"),
+        ])
         .answers(204, Shape::Empty),
+    Route::post("/api/v1/data/{app}/{plural}/{id}/restore", "restore", "Bring back a deleted document")
+        .tagged("documents")
+        .expands(Action::Delete)
+        .answers(200, Shape::Document),
 ];
 
 const SELECT: Parameter =
@@ -102,6 +112,8 @@ const PREFER: Parameter = Parameter::header(
     "Prefer",
     "return=representation or minimal, count=exact, planned or estimated, resolution=merge-duplicates or ignore-duplicates",
 );
+const KEY: Parameter =
+    Parameter::header("Idempotency-Key", "the same request with the same key is carried out once");
 const IF_MATCH: Parameter = Parameter::header("If-Match", "the ETag of the document that is meant");
 
 /// `/api/v1/data/...` and `/rest/v1/...`, to stand inside of the tenant's layers.
@@ -110,6 +122,7 @@ pub fn router() -> Router<AppState> {
         .merge(collection::router())
         .route("/api/v1/data/{app}/{plural}", get(list).post(create).patch(patch_many).delete(remove_many))
         .route("/api/v1/data/{app}/{plural}/{id}", get(read).patch(patch).put(replace).delete(remove))
+        .route("/api/v1/data/{app}/{plural}/{id}/restore", post(restore))
 }
 
 async fn list(
@@ -212,21 +225,50 @@ async fn update(
 ) -> Result<Response, ApiError> {
     let version = precondition::if_match(headers)?;
     let documents = documents(state, scope, &app, &plural)?;
-    Ok(one(StatusCode::OK, documents.update(&id, whole, &body, &version).await?))
+    let verb = if whole { "PUT" } else { "PATCH" };
+    let route = format!("{verb} {app}/{plural}/{id}");
+    let key = Key::of(headers, scope, &route, body.to_string().as_bytes())?;
+    let (document, replayed) = documents.update(&id, whole, &body, &version, key.as_ref()).await?;
+    Ok(replay(one(StatusCode::OK, document), replayed))
 }
 
 async fn remove(
     State(state): State<AppState>,
     scope: Scope,
     Path((app, plural, id)): Path<(String, String, String)>,
+    Query(parameters): Parameters,
     headers: HeaderMap,
-) -> Result<StatusCode, ApiError> {
+) -> Result<Response, ApiError> {
+    let purge = match parameters.as_slice() {
+        [] => false,
+        [(name, value)] if name == "purge" && value == "true" => true,
+        _ => return Err(ApiError::bad_request("purge=true is the only parameter here, and only once")),
+    };
     let version = precondition::if_match(&headers)?;
-    documents(&state, &scope, &app, &plural)?.delete(&id, &version).await?;
-    Ok(StatusCode::NO_CONTENT)
+    let key = Key::of(&headers, &scope, &format!("DELETE {app}/{plural}/{id}"), &[u8::from(purge)])?;
+    let documents = documents(&state, &scope, &app, &plural)?;
+    let replayed = documents.delete(&id, &version, purge, key.as_ref()).await?;
+    Ok(replay(StatusCode::NO_CONTENT.into_response(), replayed))
 }
 
-fn documents<'a>(
+/// Brings back a document that was only marked as deleted.
+async fn restore(
+    State(state): State<AppState>,
+    scope: Scope,
+    Path((app, plural, id)): Path<(String, String, String)>,
+) -> Result<Response, ApiError> {
+    Ok(one(StatusCode::OK, documents(&state, &scope, &app, &plural)?.restore(&id).await?))
+}
+
+/// Says of an answer that it was given before.
+pub(super) fn replay(mut response: Response, replayed: bool) -> Response {
+    if replayed {
+        response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
+    }
+    response
+}
+
+pub(super) fn documents<'a>(
     state: &'a AppState,
     scope: &'a Scope,
     app: &str,
@@ -242,7 +284,7 @@ fn documents<'a>(
     Ok(Documents { database, cursors: &state.cursors, scope, doc })
 }
 
-fn json(status: StatusCode, body: Vec<u8>) -> Response {
+pub(super) fn json(status: StatusCode, body: Vec<u8>) -> Response {
     let mut response = Response::new(Body::from(body));
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));

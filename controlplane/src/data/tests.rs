@@ -1,5 +1,7 @@
 //! Against a real server, below HTTP.
 
+mod life;
+
 use std::sync::Arc;
 
 use serde_json::{Value, json};
@@ -48,7 +50,11 @@ docTypes:
       - {role: sales, allow: [Read, Create, Update, Delete]}
 "##;
 
-const PLAIN: Storing<'_> = Storing { answer: Answer::Documents, clash: None, ids: &[] };
+const MARKS: Storing<'_> = Storing { answer: Answer::Marks, clash: None, ids: &[], key: None };
+
+fn plain(shown: &[usize]) -> Storing<'_> {
+    Storing { answer: Answer::Documents(shown), ..MARKS }
+}
 
 struct Test {
     fixture: Fixture,
@@ -87,8 +93,9 @@ impl User<'_> {
 
     async fn create(&self, plural: &str, body: Value) -> Result<Value, ApiError> {
         let documents = self.of(plural);
-        let reply = documents.store(&[body], &[String::new()], PLAIN).await?;
-        Ok(serde_json::from_slice(&documents.shown(&reply.rows[0]).json).unwrap())
+        let shown = documents.rights().shown();
+        let ran = documents.store(&[body], &[String::new()], plain(&shown)).await?;
+        Ok(serde_json::from_slice(&documents.shown(&shown, &ran.rows[0]).json).unwrap())
     }
 
     async fn list(&self, plural: &str, query: &str) -> Result<Value, ApiError> {
@@ -115,7 +122,7 @@ impl User<'_> {
     }
 
     async fn patch(&self, plural: &str, id: &str, body: Value) -> Result<Value, ApiError> {
-        let document = self.of(plural).update(id, false, &body, &Version::Any).await?;
+        let (document, _) = self.of(plural).update(id, false, &body, &Version::Any, None).await?;
         Ok(serde_json::from_slice(&document.json).unwrap())
     }
 }
@@ -179,17 +186,20 @@ async fn changes_count_versions_and_leave_their_trace() {
     );
     let customers = ann.of("customers");
     let replaced =
-        customers.update(&id, true, &json!({"name": "B"}), &Version::OneOf(vec![2])).await.unwrap();
-    let replaced: Value = serde_json::from_slice(&replaced.json).unwrap();
+        customers.update(&id, true, &json!({"name": "B"}), &Version::OneOf(vec![2]), None).await.unwrap();
+    let replaced: Value = serde_json::from_slice(&replaced.0.json).unwrap();
     assert_eq!(
         (&replaced["region"], &replaced["rank"], &replaced["name"]),
         (&Value::Null, &Value::Null, &json!("B"))
     );
-    let stale = customers.update(&id, false, &json!({"name": "C"}), &Version::OneOf(vec![1, 2])).await;
+    let stale = customers.update(&id, false, &json!({"name": "C"}), &Version::OneOf(vec![1, 2]), None).await;
     assert_eq!(code(stale), Code::PreconditionFailed);
-    assert_eq!(code(customers.delete(&id, &Version::OneOf(vec![9])).await), Code::PreconditionFailed);
-    customers.delete(&id, &Version::OneOf(vec![3])).await.unwrap();
-    assert_eq!(code(customers.delete(&id, &Version::Any).await), Code::NotFound);
+    assert_eq!(
+        code(customers.delete(&id, &Version::OneOf(vec![9]), false, None).await),
+        Code::PreconditionFailed
+    );
+    customers.delete(&id, &Version::OneOf(vec![3]), false, None).await.unwrap();
+    assert_eq!(code(customers.delete(&id, &Version::Any, false, None).await), Code::NotFound);
     assert_eq!(code(ann.get("customers", &id).await), Code::NotFound);
 
     let events: Vec<(String, i64)> =
@@ -264,7 +274,7 @@ async fn pages_follow_each_other_without_gaps_or_repeats_in_any_order() {
     let bodies: Vec<Value> = (0..50)
         .map(|n| json!({"name": format!("n{}", n % 7), "rank": if n % 3 == 0 { Value::Null } else { json!(n % 5) }}))
         .collect();
-    customers.store(&bodies, &vec![String::new(); 50], PLAIN).await.unwrap();
+    customers.store(&bodies, &vec![String::new(); 50], MARKS).await.unwrap();
     for order in [
         "id",
         "id.desc",
@@ -380,7 +390,7 @@ async fn permissions_hold_for_every_action() {
     assert!(bob.names("").await.is_empty());
     assert_eq!(clerk.names("order=name").await, ["N", "S"]);
     assert_eq!(code(clerk.patch("customers", south, json!({"rank": 1})).await), Code::Forbidden);
-    assert_eq!(code(clerk.of("customers").delete(south, &Version::Any).await), Code::Forbidden);
+    assert_eq!(code(clerk.of("customers").delete(south, &Version::Any, false, None).await), Code::Forbidden);
 
     assert_eq!(north.names("").await, ["N"]);
     assert!(north.patch("customers", up, json!({"rank": 1})).await.is_ok());
@@ -393,7 +403,7 @@ async fn permissions_hold_for_every_action() {
     let own = clerk.patch("customers", up, json!({"rank": 1})).await;
     assert_eq!(code(own), Code::Forbidden);
     assert!(admin.get("customers", south).await.is_ok());
-    assert!(admin.of("customers").delete(south, &Version::Any).await.is_ok());
+    assert!(admin.of("customers").delete(south, &Version::Any, false, None).await.is_ok());
 }
 
 #[tokio::test]
@@ -410,7 +420,10 @@ async fn what_the_database_refuses_names_the_field_and_nothing_else() {
     let order = ann.create("orders", json!({"customer": id})).await.unwrap();
     // The order that was refused took its number with it: a series may have gaps.
     assert_eq!((&order["id"], &order["state"]), (&json!("SO-002"), &json!("open")));
-    assert_eq!(code(ann.of("customers").delete(id, &Version::Any).await), Code::ReferenceConflict);
+    assert_eq!(
+        code(ann.of("customers").delete(id, &Version::Any, false, None).await),
+        Code::ReferenceConflict
+    );
     assert_eq!(ann.get("orders", "SO-002").await.unwrap(), order);
     assert_eq!(code(ann.get("orders", "no\0where").await), Code::NotFound);
     assert_eq!(code(ann.get("customers", "SO-001").await), Code::NotFound);
@@ -424,10 +437,10 @@ async fn many_documents_are_stored_together_or_not_at_all() {
     let bodies: Vec<Value> =
         (0..100).map(|n| json!({"name": format!("n{n:02}"), "email": format!("{n}@b.cd")})).collect();
     let pointers: Vec<String> = (0..100).map(|n| format!("/{n}")).collect();
-    let reply = customers.store(&bodies, &pointers, PLAIN).await.unwrap();
+    let reply = customers.store(&bodies, &pointers, MARKS).await.unwrap();
     assert_eq!(reply.rows.len(), 100);
     let half = [json!({"name": "x", "email": "x@b.cd"}), json!({"name": "y", "email": "7@b.cd"})];
-    assert_eq!(code(customers.store(&half, &pointers[..2], PLAIN).await.map(drop)), Code::Duplicate);
+    assert_eq!(code(customers.store(&half, &pointers[..2], MARKS).await.map(drop)), Code::Duplicate);
     assert!(ann.names("name=eq.x").await.is_empty());
 }
 

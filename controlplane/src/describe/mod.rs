@@ -24,15 +24,12 @@ pub use serve::{public_router, router};
 
 /// Every route that is served.
 pub fn routes() -> impl Iterator<Item = &'static Route> {
-    [
-        crate::data::ROUTES,
-        crate::data::REST_ROUTES,
+    let others = [
         crate::search::ROUTES,
         crate::jobs::ROUTES,
         crate::audit::ROUTES,
         serve::ROUTES,
         crate::admin::ROUTES,
-    ]
-    .into_iter()
-    .flatten()
+    ];
+    crate::data::ROUTES.into_iter().chain(others).flatten()
 }

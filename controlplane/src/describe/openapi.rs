@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     auth::Caller,
-    data::{self, Allowed, Catalog, DocModel},
+    data::{Catalog, DocModel, Rights},
 };
 
 /// A document type as a caller sees it.
@@ -19,13 +19,15 @@ struct Seen<'a> {
     plural: &'a str,
     doc: &'a DocModel,
     may: Vec<Action>,
+    rights: Rights<'a>,
 }
 
 const ACTIONS: [Action; 4] = [Action::Read, Action::Create, Action::Update, Action::Delete];
 
 /// What `caller` may do with documents of type `doc`.
 pub fn allowed_actions(doc: &DocModel, caller: &Caller) -> Vec<Action> {
-    ACTIONS.into_iter().filter(|action| data::allowed(doc, caller, *action) != Allowed::Denied).collect()
+    let rights = Rights::of(doc, caller);
+    ACTIONS.into_iter().filter(|action| rights.may(*action)).collect()
 }
 
 /// The part that is the same for every tenant: all routes, and no document type.
@@ -37,7 +39,12 @@ pub fn of_nobody() -> Value {
 pub fn of_caller(catalog: &Catalog, caller: &Caller) -> Value {
     let seen: Vec<Seen<'_>> = catalog
         .types()
-        .map(|(plural, doc)| Seen { plural, doc, may: allowed_actions(doc, caller) })
+        .map(|(plural, doc)| Seen {
+            plural,
+            doc,
+            may: allowed_actions(doc, caller),
+            rights: Rights::of(doc, caller),
+        })
         .filter(|seen| !seen.may.is_empty())
         .collect();
     let usable = routes().filter(|route| match route.access {
@@ -69,7 +76,7 @@ fn document(operations: impl Iterator<Item = (String, &'static str, Value)>, see
         json!({"type": "object", "description": "a document: see /api/v1/meta for the types of a tenant"}),
     );
     for seen in seen {
-        schemas.insert(component(seen.doc), schema::of(seen.doc));
+        schemas.insert(component(seen.doc), schema::known(&seen.rights));
     }
     json!({
         "openapi": "3.1.0",
@@ -100,8 +107,8 @@ fn operation(route: &'static Route, seen: Option<&Seen<'_>>) -> (String, &'stati
     let mut parameters: Vec<Value> = in_path(&path).map(of_path).collect();
     parameters.extend(route.parameters.iter().map(of_parameter));
     if let (true, Some(seen)) = (route.filters, seen) {
-        let fields = seen.doc.columns.iter().filter(|column| column.is_readable());
-        parameters.extend(fields.map(|column| {
+        let fields = seen.doc.columns.iter().enumerate().filter(|(n, _)| seen.rights.sees(*n));
+        parameters.extend(fields.map(|(_, column)| {
             of_parameter(&Parameter::query("", "OPERATOR.VALUE, as in eq.1")).named(&column.name)
         }));
     }
@@ -166,7 +173,7 @@ fn content(shape: Shape, seen: Option<&Seen<'_>>) -> (&'static str, Value) {
             let fields = seen.map_or_else(
                 || json!({"type": "object"}),
                 |seen| {
-                    let mut fields = schema::of(seen.doc);
+                    let mut fields = schema::known(&seen.rights);
                     fields["required"] = json!([]);
                     fields["title"] = json!(format!("some fields of {name}"));
                     fields

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 use tenantry_crds::definition::{Field, FieldKind, Naming};
 
-use crate::data::{ColumnModel, DocModel, Role};
+use crate::data::{ColumnModel, DocModel, Rights, Role};
 
 /// The schema of the documents of a type. Fields that no answer shows are `writeOnly`, those that no request sets `readOnly`.
 pub fn of(doc: &DocModel) -> Value {
@@ -28,9 +28,26 @@ pub fn of(doc: &DocModel) -> Value {
     })
 }
 
+/// The same, with the fields that the caller may read or set in some document.
+pub fn known(rights: &Rights<'_>) -> Value {
+    let doc = rights.doc();
+    let mut schema = of(doc);
+    let hidden = |name: &str| doc.column(name).is_some_and(|(n, _)| !rights.knows(n));
+    if let Some(properties) = schema["properties"].as_object_mut() {
+        properties.retain(|name, _| !hidden(name));
+    }
+    if let Some(required) = schema["required"].as_array_mut() {
+        required.retain(|name| !name.as_str().is_some_and(hidden));
+    }
+    schema
+}
+
 fn property(doc: &DocModel, column: &ColumnModel) -> Value {
     match &column.role {
         Role::Field(field, _) => of_field(field, column.not_null),
+        Role::Extra(_) => {
+            json!({"type": "object", "description": "whatever the definition does not declare"})
+        }
         Role::Platform => {
             let mut schema = match column.name.as_str() {
                 "id" if doc.naming == Naming::Uuid => json!({"type": "string", "format": "uuid"}),

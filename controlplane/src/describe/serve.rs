@@ -18,7 +18,7 @@ use super::{
     route::{Access, Route, Shape},
     schema,
 };
-use crate::{auth::Scope, error::ApiError, http::Path, state::AppState};
+use crate::{auth::Scope, data::Rights, error::ApiError, http::Path, state::AppState};
 
 /// What these routes are.
 pub const ROUTES: &[Route] = &[
@@ -138,7 +138,7 @@ async fn one_type(scope: Scope, Path((app, plural)): Path<(String, String)>) -> 
         // Whoever may do nothing with it does not learn that it is there.
         .filter(|doc| !allowed_actions(doc, &scope.caller).is_empty())
         .ok_or_else(|| ApiError::not_found("this tenant has no such document type"))?;
-    let mut schema = schema::of(doc);
+    let mut schema = schema::known(&Rights::of(doc, &scope.caller));
     schema["$schema"] = json!("https://json-schema.org/draft/2020-12/schema");
     schema["$id"] = json!(format!("/api/v1/meta/{app}/{plural}"));
     let kind = [(header::CONTENT_TYPE, HeaderValue::from_static("application/schema+json"))];

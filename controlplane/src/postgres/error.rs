@@ -66,6 +66,13 @@ impl SqlState {
     /// `undefined_column`
     pub const UNDEFINED_COLUMN: Self = Self(*b"42703");
 
+    /// Of ours: one of several writes met no document (`tenantry.required`).
+    pub const MET_NOTHING: Self = Self(*b"TN002");
+    /// Of ours: a request with the same key is on its way (`tenantry.claim_key`).
+    pub const KEY_RUNNING: Self = Self(*b"TN003");
+    /// Of ours: a request with the same key has its answer (`tenantry.claim_key`).
+    pub const KEY_ANSWERED: Self = Self(*b"TN004");
+
     /// The code as text.
     pub fn as_str(&self) -> &str {
         str::from_utf8(&self.0).unwrap_or("?????")
@@ -98,6 +105,8 @@ pub struct ServerError {
     pub column: Option<String>,
     /// The constraint.
     pub constraint: Option<String>,
+    /// Which statement of its group, counted from 0; nothing for what belongs to none.
+    pub statement: Option<usize>,
 }
 
 impl ServerError {
@@ -111,6 +120,7 @@ impl ServerError {
             table: None,
             column: None,
             constraint: None,
+            statement: None,
         };
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         for field in body.split(|byte| *byte == 0) {

@@ -222,7 +222,10 @@ impl Pipeline {
                     front.complete += 1;
                     front.committed = tag == CommandTag::Commit;
                 }
-                Answer::Error(body) => front.error = Some(ServerError::parse(&body)),
+                Answer::Error(body) => {
+                    let statement = front.complete.checked_sub(STEPS_BEFORE);
+                    front.error = Some(ServerError { statement, ..ServerError::parse(&body) });
+                }
                 Answer::Ready(status) => {
                     self.last_progress = now;
                     self.ready(status)?;

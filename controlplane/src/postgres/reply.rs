@@ -1,6 +1,6 @@
 //! What a group came to.
 
-use bytes::{Buf, Bytes};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 /// What a group came to.
 #[derive(Debug, Default)]
@@ -19,6 +19,23 @@ impl Row {
     /// `body` is that of a DataRow: a count, then each value with its length before it.
     pub(super) fn new(body: Bytes) -> Self {
         Self { body }
+    }
+
+    /// A row of these texts, as if it came from the wire.
+    pub fn of_texts(values: &[Option<String>]) -> Self {
+        let mut body = BytesMut::new();
+        // A statement has far fewer columns than the count has room for.
+        body.put_i16(i16::try_from(values.len()).unwrap_or(i16::MAX));
+        for value in values {
+            match value.as_deref().map(|text| (text, i32::try_from(text.len()))) {
+                Some((text, Ok(length))) => {
+                    body.put_i32(length);
+                    body.put_slice(text.as_bytes());
+                }
+                Some((_, Err(_))) | None => body.put_i32(-1),
+            }
+        }
+        Self::new(body.freeze())
     }
 
     /// Bytes that the row has, lengths included.
@@ -61,6 +78,12 @@ mod tests {
     fn values_come_in_order_and_null_is_none() {
         let row = Row::new(Bytes::from_static(b"\0\x03\0\0\0\x01a\xff\xff\xff\xff\0\0\0\0"));
         assert_eq!(row.values().collect::<Vec<_>>(), [Some(&b"a"[..]), None, Some(&b""[..])]);
+        assert_eq!((row.text(0), row.text(1), row.text(2), row.text(3)), (Some("a"), None, Some(""), None));
+    }
+
+    #[test]
+    fn a_row_of_texts_reads_back() {
+        let row = Row::of_texts(&[Some("a".into()), None, Some(String::new())]);
         assert_eq!((row.text(0), row.text(1), row.text(2), row.text(3)), (Some("a"), None, Some(""), None));
     }
 

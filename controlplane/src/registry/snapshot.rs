@@ -51,6 +51,11 @@ impl Snapshot {
         self.by_role.get(role)
     }
 
+    /// All tenants, in any state.
+    pub fn tenants(&self) -> impl Iterator<Item = &Arc<TenantEntry>> {
+        self.by_uid.values()
+    }
+
     /// Whether a Postgres instance was never read: a tenant that is not here may exist all the same.
     pub fn is_partial(&self) -> bool {
         self.partial

@@ -3,10 +3,11 @@
 //! Names come from the settings of the index, values are quoted: nothing of a request becomes syntax.
 
 use serde_json::{Map, Value, json};
+use tenantry_crds::v1alpha1::Operator;
 use tenantry_migrations::registry::SearchSettings;
 
 use crate::{
-    data::{AllOf, Allowed, Equals},
+    data::{Allowed, Condition, Rights, Visible},
     error::{ApiError, FieldError},
 };
 
@@ -28,6 +29,8 @@ pub(super) struct Wanted {
     facets: Vec<String>,
     order: Vec<String>,
     conditions: Vec<String>,
+    /// The fields that the text is looked up in, where that is not all of the index's.
+    within: Option<Vec<String>>,
 }
 
 impl Wanted {
@@ -48,6 +51,13 @@ impl Wanted {
         let fields =
             |of: &[String]| -> Vec<String> { of.iter().filter(|field| !hidden(field)).cloned().collect() };
         let (filterable, sortable) = (fields(&settings.filterable), fields(&settings.sortable));
+        let searchable = fields(&settings.searchable);
+        if searchable.is_empty() {
+            return Err(ApiError::forbidden("you may read none of the fields that are searched"));
+        }
+        if searchable.len() < settings.searchable.len() {
+            wanted.within = Some(searchable);
+        }
         for (name, value) in parameters {
             if let Err(problem) = wanted.add(name, value, &filterable, &sortable) {
                 errors.push(FieldError { pointer: name.clone(), message: problem });
@@ -117,45 +127,95 @@ impl Wanted {
         if !self.facets.is_empty() {
             query.insert("facets".into(), json!(self.facets));
         }
+        if let Some(within) = &self.within {
+            // A hit by a field that the caller does not see would tell its value.
+            query.insert("attributesToSearchOn".into(), json!(within));
+        }
         Value::Object(query)
     }
 }
 
 /// The columns that `allowed` compares: the index must be able to filter by them.
-pub(super) fn compared(allowed: &Allowed) -> impl Iterator<Item = &str> {
-    let rows = match allowed {
-        Allowed::Rows(rows) => rows.as_slice(),
-        Allowed::All | Allowed::Denied => &[],
-    };
-    rows.iter().flat_map(|AllOf(conditions)| conditions).map(|condition| condition.column.as_str())
-}
-
-/// Whether `allowed` lets the caller read `document`. The engine compares texts without regard to case, which is good for
-/// searches and not enough for permissions.
-pub(super) fn may_read(allowed: &Allowed, document: &Map<String, Value>) -> bool {
-    let holds = |condition: &Equals| {
-        document.get(&condition.column).and_then(Value::as_str) == Some(condition.value.as_str())
-    };
+pub(super) fn compared(allowed: &Allowed) -> Vec<&str> {
     match allowed {
-        Allowed::Denied => false,
-        Allowed::All => true,
-        Allowed::Rows(rows) => rows.iter().any(|AllOf(conditions)| conditions.iter().all(holds)),
+        Allowed::Rows(condition) => condition.columns().iter().map(|column| column.name.as_str()).collect(),
+        Allowed::All | Allowed::Denied => Vec::new(),
     }
 }
 
+/// Whether `allowed` lets the caller read `document`. The engine compares texts without regard to case and times as texts, which
+/// is good for searches and not enough for permissions.
+pub(super) fn may_read(allowed: &Allowed, document: &Map<String, Value>) -> bool {
+    match allowed {
+        Allowed::Denied => false,
+        Allowed::All => true,
+        Allowed::Rows(condition) => condition.holds(document),
+    }
+}
+
+/// As much of a document as the caller sees: a field that the caller sees of other documents only is null.
+pub(super) fn shown(rights: &Rights<'_>, document: Map<String, Value>) -> Map<String, Value> {
+    let columns = rights.doc().columns.iter().enumerate();
+    let hidden: Vec<(&str, bool)> = columns
+        .filter_map(|(n, column)| match rights.visible(n) {
+            Visible::Yes => None,
+            Visible::No => Some((column.name.as_str(), true)),
+            Visible::Where(condition) => {
+                (!condition.holds(&document)).then_some((column.name.as_str(), false))
+            }
+        })
+        .collect();
+    let mut document = document;
+    for (name, gone) in hidden {
+        match document.get_mut(name) {
+            Some(_) if gone => drop(document.remove(name)),
+            Some(value) => *value = Value::Null,
+            None => {}
+        }
+    }
+    document
+}
+
 fn permitted(allowed: &Allowed) -> Option<String> {
-    let rows = match allowed {
-        Allowed::All => return None,
+    match allowed {
+        Allowed::All => None,
         // Matches nothing: no document is without a key.
-        Allowed::Denied => return Some("id IS NULL".into()),
-        Allowed::Rows(rows) => rows,
+        Allowed::Denied => Some("id IS NULL".into()),
+        Allowed::Rows(condition) => Some(rule(condition)),
+    }
+}
+
+/// A rule as an expression of the engine. Where its comparison differs from that of Postgres it may let a document through that
+/// [`may_read`] then refuses.
+fn rule(condition: &Condition<String>) -> String {
+    let several = |parts: &[Condition<String>], between: &str| {
+        let parts: Vec<_> = parts.iter().map(rule).collect();
+        format!("({})", parts.join(between))
     };
-    let all_of = |AllOf(conditions): &AllOf| {
-        let terms: Vec<_> =
-            conditions.iter().map(|c| format!("{} = {}", c.column, quoted(&c.value))).collect();
-        format!("({})", terms.join(" AND "))
-    };
-    Some(rows.iter().map(all_of).collect::<Vec<_>>().join(" OR "))
+    match condition {
+        Condition::Always => "id EXISTS".into(),
+        Condition::Never => "id IS NULL".into(),
+        Condition::All(parts) => several(parts, " AND "),
+        Condition::Any(parts) => several(parts, " OR "),
+        Condition::Test(test) => {
+            let (name, first) = (&test.column.name, test.values.first().map(|value| quoted(value)));
+            let first = first.unwrap_or_default();
+            let list = || test.values.iter().map(|value| quoted(value)).collect::<Vec<_>>().join(", ");
+            let has = format!("{name} EXISTS AND {name} IS NOT NULL");
+            match test.operator {
+                Operator::Eq => format!("{name} = {first}"),
+                Operator::Neq => format!("({name} != {first} AND {has})"),
+                Operator::Gt => format!("{name} > {first}"),
+                Operator::Gte => format!("{name} >= {first}"),
+                Operator::Lt => format!("{name} < {first}"),
+                Operator::Lte => format!("{name} <= {first}"),
+                Operator::In => format!("{name} IN [{}]", list()),
+                Operator::NotIn => format!("({name} NOT IN [{}] AND {has})", list()),
+                Operator::IsNull => format!("({name} IS NULL OR {name} NOT EXISTS)"),
+                Operator::NotNull => format!("({has})"),
+            }
+        }
+    }
 }
 
 fn condition(field: &str, value: &str) -> Result<String, String> {
@@ -222,7 +282,10 @@ fn quoted(value: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::data::{Test, Tested};
 
     fn settings() -> SearchSettings {
         let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
@@ -240,8 +303,17 @@ mod tests {
     }
 
     fn own() -> Allowed {
-        let owner = |user: &str| AllOf(vec![Equals { column: "created_by".into(), value: user.into() }]);
-        Allowed::Rows(vec![owner("al\"ice")])
+        let column = Arc::new(Tested {
+            place: 0,
+            name: "created_by".into(),
+            sql_type: tenantry_migrations::layout::SqlType::Text,
+            cast: "text",
+        });
+        Allowed::Rows(Condition::Test(Test {
+            column,
+            operator: Operator::Eq,
+            values: vec!["al\"ice".into()],
+        }))
     }
 
     #[test]
@@ -250,7 +322,7 @@ mod tests {
         let query = wanted.query(&own());
         assert_eq!(
             query["filter"],
-            json!([r#"status = "lead\" OR status = \"churned""#, r#"(created_by = "al\"ice")"#])
+            json!([r#"status = "lead\" OR status = \"churned""#, r#"created_by = "al\"ice""#])
         );
     }
 
@@ -290,6 +362,6 @@ mod tests {
         assert!(may_read(&own(), &document("al\"ice")));
         assert!(!may_read(&own(), &document("AL\"ICE")));
         assert!(!may_read(&Allowed::Denied, &document("x")));
-        assert_eq!(compared(&own()).collect::<Vec<_>>(), ["created_by"]);
+        assert_eq!(compared(&own()), ["created_by"]);
     }
 }

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     auth::Scope,
-    data::{self, Allowed},
+    data::{Allowed, Rights},
     describe::{Parameter, Route, Shape},
     error::ApiError,
     http::{Path, Query},
@@ -61,7 +61,8 @@ async fn search(
     let model = scope.tenant.apps.catalog().doc_type(&app, &plural).ok_or_else(unknown)?;
     let definition = scope.tenant.apps.get(&app).and_then(|app| app.doc_type(&model.name));
     let doc_type = definition.ok_or_else(unknown)?;
-    let allowed = data::allowed(model, &scope.caller, Action::Read);
+    let rights = Rights::of(model, &scope.caller);
+    let allowed = rights.allowed(Action::Read);
     if allowed == Allowed::Denied {
         return Err(ApiError::forbidden(format!("you may not read {plural}")));
     }
@@ -70,12 +71,12 @@ async fn search(
         ApiError::not_found(format!("{plural} cannot be searched"))
             .hint(format!("apply a SearchIndex for {}.{}", model.app, model.name))
     })?;
-    let hidden = |field: &str| doc_type.field(field).is_some_and(|field| field.write_only);
+    let hidden = |field: &str| model.column(field).is_none_or(|(n, _)| !rights.sees(n));
     let wanted = Wanted::parse(&parameters, &binding.settings, hidden)?;
     let engine = scope.tenant.home.search().ok_or_else(|| ApiError::unavailable("search"))?;
     // An index that cannot filter by what permissions compare has settings of another moment.
     let filters = |column: &str| binding.settings.filterable.iter().any(|field| field == column);
-    if !binding.live || !filter::compared(&allowed).all(filters) {
+    if !binding.live || !filter::compared(&allowed).into_iter().all(filters) {
         return Err(ApiError::unavailable("search").hint("the index is still being built"));
     }
     let found = engine.engine.search(&binding.index_uid, &wanted.query(&allowed)).await?;
@@ -84,6 +85,7 @@ async fn search(
         .into_iter()
         .filter_map(|hit| indexed::document(doc_type, hit))
         .filter(|document| filter::may_read(&allowed, document))
+        .map(|document| filter::shown(&rights, document))
         .collect();
     Ok(axum::Json(Answer { items, estimated_total: found.estimated_total, facets: found.facets }))
 }

@@ -11,6 +11,7 @@
 //! - [`index`]: carries that out
 //! - [`backfill`]: documents that were there before their index
 //! - [`hold`]: indexes that have to wait
+//! - [`sweep`]: removes what has had its time
 //! - [`metrics`]: what happened to events
 
 mod backfill;
@@ -20,6 +21,7 @@ mod leader;
 mod metrics;
 mod outbox;
 mod plan;
+mod sweep;
 
 use std::time::Duration;
 
@@ -41,6 +43,7 @@ use crate::{
 };
 use leader::Worker;
 use metrics::WorkMetrics;
+use sweep::Sweeper;
 
 /// Works until `shutdown`.
 ///
@@ -80,6 +83,18 @@ pub async fn work(settings: settings::ControlPlane, shutdown: CancellationToken)
             metrics: seal_metrics.clone(),
         })
         .collect();
+    let sweepers: Vec<_> = instances
+        .cells
+        .iter()
+        .map(|cell| Sweeper {
+            cell: cell.name.clone(),
+            registry: registry.clone(),
+            connect: cell.connect.clone(),
+            cursors: CursorKey::derive(&settings.database.traffic_key),
+            longest: Duration::from_secs(settings.worker.sweep_seconds.max(1)),
+        })
+        .collect();
+    let sweepers = join_all(sweepers.iter().map(|sweeper| sweeper.run(shutdown.clone())));
     let sealers = join_all(sealers.iter().map(|sealer| sealer.run(shutdown.clone())));
     let workers = join_all(workers.iter().map(|worker| worker.run(shutdown.clone())));
     let health = Health::new(readiness.clone(), None, instances.cell_names());
@@ -92,6 +107,6 @@ pub async fn work(settings: settings::ControlPlane, shutdown: CancellationToken)
         shutdown.cancel();
         ended
     };
-    let (_, _, _, probes) = tokio::join!(followers, workers, sealers, probes);
+    let (_, _, _, _, probes) = tokio::join!(followers, workers, sealers, sweepers, probes);
     probes.map_err(StartError::Listen)
 }

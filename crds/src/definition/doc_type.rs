@@ -3,11 +3,12 @@
 use super::{
     error::DefinitionError,
     field::{Field, FieldKind},
+    permission::Permission,
     series::SeriesPattern,
 };
 use crate::{
     names::{AppName, DocTypeName, FieldName, PluralName, RoleName},
-    v1alpha1::{Action, DocTypeSpec, NamingStrategy, PermissionSpec},
+    v1alpha1::{DocTypeSpec, NamingStrategy},
 };
 
 /// A validated document type.
@@ -23,6 +24,14 @@ pub struct DocType {
     pub fields: Vec<Field>,
     /// Who may do what.
     pub permissions: Vec<Permission>,
+    /// Documents may have an `extra`.
+    pub allow_extra: bool,
+    /// Every version of a document is kept.
+    pub track_changes: bool,
+    /// A deleted document is only marked.
+    pub soft_delete: bool,
+    /// When documents go by themselves.
+    pub ttl: Option<Ttl>,
 }
 
 /// How a document gets its id.
@@ -32,51 +41,28 @@ pub enum Naming {
     Uuid,
     /// A number that counts up; the id column is `text`.
     Series(SeriesPattern),
+    /// The same, and no number is ever left out.
+    Gapless(SeriesPattern),
     /// The value of a required, unique text field; the id column is `text`.
     Field(FieldName),
 }
 
-/// What someone may do with documents of a type.
+/// When a document goes by itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Permission {
-    /// Who.
-    pub subject: Subject,
-    /// The actions.
-    pub allow: Vec<Action>,
-    /// All must hold for a document; empty means every document.
-    pub rules: Vec<RowRule>,
-}
-
-/// Whom a permission is for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Subject {
-    /// Users who have this role of the app.
-    Role(RoleName),
-    /// Every user, for the documents that the rules select.
-    Owner,
-    /// The tenant's administrators.
-    Admin,
-}
-
-/// A document matches when this column has this value.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RowRule {
-    /// A field, or `created_by` or `updated_by`.
+pub struct Ttl {
+    /// The column that holds the moment: a DateTime field, `created_at` or `updated_at`.
     pub column: String,
-    /// The value.
-    pub value: RuleValue,
+    /// Seconds from that moment on.
+    pub seconds: i64,
 }
 
-/// The value in a [`RowRule`].
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum RuleValue {
-    /// The caller's id.
-    User,
-    /// A literal.
-    Literal(String),
-}
+/// The column that a type with `softDelete` has beside the others.
+const DELETED_AT: &str = "deleted_at";
 
 impl DocType {
+    /// The column that says since when a document of a type with [`Self::soft_delete`] is deleted.
+    pub const DELETED_AT: &str = DELETED_AT;
+
     /// The field with this name.
     pub fn field(&self, name: &str) -> Option<&Field> {
         self.fields.iter().find(|field| field.name.as_str() == name)
@@ -119,12 +105,31 @@ impl DocType {
         let mut permissions = Vec::with_capacity(spec.permissions.len());
         for (n, permission) in spec.permissions.iter().enumerate() {
             let inner = format!("{path}.permissions[{n}]");
-            keep(compile_permission(&inner, permission, roles, &fields).map(|p| permissions.push(p)));
+            match Permission::compile(&inner, permission, roles, &fields) {
+                Ok(permission) => permissions.push(permission),
+                Err(wrong) => wrong.into_iter().for_each(|error| keep(Err(error))),
+            }
+        }
+        let mut ttl = None;
+        keep(compile_ttl(&path, spec, &fields).map(|compiled| ttl = compiled));
+        if spec.soft_delete && fields.iter().any(|field| field.name.as_str() == DELETED_AT) {
+            keep(Err(DefinitionError::new(
+                format!("{path}.fields[{DELETED_AT}]"),
+                "with softDelete, the platform keeps this column; give the field another name",
+            )));
         }
         match (name, plural) {
-            (Some(name), Some(plural)) if errors.is_empty() => {
-                Ok(Self { name, plural, naming, fields, permissions })
-            }
+            (Some(name), Some(plural)) if errors.is_empty() => Ok(Self {
+                name,
+                plural,
+                naming,
+                fields,
+                permissions,
+                allow_extra: spec.allow_extra,
+                track_changes: spec.track_changes,
+                soft_delete: spec.soft_delete,
+                ttl,
+            }),
             _ => Err(errors),
         }
     }
@@ -132,6 +137,9 @@ impl DocType {
 
 fn compile_naming(path: &str, spec: &DocTypeSpec, fields: &[Field]) -> Result<Naming, DefinitionError> {
     let wrong = |problem: &str| DefinitionError::new(format!("{path}.naming"), problem);
+    if spec.naming.gapless && spec.naming.strategy != NamingStrategy::Series {
+        return Err(wrong("gapless: belongs to strategy Series"));
+    }
     match spec.naming.strategy {
         NamingStrategy::Uuid => Ok(Naming::Uuid),
         NamingStrategy::Series => spec
@@ -139,7 +147,11 @@ fn compile_naming(path: &str, spec: &DocTypeSpec, fields: &[Field]) -> Result<Na
             .pattern
             .as_deref()
             .and_then(SeriesPattern::parse)
-            .map(Naming::Series)
+            .map(
+                |pattern| {
+                    if spec.naming.gapless { Naming::Gapless(pattern) } else { Naming::Series(pattern) }
+                },
+            )
             .ok_or_else(|| wrong("pattern: use a prefix, a '.', and 1 to 12 '#', as in SO-.#####")),
         NamingStrategy::Field => {
             let named = spec.naming.field.as_deref().unwrap_or_default();
@@ -157,52 +169,15 @@ fn compile_naming(path: &str, spec: &DocTypeSpec, fields: &[Field]) -> Result<Na
     }
 }
 
-fn compile_permission(
-    path: &str,
-    spec: &PermissionSpec,
-    roles: &[RoleName],
-    fields: &[Field],
-) -> Result<Permission, DefinitionError> {
-    let wrong = |problem: String| DefinitionError::new(path, problem);
-    let subject = match spec.role.as_str() {
-        "admin" => Subject::Admin,
-        "owner" => Subject::Owner,
-        name => Subject::Role(
-            roles
-                .iter()
-                .find(|role| role.as_str() == name)
-                .cloned()
-                .ok_or_else(|| wrong(format!("role: {name:?} is not in spec.roles")))?,
-        ),
-    };
-    let mut rules = Vec::with_capacity(spec.row_match.len());
-    for (column, value) in &spec.row_match {
-        let textual = matches!(column.as_str(), "created_by" | "updated_by")
-            || fields.iter().any(|field| field.name.as_str() == column && is_text_like(&field.kind));
-        if !textual {
-            return Err(wrong(format!(
-                "match: {column:?} is not created_by, updated_by or a field that holds text"
-            )));
-        }
-        let value = if value == "@user" { RuleValue::User } else { RuleValue::Literal(value.clone()) };
-        if matches!(&value, RuleValue::Literal(text) if text.starts_with('@')) {
-            return Err(wrong("match: @user is the only variable".into()));
-        }
-        rules.push(RowRule { column: column.clone(), value });
+fn compile_ttl(path: &str, spec: &DocTypeSpec, fields: &[Field]) -> Result<Option<Ttl>, DefinitionError> {
+    let Some(ttl) = &spec.ttl else { return Ok(None) };
+    let column = ttl.field.clone().unwrap_or_else(|| "created_at".to_owned());
+    let moment = matches!(column.as_str(), "created_at" | "updated_at")
+        || fields.iter().any(|field| field.name.as_str() == column && field.kind == FieldKind::DateTime);
+    if moment {
+        Ok(Some(Ttl { column, seconds: ttl.seconds }))
+    } else {
+        let problem = format!("field: {column:?} is not created_at, updated_at or a field of type DateTime");
+        Err(DefinitionError::new(format!("{path}.ttl"), problem))
     }
-    if rules.is_empty() && subject == Subject::Owner {
-        rules.push(RowRule { column: "created_by".into(), value: RuleValue::User });
-    }
-    Ok(Permission { subject, allow: spec.allow.clone(), rules })
-}
-
-fn is_text_like(kind: &FieldKind) -> bool {
-    matches!(
-        kind,
-        FieldKind::String { .. }
-            | FieldKind::Text { .. }
-            | FieldKind::Email { .. }
-            | FieldKind::Url { .. }
-            | FieldKind::Enum { .. }
-    )
 }

@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::error::DefinitionError;
 use crate::{
     names::{AppName, DocTypeName, FieldName},
-    v1alpha1::{FieldSpec, FieldType},
+    v1alpha1::{FieldSpec, FieldType, OnDelete},
 };
 
 /// A validated field.
@@ -27,6 +27,8 @@ pub struct Field {
     pub read_only: bool,
     /// Whether no answer ever shows it. Always so for [`FieldKind::Secret`].
     pub write_only: bool,
+    /// What becomes of the document when the one that it refers to is deleted. Of references only.
+    pub on_delete: OnDelete,
 }
 
 /// What a field holds, with the bounds that apply to it.
@@ -77,8 +79,19 @@ impl Field {
         if (spec.unique || spec.index) && !kind.is_indexable() {
             return Err(wrong(&format!("unique, index: not possible for type {:?}", spec.field_type)));
         }
+        let refers = matches!(kind, FieldKind::Reference(_) | FieldKind::File);
+        match spec.on_delete {
+            Some(_) if !refers => return Err(wrong(&"onDelete: belongs to Reference and File")),
+            Some(OnDelete::SetNull) if spec.required => {
+                return Err(wrong(
+                    &"onDelete: SetNull would empty a required field; use Restrict or Cascade",
+                ));
+            }
+            _ => {}
+        }
         Ok(Self {
             name,
+            on_delete: spec.on_delete.unwrap_or_default(),
             write_only: spec.write_only || matches!(kind, FieldKind::Secret { .. }),
             kind,
             required: spec.required,

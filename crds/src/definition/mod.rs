@@ -9,12 +9,14 @@ mod doc_type;
 mod error;
 mod field;
 mod migration;
+mod permission;
 mod series;
 
 pub use app::{AppDefinition, Queue, Requirement};
 pub use destructive::{Destructive, MalformedDestructive};
-pub use doc_type::{DocType, Naming, Permission, RowRule, RuleValue, Subject};
+pub use doc_type::{DocType, Naming, Ttl};
 pub use error::{DefinitionError, DefinitionErrors};
 pub use field::{Field, FieldKind, ReferenceTarget};
 pub use migration::Migration;
+pub use permission::{Comparison, Operand, Permission, RowRule, Subject};
 pub use series::SeriesPattern;

@@ -90,22 +90,10 @@ impl RelationKind {
 }
 
 impl RelationName {
-    /// The name of what belongs to `column` of `table`: `{table}-{column}-{kind}`, which splits uniquely since neither
-    /// holds a `-`. A longer one than Postgres keeps is cut and gets a digest of the whole.
+    /// The name of what belongs to `column` of `table`: `{table}-{column}-{kind}`, which splits uniquely since no column and no
+    /// kind holds a `-`. A longer one than Postgres keeps is cut and gets a digest of the whole.
     pub fn of(table: &TableName, column: &str, kind: RelationKind) -> Self {
-        const DIGEST_HEX: usize = 16;
-        let (whole, suffix) = (format!("{table}-{column}"), kind.suffix());
-        let name = format!("{whole}-{suffix}");
-        if name.len() <= POSTGRES_IDENTIFIER_MAX {
-            return Self(name.into());
-        }
-        let digest: String = Sha256::digest(whole.as_bytes())
-            .iter()
-            .take(DIGEST_HEX / 2)
-            .map(|b| format!("{b:02x}"))
-            .collect();
-        let kept = POSTGRES_IDENTIFIER_MAX - DIGEST_HEX - suffix.len() - "~-".len();
-        Self(format!("{}~{digest}-{suffix}", &whole[..whole.floor_char_boundary(kept)]).into())
+        Self(fitted(&format!("{table}-{column}"), kind.suffix()).into())
     }
 }
 
@@ -150,6 +138,42 @@ impl TableName {
     pub fn of(app: &AppName, doc_type: &DocTypeName) -> Self {
         Self(format!("{app}_{doc_type}").into())
     }
+
+    /// A table beside that of a document type: `{app}_{doctype}-{kind}`. No document type holds a `-`.
+    pub fn beside(&self, kind: SideTable) -> Self {
+        Self(fitted(self.as_str(), kind.suffix()).into())
+    }
+}
+
+/// A table that a document type has beside its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SideTable {
+    /// The versions of its documents.
+    History,
+    /// The last number of its naming series.
+    Counter,
+}
+
+impl SideTable {
+    const fn suffix(self) -> &'static str {
+        match self {
+            Self::History => "history",
+            Self::Counter => "counter",
+        }
+    }
+}
+
+/// `{whole}-{suffix}`; a longer one than Postgres keeps is cut and gets a digest of the whole.
+fn fitted(whole: &str, suffix: &str) -> String {
+    const DIGEST_HEX: usize = 16;
+    let name = format!("{whole}-{suffix}");
+    if name.len() <= POSTGRES_IDENTIFIER_MAX {
+        return name;
+    }
+    let digest: String =
+        Sha256::digest(whole.as_bytes()).iter().take(DIGEST_HEX / 2).map(|b| format!("{b:02x}")).collect();
+    let kept = POSTGRES_IDENTIFIER_MAX - DIGEST_HEX - suffix.len() - "~-".len();
+    format!("{}~{digest}-{suffix}", &whole[..whole.floor_char_boundary(kept)])
 }
 
 impl IndexUid {

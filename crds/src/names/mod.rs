@@ -11,7 +11,8 @@ mod redis;
 
 pub use access::{AccessLogin, AccessRole, SearchKeyUid, Slot};
 pub use backend::{
-    IndexUid, MigratorRole, OwnerRole, RelationKind, RelationName, SchemaName, TableName, TenantRole,
+    IndexUid, MigratorRole, OwnerRole, RelationKind, RelationName, SchemaName, SideTable, TableName,
+    TenantRole,
 };
 pub use declared::{
     AccessName, AppName, DocTypeName, FieldName, InstanceName, InvalidName, PluralName, QueueName,

@@ -1,15 +1,17 @@
 //! A document type as it stands in an App.
 
-use std::collections::BTreeMap;
-
 use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::field::FieldSpec;
+use super::{field::FieldSpec, permission::PermissionSpec, schema::is_false};
 
 /// A document type: a table, an API and permissions.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[x_kube(validation = Rule::new("!has(self.ttl) || !has(self.ttl.field) || self.ttl.field in ['created_at', 'updated_at'] || self.fields.exists(f, f.name == self.ttl.field && f.type == 'DateTime')")
+    .message("docTypes: ttl.field must be created_at, updated_at or a field of type DateTime"))]
+#[x_kube(validation = Rule::new("!has(self.softDelete) || !self.softDelete || !self.fields.exists(f, f.name == 'deleted_at')")
+    .message("docTypes: with softDelete, deleted_at is a reserved name"))]
 #[serde(rename_all = "camelCase")]
 pub struct DocTypeSpec {
     /// The name, in the singular.
@@ -31,6 +33,18 @@ pub struct DocTypeSpec {
     #[schemars(length(max = 100))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub fields: Vec<FieldSpec>,
+    /// Whether documents may have an `extra`: an object with whatever the definition does not declare.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub allow_extra: bool,
+    /// Whether every version of a document is kept, to be read and compared.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub track_changes: bool,
+    /// Whether a deleted document is only marked: it can be restored until it is purged.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub soft_delete: bool,
+    /// When documents go by themselves; never unless given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ttl: Option<TtlSpec>,
     /// Who may do what. Nobody but the tenant's admins may do anything that is not listed.
     #[serde(default)]
     #[schemars(length(max = 20))]
@@ -44,6 +58,8 @@ pub struct DocTypeSpec {
     .message("naming.pattern: needed with strategy Series, and only there"))]
 #[x_kube(validation = Rule::new("(self.strategy == 'Field') == has(self.field)")
     .message("naming.field: needed with strategy Field, and only there"))]
+#[x_kube(validation = Rule::new("!has(self.gapless) || !self.gapless || self.strategy == 'Series'")
+    .message("naming.gapless: belongs to strategy Series"))]
 #[serde(rename_all = "camelCase")]
 pub struct NamingSpec {
     /// The strategy.
@@ -57,6 +73,23 @@ pub struct NamingSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 39))]
     pub field: Option<String>,
+    /// For Series: no number is ever left out. Each new document then waits for the one before it to be committed.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub gapless: bool,
+}
+
+/// When documents of a type go by themselves: so many seconds after a moment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TtlSpec {
+    /// What holds the moment: a field of type DateTime, or `created_at` (unless given) or `updated_at`. A document without a
+    /// moment stays.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 39))]
+    pub field: Option<String>,
+    /// Seconds from that moment on; 0 is the moment itself.
+    #[schemars(range(min = 0, max = 3153600000i64))]
+    pub seconds: i64,
 }
 
 /// Where the id of a document comes from.
@@ -69,44 +102,4 @@ pub enum NamingStrategy {
     Series,
     /// The value of a field.
     Field,
-}
-
-/// What a role may do with documents of a type.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct PermissionSpec {
-    /// A role of the app; or `owner`, which every user is of the documents that `match` selects; or `admin`.
-    #[schemars(length(max = 39))]
-    pub role: String,
-    /// The actions.
-    #[schemars(length(min = 1, max = 4))]
-    #[x_kube(merge_strategy = ListMerge::Set)]
-    pub allow: Vec<Action>,
-    /// Only documents with these values. `@user` stands for the caller's id. For `owner` it is
-    /// `{created_by: "@user"}` unless given.
-    #[serde(default, rename = "match", skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(schema_with = "row_match")]
-    pub row_match: BTreeMap<String, String>,
-}
-
-fn row_match(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-    schemars::json_schema!({
-        "type": "object",
-        "maxProperties": 8,
-        "additionalProperties": {"type": "string", "maxLength": 140},
-        "description": "Only documents with these values. `@user` stands for the caller's id."
-    })
-}
-
-/// What can be done with a document.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
-pub enum Action {
-    /// Read and search.
-    Read,
-    /// Create.
-    Create,
-    /// Change.
-    Update,
-    /// Delete.
-    Delete,
 }

@@ -32,6 +32,10 @@ use super::schema::any_value;
     .message("fields: Text, Json, List and Secret cannot be unique or indexed"))]
 #[x_kube(validation = Rule::new("!(self.readOnly && self.writeOnly)")
     .message("fields: a field cannot be both readOnly and writeOnly"))]
+#[x_kube(validation = Rule::new("self.type in ['Reference', 'File'] || !has(self.onDelete)")
+    .message("fields: onDelete belongs to Reference and File"))]
+#[x_kube(validation = Rule::new("!has(self.onDelete) || self.onDelete != 'SetNull' || !self.required")
+    .message("fields: a required field cannot have onDelete SetNull"))]
 #[serde(rename_all = "camelCase")]
 pub struct FieldSpec {
     /// The name, which is also the column.
@@ -84,6 +88,9 @@ pub struct FieldSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 60), regex(pattern = "^([a-z][a-z0-9]{0,19}[.])?[a-z]([a-z0-9_]*[a-z0-9])?$"))]
     pub to: Option<String>,
+    /// For Reference and File: what becomes of this document when the one that it refers to is deleted; Restrict unless given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_delete: Option<OnDelete>,
     /// For List: the fields of an item.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(min = 1, max = 30))]
@@ -167,12 +174,25 @@ impl From<ItemFieldSpec> for FieldSpec {
             precision: item.precision,
             scale: item.scale,
             to: None,
+            on_delete: None,
             fields: Vec::new(),
             read_only: false,
             write_only: false,
             description: item.description,
         }
     }
+}
+
+/// What becomes of a document when one that it refers to is deleted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+pub enum OnDelete {
+    /// It is in the way: the other one is not deleted.
+    #[default]
+    Restrict,
+    /// It is deleted, too.
+    Cascade,
+    /// It refers to nothing from then on.
+    SetNull,
 }
 
 /// The type of a field.

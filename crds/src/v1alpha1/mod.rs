@@ -6,6 +6,7 @@
 mod app;
 mod doc_type;
 mod field;
+mod permission;
 mod schema;
 mod search_index;
 mod tenant;
@@ -14,8 +15,9 @@ pub use app::{
     App, AppRequirement, AppSpec, AppStatus, Canary, MigrationSpec, MissedFire, QueueClass, QueueSpec,
     RoleSpec, RolloutFailure, RolloutSpec, RolloutStage, RolloutStatus, ScheduleSpec,
 };
-pub use doc_type::{Action, DocTypeSpec, NamingSpec, NamingStrategy, PermissionSpec};
-pub use field::{FieldSpec, FieldType, ItemFieldSpec};
+pub use doc_type::{DocTypeSpec, NamingSpec, NamingStrategy, TtlSpec};
+pub use field::{FieldSpec, FieldType, ItemFieldSpec, OnDelete};
+pub use permission::{Action, AlternativeSpec, ComparisonSpec, ConditionSpec, Operator, PermissionSpec};
 pub use schema::{Error as SchemaError, definitions, yaml};
 pub use search_index::{
     Isolation, SearchEngine, SearchIndex, SearchIndexSpec, SearchIndexStatus, TenantSelector,

@@ -85,3 +85,10 @@ pub(super) fn any_value(_: &mut SchemaGenerator) -> Schema {
 pub(super) fn any_object(_: &mut SchemaGenerator) -> Schema {
     json_schema!({"type": "object", "x-kubernetes-preserve-unknown-fields": true})
 }
+
+/// For flags that came after the first release: left out while they are not set, so that a published definition keeps its
+/// digest.
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+pub(super) fn is_false(flag: &bool) -> bool {
+    !*flag
+}

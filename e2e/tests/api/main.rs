@@ -11,3 +11,4 @@ mod jobs;
 mod placement;
 mod search;
 mod world;
+mod writes;

@@ -191,6 +191,44 @@ fn apps() -> Vec<Case> {
             field(json!({"name": "a", "type": "String", "readOnly": true, "writeOnly": true})),
             "fields: a field cannot be both readOnly and writeOnly",
         ),
+        refused(
+            "onDelete of a text",
+            field(json!({"name": "a", "type": "String", "onDelete": "Cascade"})),
+            "fields: onDelete belongs to Reference and File",
+        ),
+        refused(
+            "SetNull of a required field",
+            field(json!({"name": "a", "type": "File", "onDelete": "SetNull", "required": true})),
+            "fields: a required field cannot have onDelete SetNull",
+        ),
+        refused(
+            "a time to live from a text",
+            vec![("/spec/docTypes/0/ttl", json!({"field": "name", "seconds": 1}))],
+            "docTypes: ttl.field must be created_at, updated_at or a field of type DateTime",
+        ),
+        refused(
+            "a field that softDelete needs",
+            field(json!({"name": "deleted_at", "type": "DateTime"})),
+            "docTypes: with softDelete, deleted_at is a reserved name",
+        ),
+        refused(
+            "no gaps without a series",
+            vec![("/spec/docTypes/0/naming", json!({"gapless": true}))],
+            "naming.gapless: belongs to strategy Series",
+        ),
+        refused(
+            "a condition that is two",
+            vec![(
+                "/spec/docTypes/0/permissions/0/where",
+                json!([{"field": "name", "any": [{"field": "name"}]}]),
+            )],
+            "permissions.where: give either a field with its value, or any",
+        ),
+        refused(
+            "an alternative that is none",
+            vec![("/spec/docTypes/0/permissions/0/where", json!([{"any": [{"op": "Eq"}]}]))],
+            "permissions.where.any: give either a field with its value, or all",
+        ),
         // Items of a List.
         refused("an Enum item without values", vec![(ITEM, json!({"name": "a", "type": "Enum"}))], VALUES),
         accepted(

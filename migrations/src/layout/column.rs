@@ -1,7 +1,7 @@
 //! Columns.
 
 use serde_json::Value;
-use tenantry_crds::definition::{Field, FieldKind, Naming};
+use tenantry_crds::definition::{DocType, Field, FieldKind};
 
 use super::SqlType;
 use crate::sql::Literal;
@@ -53,16 +53,21 @@ impl Column {
     }
 }
 
-pub(super) fn platform_columns(naming: &Naming) -> Vec<Column> {
+pub(super) fn platform_columns(doc_type: &DocType) -> Vec<Column> {
     let number = |text: &str| Some(DefaultValue::Literal(text.to_owned()));
     let of = |name: &str| match name {
-        "id" => Column::platform(name, SqlType::of_id(naming), None),
+        "id" => Column::platform(name, SqlType::of_id(&doc_type.naming), None),
         "version" => Column::platform(name, SqlType::BigInt, number("1")),
         "created_at" | "updated_at" => Column::platform(name, SqlType::Timestamptz, Some(DefaultValue::Now)),
         "extra" => Column::platform(name, SqlType::Jsonb, number("'{}'")),
         _ => Column::platform(name, SqlType::Text, None),
     };
-    PLATFORM_COLUMNS.map(of).into()
+    let mut columns: Vec<Column> = PLATFORM_COLUMNS.map(of).into();
+    if doc_type.soft_delete {
+        let deleted_at = Column::platform(DocType::DELETED_AT, SqlType::Timestamptz, None);
+        columns.push(Column { not_null: false, ..deleted_at });
+    }
+    columns
 }
 
 /// `value` as a literal. The definition was compiled, so the value is of the column's type.

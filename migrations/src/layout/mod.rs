@@ -4,15 +4,18 @@
 //! from the same compiled definition.
 
 mod column;
+mod side;
 mod sql_type;
 
 use tenantry_crds::{
     core_app,
     definition::{AppDefinition, DocType, Field, FieldKind, Naming, ReferenceTarget},
-    names::{RelationKind, RelationName, TableName},
+    names::{RelationKind, RelationName, SideTable, TableName},
+    v1alpha1::OnDelete,
 };
 
 pub use column::{Column, DefaultValue, PLATFORM_COLUMNS};
+pub use side::{COUNTER_ROW, HISTORY_COLUMNS};
 pub use sql_type::{SqlType, TypeChange};
 
 /// The table of a document type.
@@ -28,6 +31,17 @@ pub struct TableLayout {
     pub foreign_keys: Vec<ForeignKey>,
     /// The sequence of a naming series.
     pub series: Option<RelationName>,
+    /// Tables beside it that hold what belongs to its documents.
+    pub side: Side,
+}
+
+/// The tables beside that of a document type, by name; each has a layout of its own.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Side {
+    /// The versions of documents.
+    pub history: Option<TableName>,
+    /// The last number of a naming series that leaves none out.
+    pub counter: Option<TableName>,
 }
 
 /// An index over one column.
@@ -41,7 +55,14 @@ pub struct Index {
     pub unique: bool,
 }
 
-/// A reference to a document of another type, kept by the database: a document that is referred to cannot be deleted.
+impl Index {
+    fn plain(table: &TableName, column: &str) -> Self {
+        let name = RelationName::of(table, column, RelationKind::Index);
+        Self { name, column: column.to_owned(), unique: false }
+    }
+}
+
+/// A reference to a document of another type, kept by the database.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ForeignKey {
     /// The constraint's name.
@@ -50,6 +71,8 @@ pub struct ForeignKey {
     pub column: String,
     /// The table that it refers to, by its `id`.
     pub target: TableName,
+    /// What becomes of a row when the one that it refers to is deleted.
+    pub on_delete: OnDelete,
 }
 
 /// A reference that leads nowhere.
@@ -69,17 +92,34 @@ pub struct DanglingReference {
 pub struct Composition<'a, A>(pub &'a [A]);
 
 impl<A: AsRef<AppDefinition>> Composition<'_, A> {
-    /// The table layouts of all document types.
+    /// The table layouts of all apps.
     ///
     /// # Errors
     /// The first reference that leads nowhere.
     pub fn tables(&self) -> Result<Vec<TableLayout>, DanglingReference> {
-        self.0
-            .iter()
-            .map(AsRef::as_ref)
-            .flat_map(|app| app.doc_types.iter().map(move |doc_type| (app, doc_type)))
-            .map(|(app, doc_type)| self.table(app, doc_type))
-            .collect()
+        let mut tables = Vec::new();
+        for app in self.0 {
+            tables.extend(self.tables_of(app.as_ref())?);
+        }
+        Ok(tables)
+    }
+
+    /// The table layouts of one app: of its document types, each with those beside it.
+    ///
+    /// # Errors
+    /// The first reference that leads nowhere.
+    pub fn tables_of(&self, app: &AppDefinition) -> Result<Vec<TableLayout>, DanglingReference> {
+        let mut tables = Vec::with_capacity(app.doc_types.len());
+        for doc_type in &app.doc_types {
+            let layout = self.table(app, doc_type)?;
+            let side = [
+                layout.side.history.clone().map(side::history),
+                layout.side.counter.clone().map(side::counter),
+            ];
+            tables.push(layout);
+            tables.extend(side.into_iter().flatten());
+        }
+        Ok(tables)
     }
 
     /// The table layout of one document type.
@@ -89,15 +129,26 @@ impl<A: AsRef<AppDefinition>> Composition<'_, A> {
     pub fn table(&self, app: &AppDefinition, doc_type: &DocType) -> Result<TableLayout, DanglingReference> {
         let table = TableName::of(&app.name, &doc_type.name);
         let mut layout = TableLayout {
-            columns: column::platform_columns(&doc_type.naming),
+            columns: column::platform_columns(doc_type),
             indexes: Vec::new(),
             foreign_keys: Vec::new(),
             series: matches!(doc_type.naming, Naming::Series(_))
                 .then(|| RelationName::of(&table, "id", RelationKind::Series)),
+            side: Side {
+                history: doc_type.track_changes.then(|| table.beside(SideTable::History)),
+                counter: matches!(doc_type.naming, Naming::Gapless(_))
+                    .then(|| table.beside(SideTable::Counter)),
+            },
             table: table.clone(),
         };
         for field in &doc_type.fields {
             self.add_field(&mut layout, field)?;
+        }
+        if let Some(ttl) = &doc_type.ttl
+            && layout.indexes.iter().all(|index| index.column != ttl.column)
+        {
+            // Whoever looks for documents whose time has come must not read all of them.
+            layout.indexes.push(Index::plain(&table, &ttl.column));
         }
         Ok(layout)
     }
@@ -122,6 +173,7 @@ impl<A: AsRef<AppDefinition>> Composition<'_, A> {
                     name: RelationName::of(&layout.table, &column, RelationKind::ForeignKey),
                     column: column.clone(),
                     target: TableName::of(&target.app, &target.doc_type),
+                    on_delete: field.on_delete,
                 });
                 SqlType::of_id(naming)
             }

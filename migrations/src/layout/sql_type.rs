@@ -51,7 +51,7 @@ impl SqlType {
     pub fn of_id(naming: &Naming) -> Self {
         match naming {
             Naming::Uuid => Self::Uuid,
-            Naming::Series(_) | Naming::Field(_) => Self::Text,
+            Naming::Series(_) | Naming::Gapless(_) | Naming::Field(_) => Self::Text,
         }
     }
 }

@@ -159,6 +159,7 @@ fn of_object(change: &ObjectChange, created: &[&str]) -> Option<Finding> {
         ObjectChange::AddForeignKey(table, key) if !new(table.as_str()) => {
             named("constraint", format!("foreign key {}", key.name))
         }
+        ObjectChange::ReplaceForeignKey(_, key) => named("constraint", format!("foreign key {}", key.name)),
         ObjectChange::AddPrimaryKey(table) => named("constraint", format!("primary key of {table}")),
         ObjectChange::AddCheck(table, column) | ObjectChange::ReplaceCheck(table, column) => {
             named("constraint", format!("check of {table}.{}", column.name))

@@ -74,7 +74,9 @@ fn unordered(names: &[String], doc_type: &DocType) -> Result<(), Error> {
 
 /// Row rules are filters that the control plane adds to every search, so the engine has to know their columns.
 fn with_row_rules(filterable: &[String], doc_type: &DocType) -> Vec<String> {
-    let rules = doc_type.permissions.iter().flat_map(|permission| &permission.rules);
-    let all: BTreeSet<&String> = filterable.iter().chain(rules.map(|rule| &rule.column)).collect();
-    all.into_iter().cloned().collect()
+    let rules = doc_type.permissions.iter().flat_map(|permission| permission.rule.columns());
+    let gone = doc_type.soft_delete.then_some(DocType::DELETED_AT);
+    let standing = gone.into_iter().chain(doc_type.ttl.as_ref().map(|ttl| ttl.column.as_str()));
+    let all: BTreeSet<&str> = filterable.iter().map(String::as_str).chain(rules).chain(standing).collect();
+    all.into_iter().map(str::to_owned).collect()
 }

@@ -57,7 +57,7 @@ pub struct DesiredApp {
     pub name: AppName,
     /// The version.
     pub version: String,
-    /// The tables of its document types.
+    /// The tables of its document types, with those beside them.
     pub tables: Vec<TableLayout>,
     /// What the tables were made of.
     pub definition: Arc<AppDefinition>,
@@ -117,12 +117,9 @@ impl DesiredApp {
     fn of(published: &PublishedApp, all: &[Arc<AppDefinition>]) -> Result<Self, Error> {
         let app = &published.definition;
         let composition = Composition(all);
-        let table = |doc_type| {
-            composition
-                .table(app, doc_type)
-                .map_err(|dangling| Error::blocked(Reason::ReferenceNotFound, dangling.to_string()))
-        };
-        let tables = app.doc_types.iter().map(table).collect::<Result<_, _>>()?;
+        let tables = composition
+            .tables_of(app)
+            .map_err(|dangling| Error::blocked(Reason::ReferenceNotFound, dangling.to_string()))?;
         Ok(Self {
             name: app.name.clone(),
             version: published.version.to_string(),

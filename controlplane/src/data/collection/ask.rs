@@ -10,6 +10,7 @@ use super::{Dialect, prefer::Preferences};
 use crate::{
     data::{
         documents::Documents,
+        idempotency::{Key, REPLAYED},
         media::{Format, Shape},
         model::DocModel,
         query::{Asked, Level, Sight},
@@ -33,6 +34,13 @@ pub struct Ask<'a> {
 }
 
 impl Ask<'_> {
+    /// The key under which the answer to a write is kept.
+    pub(super) fn key(&self, verb: &str, content: &[u8]) -> Result<Option<Key>, ApiError> {
+        let (app, plural) = (&self.documents.doc.app, &self.documents.doc.plural);
+        let route = format!("{verb} {:?} {app}/{plural} {:?}", self.dialect, self.parameters);
+        Key::of(self.headers, self.documents.scope, &route, content)
+    }
+
     /// What the headers prefer, and the format of the answer.
     pub(super) fn wishes(&self) -> Result<(Preferences, Format), ApiError> {
         Ok((Preferences::read(self.headers)?, Format::accepted(self.headers)?))
@@ -95,6 +103,14 @@ pub(super) fn answer(status: StatusCode, format: Format, body: Vec<u8>) -> Respo
     let mut response = Response::new(Body::from(body));
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(format.content_type()));
+    response
+}
+
+/// Says of an answer that it was given before.
+pub(super) fn replay(mut response: Response, replayed: bool) -> Response {
+    if replayed {
+        response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
+    }
     response
 }
 

@@ -4,18 +4,19 @@ use axum::{http::StatusCode, response::Response};
 
 use super::{
     Ask, Dialect,
-    ask::{Words, answer, body, empty, not_one, with},
+    ask::{Words, answer, body, empty, not_one, replay, with},
     prefer::{Applies, Count, Preferences, Return},
     range::content_range,
 };
 use crate::{
     data::{
+        documents::Ran,
         media::{self, Format},
         query::{Level, ListQuery, Purpose},
         sql::{Answer, Which},
     },
     error::{ApiError, Code},
-    postgres::{DatabaseError, Reply, Row, SqlState},
+    postgres::{DatabaseError, Row, SqlState},
 };
 
 /// Documents that one request may change or delete.
@@ -37,7 +38,8 @@ impl Ask<'_> {
         }
         let returns = prefer.answer.unwrap_or(self.dialect.usual_return());
         let set = Set::new(&self, &query.level, format, &prefer, returns);
-        let reply = self.documents.update_matching(set.which(), &given, set.answer).await;
+        let key = self.key("PATCH", content)?;
+        let reply = self.documents.update_matching(set.which(), &given, set.answer, key.as_ref()).await;
         set.finish(reply?)
     }
 
@@ -51,7 +53,8 @@ impl Ask<'_> {
         let query = self.matching(&words, "DELETE")?;
         let returns = prefer.answer.unwrap_or(Return::Minimal);
         let set = Set::new(&self, &query.level, format, &prefer, returns);
-        let reply = self.documents.delete_matching(set.which(), set.answer).await;
+        let key = self.key("DELETE", &[])?;
+        let reply = self.documents.delete_matching(set.which(), set.answer, key.as_ref()).await;
         set.finish(reply?)
     }
 
@@ -99,9 +102,9 @@ impl<'a> Set<'a> {
         Which::Matching { level: self.level, most: self.most }
     }
 
-    fn finish(self, reply: Result<Reply, DatabaseError>) -> Result<Response, ApiError> {
-        let rows = match reply {
-            Ok(reply) => reply.rows,
+    fn finish(self, reply: Result<Ran, DatabaseError>) -> Result<Response, ApiError> {
+        let Ran { rows, replayed } = match reply {
+            Ok(ran) => ran,
             Err(error) => return Err(self.too_many(error)),
         };
         let (response, touched) = match self.returns {
@@ -121,7 +124,8 @@ impl<'a> Set<'a> {
         };
         let shown = if self.returns == Return::Representation { rows.len() } else { 0 };
         let response = with(response, "content-range", content_range(0, shown, range));
-        Ok(with(response, "preference-applied", self.prefer.applied(Applies::Change)))
+        let response = with(response, "preference-applied", self.prefer.applied(Applies::Change));
+        Ok(replay(response, replayed))
     }
 
     fn too_many(&self, error: DatabaseError) -> ApiError {

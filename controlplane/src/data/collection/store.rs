@@ -11,13 +11,13 @@ use tenantry_crds::definition::Naming;
 
 use super::{
     Ask, Dialect,
-    ask::{Words, answer, body, empty, not_one, with},
+    ask::{Words, answer, body, empty, not_one, replay, with},
     prefer::{Applies, Count, Missing, Preferences, Resolution, Return},
     range::content_range,
 };
 use crate::{
     data::{
-        documents::{Clash, Storing},
+        documents::{Clash, Ran, Storing},
         id::DocumentId,
         media::{self, Format, Shape},
         model::DocModel,
@@ -75,9 +75,9 @@ impl Ask<'_> {
             true => vec![String::new()],
             false => (0..given.items.len()).map(|n| format!("/{n}")).collect(),
         };
-        let reply =
-            self.documents.store(&given.items, &pointers, Storing { answer, clash, ids: &ids }).await?;
-        let rows = reply.rows;
+        let key = self.key("POST", content)?;
+        let storing = Storing { answer, clash, ids: &ids, key: key.as_ref() };
+        let Ran { rows, replayed } = self.documents.store(&given.items, &pointers, storing).await?;
         let response = match returns {
             Return::Minimal => empty(StatusCode::CREATED),
             Return::HeadersOnly => self.located(empty(StatusCode::CREATED), &query.level, &rows),
@@ -86,7 +86,8 @@ impl Ask<'_> {
         let total = (prefer.count == Some(Count::Exact)).then_some(rows.len() as u64);
         let said = self.dialect == Dialect::Rest || total.is_some();
         let response = with(response, "content-range", content_range(0, 0, total).filter(|_| said));
-        Ok(with(response, "preference-applied", prefer.applied(Applies::Store)))
+        let response = with(response, "preference-applied", prefer.applied(Applies::Store));
+        Ok(replay(response, replayed))
     }
 
     fn stored(
@@ -165,7 +166,7 @@ fn clash<'a>(
     let name = on_conflict.unwrap_or("id");
     if name == "id" {
         return match doc.naming {
-            Naming::Series(_) => {
+            Naming::Series(_) | Naming::Gapless(_) => {
                 refused("documents of this type get their ids from a series; name a unique field".into())
             }
             Naming::Uuid | Naming::Field(_) => Ok(Some(Clash { column: "id", merge })),

@@ -8,13 +8,14 @@ use tenantry_crds::{
 };
 use tenantry_migrations::layout::Composition;
 
-use super::{DocModel, Links};
+use super::{DocModel, Links, Referrers};
 
 /// The document types of a set of apps, by app and plural, and how they refer to each other.
 #[derive(Debug, Default)]
 pub struct Catalog {
     types: HashMap<AppName, HashMap<PluralName, Arc<DocModel>>>,
     links: Links,
+    referrers: Referrers,
 }
 
 impl Catalog {
@@ -40,6 +41,7 @@ impl Catalog {
             }
         }
         catalog.links = Links::between(catalog.types.values().flat_map(HashMap::values));
+        catalog.referrers = Referrers::between(catalog.types.values().flat_map(HashMap::values));
         catalog
     }
 
@@ -54,6 +56,11 @@ impl Catalog {
     /// How document types refer to each other.
     pub fn links(&self) -> &Links {
         &self.links
+    }
+
+    /// Which types refer to each, and what becomes of their documents.
+    pub fn referrers(&self) -> &Referrers {
+        &self.referrers
     }
 
     /// The document type with this plural.

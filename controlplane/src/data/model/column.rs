@@ -3,6 +3,7 @@
 use tenantry_crds::definition::Field;
 use tenantry_migrations::layout::{Column, SqlType};
 
+use super::doc::EXTRA;
 use crate::data::validate::Shape;
 
 /// A column of a document type.
@@ -27,6 +28,8 @@ pub struct ColumnModel {
 pub enum Role {
     /// Kept by the platform; requests may read it.
     Platform,
+    /// An object with whatever the definition does not declare.
+    Extra(Shape),
     /// A field of the definition, with the shape of its values.
     Field(Box<Field>, Shape),
 }
@@ -69,6 +72,7 @@ impl ColumnModel {
             sql_type: column.sql_type,
             not_null: column.not_null,
             role: match field {
+                None if column.name == EXTRA => Role::Extra(Shape::object()),
                 None => Role::Platform,
                 Some(field) => Role::Field(Box::new(field.clone()), Shape::of(field, column.sql_type)),
             },
@@ -80,7 +84,7 @@ impl ColumnModel {
     /// The field, unless the platform keeps the column.
     pub fn field(&self) -> Option<&Field> {
         match &self.role {
-            Role::Platform => None,
+            Role::Platform | Role::Extra(_) => None,
             Role::Field(field, _) => Some(field),
         }
     }

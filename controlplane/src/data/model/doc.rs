@@ -3,12 +3,13 @@
 use std::collections::HashMap;
 
 use tenantry_crds::{
-    definition::{DocType, Naming, Permission},
+    definition::{DocType, Naming, Permission, Ttl},
     names::{AppName, DocTypeName, PluralName, RelationKind, RelationName, TableName},
 };
-use tenantry_migrations::layout::{SqlType, TableLayout};
+use tenantry_migrations::layout::{Side, SqlType, TableLayout};
 
 use super::ColumnModel;
+use crate::data::permit::Grants;
 
 /// A document type.
 #[derive(Debug)]
@@ -27,8 +28,16 @@ pub struct DocModel {
     pub series: Option<RelationName>,
     /// Columns that requests know of, in the order of the table: what the platform keeps for itself is not among them.
     pub columns: Vec<ColumnModel>,
-    /// Who may do what.
+    /// Who may do what, as the definition says it.
     pub permissions: Vec<Permission>,
+    /// The same, compiled.
+    pub grants: Grants,
+    /// A deleted document is only marked.
+    pub soft_delete: bool,
+    /// When documents go by themselves.
+    pub ttl: Option<Ttl>,
+    /// The tables beside its own.
+    pub side: Side,
     by_name: HashMap<String, usize>,
     relations: HashMap<String, (Relation, usize)>,
 }
@@ -44,15 +53,15 @@ pub enum Relation {
     OneOf,
 }
 
-/// Reserved for fields that need no DDL; nothing reads or writes it yet.
-const HIDDEN: &str = "extra";
+/// What the definition does not declare; of types that allow it.
+pub(super) const EXTRA: &str = "extra";
 
 impl DocModel {
     pub(super) fn compile(app: &AppName, doc_type: &DocType, layout: &TableLayout) -> Self {
         let columns: Vec<ColumnModel> = layout
             .columns
             .iter()
-            .filter(|column| column.name != HIDDEN)
+            .filter(|column| column.name != EXTRA || doc_type.allow_extra)
             .map(|column| ColumnModel::new(column, doc_type.field(&column.name)))
             .collect();
         let by_name: HashMap<_, _> = columns.iter().enumerate().map(|(n, c)| (c.name.clone(), n)).collect();
@@ -79,8 +88,18 @@ impl DocModel {
             table: layout.table.clone(),
             naming: doc_type.naming.clone(),
             series: layout.series.clone(),
-            columns,
             permissions: doc_type.permissions.clone(),
+            grants: Grants::compile(
+                app,
+                &doc_type.permissions,
+                &columns,
+                doc_type.soft_delete.then_some(DocType::DELETED_AT),
+                doc_type.ttl.as_ref(),
+            ),
+            soft_delete: doc_type.soft_delete,
+            ttl: doc_type.ttl.clone(),
+            side: layout.side.clone(),
+            columns,
             by_name,
             relations,
         }

@@ -107,7 +107,7 @@ impl Conditions<'_> {
     /// A subject, or something embedded.
     fn who(&self, text: &mut Text<'_>, stops: &[char]) -> Result<Who, String> {
         let name = text.clone().name(stops)?;
-        if self.sight.column(self.doc, &name).is_none()
+        if self.sight.column(self.doc, &name).is_err()
             && let Some(embed) = self.embedded.iter().position(|embedded| *embedded == name)
         {
             text.name(stops)?;

@@ -1,9 +1,11 @@
 //! Documents of one type as a query wants them, with what is embedded in them.
 
-use super::{condition::Condition, order::Order, subject::Subject};
+use tenantry_crds::v1alpha1::Action;
+
+use super::{condition::Condition, order::Order, sight::Sight, subject::Subject};
 use crate::data::{
     model::{Direction, DocModel, Link},
-    permit::Allowed,
+    permit::{self, Allowed, Visible},
 };
 
 /// Documents of one type as a query wants them.
@@ -13,6 +15,8 @@ pub struct Level<'a> {
     pub doc: &'a DocModel,
     /// The documents that the caller may read.
     pub visible: Allowed,
+    /// Columns that the caller may read of some documents only, by their place, with the condition.
+    pub partly: Vec<(usize, permit::Condition<String>)>,
     /// The members of a document, in order.
     pub outputs: Vec<Output>,
     /// All must hold.
@@ -55,10 +59,16 @@ pub struct Embed<'a> {
 }
 
 impl<'a> Level<'a> {
-    pub(super) fn new(doc: &'a DocModel, visible: Allowed) -> Self {
+    pub(super) fn new(sight: &Sight<'_>, doc: &'a DocModel) -> Self {
+        let rights = sight.rights(doc);
+        let partly = |column| match rights.visible(column) {
+            Visible::Where(condition) => Some((column, condition)),
+            Visible::Yes | Visible::No => None,
+        };
         Self {
             doc,
-            visible,
+            visible: rights.allowed(Action::Read),
+            partly: (0..doc.columns.len()).filter_map(partly).collect(),
             outputs: Vec::new(),
             conditions: Vec::new(),
             order: Vec::new(),

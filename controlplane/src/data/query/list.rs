@@ -104,7 +104,7 @@ impl<'a, 'p> Parsing<'a, 'p> {
         let text = parameters.iter().find(|(name, _)| name == "select").map(|(_, value)| value.as_str());
         let level = select::parse(&asked.sight, asked.doc, text).unwrap_or_else(|problem| {
             wrong(&mut errors, "select", problem);
-            Level::new(asked.doc, asked.sight.documents(asked.doc))
+            Level::new(&asked.sight, asked.doc)
         });
         let mut identity = ListIdentity::default();
         for part in [

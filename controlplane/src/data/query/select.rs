@@ -24,7 +24,7 @@ pub(super) fn parse<'a>(
     doc: &'a DocModel,
     text: Option<&str>,
 ) -> Result<Level<'a>, String> {
-    let mut level = Level::new(doc, sight.documents(doc));
+    let mut level = Level::new(sight, doc);
     let Some(text) = text else {
         level.outputs = all(sight, doc).collect();
         return Ok(level);
@@ -75,10 +75,7 @@ impl<'a> Reading<'_, 'a> {
         if text.starts_with("!") || text.starts_with("(") {
             return self.embed(text, level, depth, &name, alias);
         }
-        let (column, model) = self
-            .sight
-            .column(level.doc, &name)
-            .ok_or_else(|| format!("{:?} is no field of this document type", shown(&name)))?;
+        let (column, model) = self.sight.column(level.doc, &name)?;
         let path = Path::read(text, &STOPS)?;
         if path.is_some() && !super::Kind::Column(model).is_json() {
             return Err(format!("{name} holds no JSON, so there is nothing for -> and ->> to go into"));
@@ -125,14 +122,14 @@ impl<'a> Reading<'_, 'a> {
                 }
             }
         })?;
-        if self.sight.column(link.owner(level.doc), link.field()).is_none() {
+        if self.sight.comparable(link.owner(level.doc), link.field()).is_err() {
             return Err(format!("{:?} is no reference of this document type", shown(name)));
         }
         self.embeds += 1;
         if depth == MAX_DEPTH || self.embeds > MAX_EMBEDS {
             return Err(format!("embed at most {MAX_EMBEDS} documents, and at most {MAX_DEPTH} levels deep"));
         }
-        let mut inner = Level::new(link.target, self.sight.documents(link.target));
+        let mut inner = Level::new(self.sight, link.target);
         // Nothing in the brackets: only filters and !inner use what is embedded.
         if !text.starts_with(")") {
             self.members(text, &mut inner, depth + 1)?;

@@ -1,12 +1,10 @@
 //! What a caller may know of.
 
-use tenantry_crds::v1alpha1::Action;
-
 use crate::{
     auth::Caller,
     data::{
         model::{Catalog, ColumnModel, DocModel},
-        permit::{self, Allowed},
+        permit::Rights,
     },
 };
 
@@ -20,18 +18,25 @@ pub struct Sight<'a> {
 }
 
 impl Sight<'_> {
-    /// The documents of this type that the caller may read.
-    pub fn documents(&self, doc: &DocModel) -> Allowed {
-        permit::allowed(doc, self.caller, Action::Read)
+    /// What the caller may do with documents of this type.
+    pub fn rights<'d>(&'d self, doc: &'d DocModel) -> Rights<'d> {
+        Rights::of(doc, self.caller)
     }
 
-    /// The column with this name, if the caller may read it.
-    pub fn column<'d>(&self, doc: &'d DocModel, name: &str) -> Option<(usize, &'d ColumnModel)> {
-        doc.readable(name)
+    /// The column with this name, if the caller may read it of some documents.
+    pub fn column<'d>(&self, doc: &'d DocModel, name: &str) -> Result<(usize, &'d ColumnModel), String> {
+        let (column, _) = self.rights(doc).selectable(name)?;
+        Ok((column, &doc.columns[column]))
     }
 
-    /// The columns that the caller may read, by their place in the model.
+    /// The column with this name, if the caller may read it of all documents that the caller sees.
+    pub fn comparable<'d>(&self, doc: &'d DocModel, name: &str) -> Result<(usize, &'d ColumnModel), String> {
+        let (column, _) = self.rights(doc).comparable(name)?;
+        Ok((column, &doc.columns[column]))
+    }
+
+    /// The columns that answers show to the caller, by their place in the model.
     pub fn columns(&self, doc: &DocModel) -> Vec<usize> {
-        (0..doc.columns.len()).filter(|n| doc.columns[*n].is_readable()).collect()
+        self.rights(doc).shown()
     }
 }

@@ -2,10 +2,7 @@
 
 use tenantry_migrations::layout::SqlType;
 
-use super::{
-    sight::Sight,
-    text::{Text, shown},
-};
+use super::{sight::Sight, text::Text};
 use crate::data::model::{ColumnModel, DocModel};
 
 /// Steps that a path may have.
@@ -54,9 +51,7 @@ impl Subject {
         stops: &[char],
     ) -> Result<Self, String> {
         let name = text.name(stops)?;
-        let (column, model) = sight
-            .column(doc, &name)
-            .ok_or_else(|| format!("{:?} is no field of this document type", shown(&name)))?;
+        let (column, model) = sight.comparable(doc, &name)?;
         let path = Path::read(text, stops)?;
         if path.is_some() && model.sql_type != SqlType::Jsonb {
             return Err(format!("{name} holds no JSON, so there is nothing for -> and ->> to go into"));

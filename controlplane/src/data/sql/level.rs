@@ -55,7 +55,9 @@ impl Levels {
         for (n, output) in level.outputs.iter().enumerate() {
             sql.push(if n > 0 { ", " } else { "" });
             match output {
-                Output::Subject { subject, .. } => predicate::subject(sql, level.doc, subject),
+                Output::Subject { subject, .. } => {
+                    seen(sql, level, subject.column, |sql| predicate::subject(sql, level.doc, subject));
+                }
                 Output::Embed(n) => self.embed(sql, level, *n),
             }
         }
@@ -177,10 +179,12 @@ impl Levels {
             sql.push(if n > 0 { ", (" } else { "(" }).bind(Some(level.key(output)), "text").push(") VALUE ");
             match output {
                 Output::Embed(n) => self.embed(sql, level, *n),
-                Output::Subject { subject, .. } => match subject.kind(level.doc) {
-                    Some(Kind::Column(column)) => self.json_form(sql, column),
-                    _ => predicate::subject(sql, level.doc, subject),
-                },
+                Output::Subject { subject, .. } => {
+                    seen(sql, level, subject.column, |sql| match subject.kind(level.doc) {
+                        Some(Kind::Column(column)) => self.json_form(sql, column),
+                        _ => predicate::subject(sql, level.doc, subject),
+                    })
+                }
             }
         }
         sql.push(if self.style.strip_nulls { " ABSENT ON NULL" } else { "" });
@@ -198,6 +202,18 @@ impl Levels {
             _ => sql.ident(name),
         };
     }
+}
+
+/// `value`, in the documents of which the caller may read the column in this place; NULL in others.
+fn seen(sql: &mut Statement, level: &Level<'_>, column: usize, value: impl FnOnce(&mut Statement)) {
+    let Some((_, condition)) = level.partly.iter().find(|(partly, _)| *partly == column) else {
+        return value(sql);
+    };
+    sql.push("CASE WHEN ");
+    predicate::condition(sql, condition, &predicate::own);
+    sql.push(" THEN ");
+    value(sql);
+    sql.push(" END");
 }
 
 /// What stands before the next condition.

@@ -7,19 +7,28 @@
 //! - [`write`]: a document with its event and its audit row, in one statement
 //! - [`level`]: documents with what is embedded in them
 //! - [`which`]: the documents that a write is for; [`answer`]: what it yields
+//! - [`cascade`]: what a deletion leads to; [`versions`]: what documents were before
+//! - [`keys`]: answers that are kept
 //! - [`predicate`]: filters, row rules and cursors as conditions
 
 mod answer;
+mod cascade;
+mod keys;
 mod level;
 mod predicate;
 mod read;
 mod statement;
+mod versions;
 mod which;
 mod write;
 
 pub use answer::Answer;
 
+pub use keys::{answers, claim_key};
 pub use level::{Decimals, Style};
-pub use read::{count, get, get_members, list, look, plan};
+pub use read::{count, get, get_members, holds, list, look, plan};
+pub use versions::{version, versions};
 pub use which::Which;
-pub use write::{Author, Conflict, NewId, Then, Version, delete, insert, update};
+pub use write::{
+    Author, Conflict, Deletion, Kept, NewId, Then, Version, Write, delete, insert, restore, update,
+};

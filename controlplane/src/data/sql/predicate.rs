@@ -1,14 +1,21 @@
 //! Filters, row rules and cursors as conditions.
 
+use tenantry_crds::v1alpha1::Operator;
+
 use super::statement::{Statement, array};
 use crate::data::{
     model::DocModel,
-    permit::{AllOf, Allowed},
+    permit::{self as rule, Allowed, Condition, Rights, Tested, Visible},
     query::{Comparison, Filter, Kind, Order, Quantifier, Subject, Syntax, Test, Words},
 };
 
 /// What `allowed` leaves, as a condition.
 pub(super) fn rules(sql: &mut Statement, allowed: &Allowed) {
+    rules_of(sql, allowed, &own);
+}
+
+/// The same, with `column` writing what is compared.
+pub(super) fn rules_of(sql: &mut Statement, allowed: &Allowed, column: &dyn Fn(&mut Statement, &Tested)) {
     match allowed {
         Allowed::All => {
             sql.push("true");
@@ -16,17 +23,7 @@ pub(super) fn rules(sql: &mut Statement, allowed: &Allowed) {
         Allowed::Denied => {
             sql.push("false");
         }
-        Allowed::Rows(rows) => {
-            for (n, AllOf(conditions)) in rows.iter().enumerate() {
-                sql.push(if n == 0 { "((" } else { " OR (" });
-                for (n, condition) in conditions.iter().enumerate() {
-                    sql.push(if n > 0 { " AND " } else { "" });
-                    sql.ident(&condition.column).push(" = ").bind(Some(&condition.value), "text");
-                }
-                sql.push(")");
-            }
-            sql.push(")");
-        }
+        Allowed::Rows(condition) => self::condition(sql, condition, column),
     }
 }
 
@@ -35,6 +32,73 @@ pub(super) fn and_rules(sql: &mut Statement, allowed: &Allowed) {
     if *allowed != Allowed::All {
         sql.push(" AND ");
         rules(sql, allowed);
+    }
+}
+
+/// The column of the row at hand.
+pub(super) fn own(sql: &mut Statement, column: &Tested) {
+    sql.ident(&column.name);
+}
+
+/// A condition, in parentheses where it has parts; `column` writes what is compared.
+pub(super) fn condition(
+    sql: &mut Statement,
+    condition: &Condition<String>,
+    column: &dyn Fn(&mut Statement, &Tested),
+) {
+    let mut several = |parts: &[Condition<String>], between: &str| {
+        sql.push("(");
+        for (n, part) in parts.iter().enumerate() {
+            sql.push(if n > 0 { between } else { "" });
+            self::condition(sql, part, column);
+        }
+        sql.push(")");
+    };
+    match condition {
+        Condition::Always => drop(sql.push("true")),
+        Condition::Never => drop(sql.push("false")),
+        Condition::All(parts) => several(parts, " AND "),
+        Condition::Any(parts) => several(parts, " OR "),
+        Condition::Test(test) => self::test(sql, test, column),
+    }
+}
+
+fn test(sql: &mut Statement, test: &rule::Test<String>, column: &dyn Fn(&mut Statement, &Tested)) {
+    let cast = test.column.cast;
+    let value = test.values.first().map(String::as_str);
+    let list = || array(test.values.iter().map(String::as_str));
+    if test.operator == Operator::NotIn {
+        sql.push("NOT (");
+    }
+    column(sql, &test.column);
+    match test.operator {
+        Operator::In => drop(sql.push(" = ANY (").bind(Some(&list()), &format!("{cast}[]")).push(")")),
+        Operator::NotIn => drop(sql.push(" = ANY (").bind(Some(&list()), &format!("{cast}[]")).push("))")),
+        Operator::IsNull => drop(sql.push(" IS NULL")),
+        Operator::NotNull => drop(sql.push(" IS NOT NULL")),
+        Operator::Eq => drop(sql.push(" = ").bind(value, cast)),
+        Operator::Neq => drop(sql.push(" <> ").bind(value, cast)),
+        Operator::Gt => drop(sql.push(" > ").bind(value, cast)),
+        Operator::Gte => drop(sql.push(" >= ").bind(value, cast)),
+        Operator::Lt => drop(sql.push(" < ").bind(value, cast)),
+        Operator::Lte => drop(sql.push(" <= ").bind(value, cast)),
+    }
+}
+
+/// The columns in these places, as far as the caller sees them: NULL in a document whose value is hidden. Nothing for one that
+/// is never seen.
+pub(super) fn shown(sql: &mut Statement, rights: &Rights<'_>, places: &[usize]) {
+    let columns = places.iter().filter_map(|place| Some((*place, rights.doc().columns.get(*place)?)));
+    for (n, (place, column)) in columns.enumerate() {
+        sql.push(if n > 0 { ", " } else { "" });
+        match rights.visible(place) {
+            Visible::Where(condition) => {
+                sql.push("CASE WHEN ");
+                self::condition(sql, &condition, &own);
+                sql.push(" THEN ").ident(&column.name).push(" END AS ").ident(&column.name);
+            }
+            Visible::Yes | Visible::No => drop(sql.ident(&column.name)),
+        }
     }
 }
 

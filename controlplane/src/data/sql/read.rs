@@ -8,27 +8,40 @@ use super::{
 use crate::{
     data::{
         id::DocumentId,
-        model::{ColumnModel, DocModel},
-        permit::Allowed,
+        model::DocModel,
+        permit::{Allowed, Condition, Rights},
         query::{Level, ListQuery, Output},
     },
     postgres::Bound,
 };
 
 /// The document with this id, if the caller may see it: `select` first, then the version.
-pub fn get(doc: &DocModel, id: &DocumentId, select: &[usize], visible: &Allowed) -> Bound {
+pub fn get(rights: &Rights<'_>, id: &DocumentId, select: &[usize], visible: &Allowed) -> Bound {
+    let doc = rights.doc();
     let mut sql = Statement::new("SELECT ");
-    sql.columns(columns(doc, select)).push(", \"version\" FROM ").table(doc);
+    predicate::shown(&mut sql, rights, select);
+    sql.push(", \"version\" FROM ").table(doc);
     by_id(&mut sql, doc, id);
     predicate::and_rules(&mut sql, visible);
     sql.finish()
 }
 
-/// Of the document with this id, if the caller may see it: its version, and whether all of `allowed` hold for it.
-pub fn look(doc: &DocModel, id: &DocumentId, visible: &Allowed, allowed: &[&Allowed]) -> Bound {
-    let mut sql = Statement::new("SELECT \"version\", true");
-    for allowed in allowed {
-        predicate::and_rules(&mut sql, allowed);
+/// Of the document with this id, if the caller may see it: its version, and whether `allowed` holds for it.
+pub fn look(doc: &DocModel, id: &DocumentId, visible: &Allowed, allowed: &Allowed) -> Bound {
+    let mut sql = Statement::new("SELECT \"version\", ");
+    predicate::rules(&mut sql, allowed);
+    sql.push(" FROM ").table(doc);
+    by_id(&mut sql, doc, id);
+    predicate::and_rules(&mut sql, visible);
+    sql.finish()
+}
+
+/// Of the document with this id, if the caller may see it: which of `conditions` hold for it.
+pub fn holds(doc: &DocModel, id: &DocumentId, visible: &Allowed, conditions: &[Condition<String>]) -> Bound {
+    let mut sql = Statement::new("SELECT ");
+    for (n, condition) in conditions.iter().enumerate() {
+        sql.push(if n > 0 { ", " } else { "" });
+        predicate::condition(&mut sql, condition, &predicate::own);
     }
     sql.push(" FROM ").table(doc);
     by_id(&mut sql, doc, id);
@@ -108,11 +121,6 @@ pub fn plan(level: &Level<'_>) -> Bound {
     let mut sql = Statement::new("EXPLAIN (FORMAT JSON) SELECT");
     Levels::new(Style::default()).source(&mut sql, level, None);
     sql.finish()
-}
-
-/// The columns in these places of the model.
-pub(super) fn columns<'a>(doc: &'a DocModel, places: &[usize]) -> impl Iterator<Item = &'a ColumnModel> {
-    places.iter().filter_map(|place| doc.columns.get(*place))
 }
 
 pub(super) fn by_id(sql: &mut Statement, doc: &DocModel, id: &DocumentId) {

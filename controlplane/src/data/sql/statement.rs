@@ -58,11 +58,6 @@ impl Statement {
         self.show(format_args!("${n}::{cast}"))
     }
 
-    /// A parameter for a column.
-    pub fn bind_for(&mut self, column: &ColumnModel, value: Option<&str>) -> &mut Self {
-        self.bind(value, column.cast())
-    }
-
     /// A parameter that is used more than once; yields how it is written.
     pub fn keep(&mut self, value: Option<&str>, cast: &str) -> String {
         format!("${}::{cast}", self.params.push(value))

@@ -1,22 +1,25 @@
 //! A document with its event and its audit row, in one statement.
 //!
-//! The row is stored by a common table expression whose result feeds the outbox and the audit, so there is no way to write one
-//! without the others, and no second trip.
+//! The row is stored by a common table expression whose result feeds the outbox, the audit, the history and the answer that is
+//! kept, so there is no way to write one without the others, and no second trip.
 
 use tenantry_crds::definition::{Naming, SeriesPattern};
-use tenantry_migrations::{layout::SqlType, sql::Literal};
+use tenantry_migrations::{
+    layout::{COUNTER_ROW, SqlType},
+    sql::{Ident, Literal},
+};
 
 use super::{
     answer::Answer,
-    predicate,
+    cascade, predicate,
     statement::{Statement, array},
-    which::Which,
+    which::{Which, result_of},
 };
 use crate::{
     data::{
         id::DocumentId,
-        model::{ColumnModel, DocModel},
-        permit::Allowed,
+        model::{ColumnModel, Consequences, DocModel},
+        permit::{Allowed, Condition, Rights, Tested},
         validate::Values,
     },
     postgres::Bound,
@@ -33,6 +36,34 @@ pub struct Author<'a> {
     pub client: Option<&'a str>,
 }
 
+/// How a write goes on once the row is stored.
+#[derive(Debug, Clone, Copy)]
+pub struct Write<'a> {
+    /// Who writes.
+    pub author: Author<'a>,
+    /// What the caller may do.
+    pub rights: &'a Rights<'a>,
+    /// What it yields.
+    pub answer: Answer<'a>,
+    /// It is one of several that happen together: when it meets no document, none happens.
+    pub together: bool,
+    /// Later statements of its group refer to the document as the result of this number.
+    pub result: Option<usize>,
+    /// The answer is kept.
+    pub kept: Option<Kept<'a>>,
+}
+
+/// Under what an answer is kept.
+#[derive(Debug, Clone, Copy)]
+pub struct Kept<'a> {
+    /// The digest of the caller, the route and the caller's key.
+    pub id: &'a str,
+    /// The digest of what was asked.
+    pub asked: &'a str,
+    /// Which of the answers, where a request has several.
+    pub part: usize,
+}
+
 /// The id of a new document.
 #[derive(Debug)]
 pub enum NewId {
@@ -40,6 +71,15 @@ pub enum NewId {
     Given(DocumentId),
     /// The next one of the type's series.
     Series,
+}
+
+/// Which versions of a document may be written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Version {
+    /// Whichever is there.
+    Any,
+    /// One of these.
+    OneOf(Vec<i64>),
 }
 
 /// What becomes of a new document when there is one already with the same value in a unique column.
@@ -60,56 +100,64 @@ pub enum Then<'a> {
     Merge {
         /// The columns.
         columns: &'a [usize],
-        /// What the caller may change, before and after. When that leaves the document out, the server divides by zero and
-        /// nothing is written.
-        allowed: &'a Allowed,
-        after: &'a Allowed,
+        /// What must hold for the document before. When it does not, nothing of the group is written.
+        before: &'a Allowed,
+        /// What must hold for it then.
+        after: &'a Condition<String>,
     },
 }
 
-/// Which versions of a document may be written.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Version {
-    /// Whichever is there.
-    Any,
-    /// One of these.
-    OneOf(Vec<i64>),
-}
-
-/// Stores a new document.
+/// Stores a new document; when `check` does not hold for it, nothing of the group is written.
 pub fn insert(
     doc: &DocModel,
     id: &NewId,
     values: &Values,
-    conflict: Option<Conflict<'_>>,
-    author: Author<'_>,
-    answer: Answer<'_>,
+    (check, conflict): (&Condition<String>, Option<Conflict<'_>>),
+    write: Write<'_>,
 ) -> Bound {
-    let mut sql = Statement::new("WITH stored AS (INSERT INTO ");
-    sql.table(doc).push(" AS kept (\"id\"");
-    for column in set_columns(doc, values) {
+    let mut sql = Statement::new("WITH ");
+    let counter = match (id, &doc.naming) {
+        (NewId::Series, Naming::Gapless(_)) => doc.side.counter.as_ref(),
+        _ => None,
+    };
+    if let Some(counter) = counter {
+        count_up(&mut sql, doc, counter.as_str());
+    }
+    let user = sql.keep(Some(write.author.user), "text");
+    let settings = settings(&mut sql, doc, values);
+    sql.push("stored AS (INSERT INTO ").table(doc).push(" AS kept (\"id\"");
+    for (column, _) in &settings {
         sql.push(", ").ident(&column.name);
     }
-    sql.push(", \"created_by\", \"updated_by\") VALUES (");
+    sql.push(", \"created_by\", \"updated_by\") SELECT ");
     match (id, &doc.naming) {
-        (NewId::Given(id), _) => {
-            sql.bind(Some(id.as_str()), &doc.id_type().to_string());
-        }
+        (NewId::Given(id), _) => drop(sql.bind(Some(id.as_str()), &doc.id_type().to_string())),
         (NewId::Series, Naming::Series(pattern)) => series(&mut sql, doc, pattern),
+        (NewId::Series, Naming::Gapless(pattern)) if counter.is_some() => number(&mut sql, pattern, |sql| {
+            sql.push("(SELECT \"last\" AS n FROM number) AS counted");
+        }),
         // A type without a series has no number to give; the primary key refuses the row.
-        (NewId::Series, _) => {
-            sql.push("NULL");
-        }
+        (NewId::Series, _) => drop(sql.push("NULL")),
     }
-    for (n, value) in &values.columns {
-        if let Some(column) = doc.columns.get(*n) {
-            sql.push(", ").bind_for(column, value.as_deref());
-        }
+    for (_, value) in &settings {
+        sql.push(", ").push(value);
     }
-    let user = sql.keep(Some(author.user), "text");
-    sql.push(&format!(", {user}, {user})"));
+    sql.push(", ").push(&user).push(", ").push(&user);
+    if *check != Condition::Always {
+        sql.push(" WHERE tenantry.required(");
+        // Of a new document every column is known: what is not set is NULL.
+        condition_of(&mut sql, check, &settings, &user, &|sql, column| match column.name.as_str() {
+            "created_by" => drop(sql.push(&user)),
+            "created_at" => drop(sql.push("now()")),
+            _ => drop(sql.push("NULL::").push(column.cast)),
+        });
+        sql.push(")");
+    } else if conflict.is_some() {
+        // Else ON would be taken for the condition of a join.
+        sql.push(" WHERE true");
+    }
     if let Some(conflict) = conflict {
-        on_conflict(&mut sql, doc, conflict);
+        on_conflict(&mut sql, doc, conflict, &user);
     }
     returning(&mut sql, doc);
     let action = match conflict {
@@ -117,95 +165,189 @@ pub fn insert(
         // Only a document that was there before has another version.
         Some(_) => "CASE WHEN version = 1 THEN 'Create' ELSE 'Update' END",
     };
-    journal(&mut sql, doc, action, author, &user, None);
-    answer.write(&mut sql, doc);
+    journal(&mut sql, doc, action, &user, None, write);
+    write.answer.write(&mut sql, None, &write);
     sql.finish()
 }
 
-/// Changes documents, those that `allowed`, `version` and `after` all admit. `after` is what must hold once `values` are set.
-#[allow(clippy::too_many_arguments, reason = "each says one thing about the write")]
-pub fn update(
-    doc: &DocModel,
-    which: Which<'_>,
-    values: &Values,
-    version: &Version,
-    allowed: &Allowed,
-    after: &Allowed,
-    author: Author<'_>,
-    answer: Answer<'_>,
-) -> Bound {
-    let mut sql = Statement::new("WITH stored AS (UPDATE ");
-    let user = sql.keep(Some(author.user), "text");
-    sql.table(doc);
-    sql.push(" SET \"version\" = \"version\" + 1, \"updated_at\" = now(), \"updated_by\" = ").push(&user);
-    for (n, value) in &values.columns {
-        if let Some(column) = doc.columns.get(*n) {
-            sql.push(", ").ident(&column.name).push(" = ").bind_for(column, value.as_deref());
-        }
-    }
-    which.write(&mut sql, doc);
-    predicate::and_rules(&mut sql, allowed);
-    if after != allowed {
-        predicate::and_rules(&mut sql, after);
-    }
-    and_version(&mut sql, version);
-    returning(&mut sql, doc);
-    let shown = serde_json::Value::Object(values.shown.clone()).to_string();
-    journal(&mut sql, doc, "'Update'", author, &user, Some(&shown));
-    answer.write_for(&mut sql, doc, which);
-    sql.finish()
-}
-
-/// Deletes documents, those that `allowed` and `version` admit.
-pub fn delete(
-    doc: &DocModel,
-    which: Which<'_>,
-    version: &Version,
-    allowed: &Allowed,
-    author: Author<'_>,
-    answer: Answer<'_>,
-) -> Bound {
-    let mut sql = Statement::new("WITH stored AS (DELETE FROM ");
-    sql.table(doc);
-    which.write(&mut sql, doc);
-    predicate::and_rules(&mut sql, allowed);
-    and_version(&mut sql, version);
-    if answer.needs_documents() {
-        returning(&mut sql, doc);
-    } else {
-        sql.push(" RETURNING \"id\", \"version\")");
-    }
-    // One more than the last version that readers of events may have seen.
-    sql.push(", gone AS (SELECT \"id\"::text AS id, \"version\" + 1 AS version FROM stored), event AS (");
-    event(&mut sql, doc, "'Delete', NULL::json FROM gone");
-    let user = sql.keep(Some(author.user), "text");
-    audit(&mut sql, doc, "'Delete'", author, &user);
-    sql.push("NULL::json FROM gone)");
-    answer.write_for(&mut sql, doc, which);
-    sql.finish()
-}
-
-fn on_conflict(sql: &mut Statement, doc: &DocModel, conflict: Conflict<'_>) {
+fn on_conflict(sql: &mut Statement, doc: &DocModel, conflict: Conflict<'_>, user: &str) {
     sql.push(" ON CONFLICT (").ident(conflict.column).push(") DO ");
-    let Then::Merge { columns, allowed, after } = conflict.then else {
+    let Then::Merge { columns, before, after } = conflict.then else {
         sql.push("NOTHING");
         return;
     };
     sql.push("UPDATE SET \"version\" = kept.\"version\" + 1, \"updated_at\" = now(), ");
     sql.push("\"updated_by\" = EXCLUDED.\"updated_by\"");
-    for column in columns.iter().filter_map(|n| doc.columns.get(*n)) {
+    let columns: Vec<&ColumnModel> = columns.iter().filter_map(|n| doc.columns.get(*n)).collect();
+    for column in &columns {
         sql.push(", ").ident(&column.name).push(" = EXCLUDED.").ident(&column.name);
     }
-    if *allowed != Allowed::All || *after != Allowed::All {
-        // In a subquery of its own, since a name here could be one of the new row, too.
-        sql.push(" WHERE 1 / (CASE WHEN EXISTS (SELECT FROM ").table(doc);
-        sql.push(" AS mine WHERE mine.\"id\" = kept.\"id\"");
-        predicate::and_rules(sql, allowed);
-        if after != allowed {
-            predicate::and_rules(sql, after);
-        }
-        sql.push(") THEN 1 ELSE 0 END) = 1");
+    if *before == Allowed::All && *after == Condition::Always {
+        return;
     }
+    sql.push(" WHERE tenantry.required((");
+    // Qualified, since a name here could be one of the new row, too.
+    let old = |sql: &mut Statement, column: &Tested| {
+        sql.push("kept.").ident(&column.name);
+    };
+    predicate::rules_of(sql, before, &old);
+    sql.push(") AND (");
+    let settings: Vec<(&ColumnModel, String)> =
+        columns.into_iter().map(|column| (column, format!("EXCLUDED.{}", Ident(&column.name)))).collect();
+    condition_of(sql, after, &settings, user, &old);
+    sql.push("))");
+}
+
+/// A condition on what a document will be: `settings` are set, `other` writes the columns that are not.
+fn condition_of(
+    sql: &mut Statement,
+    condition: &Condition<String>,
+    settings: &[(&ColumnModel, String)],
+    user: &str,
+    other: &dyn Fn(&mut Statement, &Tested),
+) {
+    predicate::condition(sql, condition, &|sql, column| {
+        let set = settings.iter().find(|(set, _)| set.name == column.name);
+        match (set, column.name.as_str()) {
+            (Some((_, value)), _) => drop(sql.push(value)),
+            (None, "updated_by") => drop(sql.push(user)),
+            (None, "updated_at") => drop(sql.push("now()")),
+            (None, _) => other(sql, column),
+        }
+    });
+}
+
+/// Changes documents: those that `before`, `version` and `after` all admit. `before` must hold for what is there, `after` once `values` are set.
+pub fn update(
+    doc: &DocModel,
+    which: Which<'_>,
+    values: &Values,
+    version: &Version,
+    (before, after): (&Allowed, &Condition<String>),
+    write: Write<'_>,
+) -> Bound {
+    let mut sql = Statement::new("WITH ");
+    let user = sql.keep(Some(write.author.user), "text");
+    let settings = settings(&mut sql, doc, values);
+    sql.push("stored AS (UPDATE ").table(doc);
+    sql.push(" SET \"version\" = \"version\" + 1, \"updated_at\" = now(), \"updated_by\" = ").push(&user);
+    for (column, value) in &settings {
+        sql.push(", ").ident(&column.name).push(" = ").push(value);
+    }
+    which.write(&mut sql, doc);
+    predicate::and_rules(&mut sql, before);
+    let changed = |column: &Tested| settings.iter().any(|(set, _)| set.name == column.name);
+    if after.columns().iter().any(|column| changed(column) || column.name.starts_with("updated_")) {
+        sql.push(" AND ");
+        condition_of(&mut sql, after, &settings, &user, &predicate::own);
+    }
+    and_version(&mut sql, version);
+    returning(&mut sql, doc);
+    let shown = serde_json::Value::Object(values.shown.clone()).to_string();
+    journal(&mut sql, doc, "'Update'", &user, Some(&shown), write);
+    write.answer.write(&mut sql, Some(which), &write);
+    sql.finish()
+}
+
+/// Brings back a document that was only marked as deleted.
+pub fn restore(doc: &DocModel, which: Which<'_>, allowed: &Allowed, write: Write<'_>) -> Bound {
+    let mut sql = Statement::new("WITH ");
+    let user = sql.keep(Some(write.author.user), "text");
+    sql.push("stored AS (UPDATE ").table(doc);
+    sql.push(" SET \"version\" = \"version\" + 1, \"updated_at\" = now(), \"deleted_at\" = NULL, \"updated_by\" = ");
+    sql.push(&user);
+    which.write(&mut sql, doc);
+    sql.push(" AND \"deleted_at\" IS NOT NULL");
+    predicate::and_rules(&mut sql, allowed);
+    returning(&mut sql, doc);
+    journal(&mut sql, doc, "'Update'", &user, Some("{\"deleted_at\":null}"), write);
+    write.answer.write(&mut sql, Some(which), &write);
+    sql.finish()
+}
+
+/// How documents are deleted.
+#[derive(Debug, Clone, Copy)]
+pub enum Deletion<'a> {
+    /// They are only marked.
+    Mark,
+    /// They go, with these consequences.
+    Purge(&'a Consequences<'a>),
+}
+
+/// Deletes documents: those that `allowed` and `version` admit.
+pub fn delete(
+    doc: &DocModel,
+    which: Which<'_>,
+    version: &Version,
+    allowed: &Allowed,
+    deletion: Deletion<'_>,
+    write: Write<'_>,
+) -> Bound {
+    let mut sql = Statement::new("WITH RECURSIVE ");
+    let user = sql.keep(Some(write.author.user), "text");
+    let meant = |sql: &mut Statement| {
+        which.write(sql, doc);
+        predicate::and_rules(sql, allowed);
+        and_version(sql, version);
+    };
+    match deletion {
+        Deletion::Mark => {
+            sql.push("stored AS (UPDATE ").table(doc);
+            sql.push(" SET \"version\" = \"version\" + 1, \"updated_at\" = now(), \"deleted_at\" = now(), ");
+            sql.push("\"updated_by\" = ").push(&user);
+            meant(&mut sql);
+        }
+        Deletion::Purge(consequences) if consequences.is_empty() => {
+            sql.push("stored AS (DELETE FROM ").table(doc);
+            meant(&mut sql);
+        }
+        Deletion::Purge(consequences) => {
+            sql.push("root AS (SELECT \"id\" FROM ").table(doc);
+            meant(&mut sql);
+            sql.push(" FOR UPDATE)");
+            cascade::doomed(&mut sql, doc, consequences);
+            sql.push(", stored AS (DELETE FROM ")
+                .table(doc)
+                .push(" WHERE \"id\" IN (SELECT \"id\" FROM root)");
+        }
+    }
+    returning(&mut sql, doc);
+    // One more than the last version that readers of events may have seen.
+    let next = if matches!(deletion, Deletion::Mark) { "" } else { " + 1" };
+    sql.push(&format!(", made AS (SELECT stored.\"id\"::text AS id, stored.\"version\"{next} AS version, "));
+    if doc.side.history.is_some() {
+        sql.push("row_to_json(shown) AS body FROM stored CROSS JOIN LATERAL (SELECT ");
+        json_forms(&mut sql, doc, "stored");
+        sql.push(") AS shown)");
+    } else {
+        sql.push("NULL::json AS body FROM stored)");
+    }
+    sql.push(", event AS (");
+    event(&mut sql, doc, "'Delete', NULL::json FROM made");
+    audit(&mut sql, doc, "audit", "'Delete'", write.author, &user);
+    sql.push("NULL::json FROM made)");
+    history(&mut sql, doc, "version", "'Delete'", &user, "made");
+    if let Deletion::Purge(consequences) = deletion
+        && !consequences.is_empty()
+    {
+        cascade::carry_out(&mut sql, doc, consequences, write.author, &user);
+    }
+    write.answer.write(&mut sql, Some(which), &write);
+    sql.finish()
+}
+
+/// The values that are set, each with its column, as they stand in SQL.
+fn settings<'a>(sql: &mut Statement, doc: &'a DocModel, values: &Values) -> Vec<(&'a ColumnModel, String)> {
+    let given = values.columns.iter().filter_map(|(n, value)| {
+        let column = doc.columns.get(*n)?;
+        Some((column, sql.keep(value.as_deref(), column.cast())))
+    });
+    let mut settings: Vec<_> = given.collect();
+    settings.extend(values.results.iter().filter_map(|(n, result)| {
+        let column = doc.columns.get(*n)?;
+        Some((column, result_of(*result, column.cast())))
+    }));
+    settings
 }
 
 fn and_version(sql: &mut Statement, version: &Version) {
@@ -216,87 +358,117 @@ fn and_version(sql: &mut Statement, version: &Version) {
     }
 }
 
-/// `prefix` and a number with at least as many digits as the pattern has.
+/// The next number of a series that leaves none out. The row is locked until the transaction ends; one that fails takes its number
+/// back. A series that had gaps before goes on after its highest number.
+fn count_up(sql: &mut Statement, doc: &DocModel, counter: &str) {
+    let row = Literal(COUNTER_ROW).to_string();
+    sql.push("number AS (INSERT INTO ")
+        .qualified(counter)
+        .push(" AS counter (\"id\", \"last\") VALUES (")
+        .push(&row);
+    sql.push(", CASE WHEN EXISTS (SELECT FROM ")
+        .qualified(counter)
+        .push(") THEN 0 ELSE 1 + coalesce((SELECT max(");
+    sql.push("substring(\"id\" FROM '[0-9]{1,18}$')::bigint) FROM ").table(doc).push("), 0) END) ");
+    sql.push("ON CONFLICT (\"id\") DO UPDATE SET \"last\" = counter.\"last\" + 1 RETURNING \"last\"), ");
+}
+
 fn series(sql: &mut Statement, doc: &DocModel, pattern: &SeriesPattern) {
     let Some(name) = &doc.series else {
         sql.push("NULL");
         return;
     };
+    // The quoted names of the schema and the sequence, inside of a literal: neither can hold a quote of either kind.
+    number(sql, pattern, |sql| {
+        sql.push("nextval('").schema().push(".").ident(name.as_str()).push("'::regclass) AS n");
+    });
+}
+
+/// `prefix` and a number with at least as many digits as the pattern has.
+fn number(sql: &mut Statement, pattern: &SeriesPattern, from: impl FnOnce(&mut Statement)) {
     let digits = pattern.digits;
     sql.push("(SELECT ").show(Literal(&pattern.prefix));
-    sql.push(&format!(" || lpad(n::text, greatest({digits}, length(n::text)), '0') FROM nextval('"));
-    // The quoted names of the schema and the sequence, inside of a literal: neither can hold a quote of either kind.
-    sql.schema().push(".").ident(name.as_str()).push("'::regclass) AS n)");
+    sql.push(&format!(" || lpad(n::text, greatest({digits}, length(n::text)), '0') FROM "));
+    from(sql);
+    sql.push(")");
 }
 
-fn set_columns<'a>(doc: &'a DocModel, values: &'a Values) -> impl Iterator<Item = &'a ColumnModel> {
-    values.columns.iter().filter_map(|(n, _)| doc.columns.get(*n))
-}
-
-pub(super) fn shown_columns(doc: &DocModel) -> impl Iterator<Item = &ColumnModel> {
-    doc.columns.iter().filter(|column| column.is_readable())
-}
-
+/// All columns: rules may compare one that no answer shows.
 fn returning(sql: &mut Statement, doc: &DocModel) {
-    sql.push(" RETURNING ").columns(shown_columns(doc)).push(")");
+    sql.push(" RETURNING ").columns(&doc.columns).push(")");
 }
 
-/// The event and the audit row of `stored`. `changes` are those of the audit row; the whole document unless
-/// given.
+/// The event, the audit row and the version of `stored`. `changes` are those of the audit row; the whole
+/// document unless given.
 fn journal(
     sql: &mut Statement,
     doc: &DocModel,
     action: &str,
-    author: Author<'_>,
     user: &str,
     changes: Option<&str>,
+    write: Write<'_>,
 ) {
     sql.push(", made AS (SELECT stored.\"id\"::text AS id, stored.\"version\" AS version, row_to_json(shown) AS body \
               FROM stored CROSS JOIN LATERAL (SELECT ");
-    for (n, column) in shown_columns(doc).enumerate() {
-        sql.push(if n > 0 { ", " } else { "" });
-        json_form(sql, column);
-    }
+    json_forms(sql, doc, "stored");
     sql.push(") AS shown), event AS (");
     event(sql, doc, "'Put', body FROM made");
-    audit(sql, doc, action, author, user);
+    audit(sql, doc, "audit", action, write.author, user);
     match changes {
-        Some(changes) => {
-            sql.bind(Some(changes), "json");
-        }
-        None => {
-            sql.push("body");
-        }
+        Some(changes) => drop(sql.bind(Some(changes), "json")),
+        None => drop(sql.push("body")),
     }
     sql.push(" FROM made)");
+    history(sql, doc, "version", action, user, "made");
 }
 
-/// A column of `stored` such that `row_to_json` writes what answers show: decimals as text, times in RFC 3339 with a `Z`.
-fn json_form(sql: &mut Statement, column: &ColumnModel) {
+/// The members of a document's JSON, of the row `of`.
+pub(super) fn json_forms(sql: &mut Statement, doc: &DocModel, of: &str) {
+    for (n, column) in doc.columns.iter().filter(|column| column.is_readable()).enumerate() {
+        sql.push(if n > 0 { ", " } else { "" });
+        json_form(sql, column, of);
+        sql.push(" AS ").ident(&column.name);
+    }
+}
+
+/// A column of the row `of` such that `row_to_json` writes what answers show: decimals as text, times in RFC 3339 with a `Z`.
+fn json_form(sql: &mut Statement, column: &ColumnModel, of: &str) {
     let name = &column.name;
     match column.sql_type {
-        SqlType::Numeric { .. } => sql.push("stored.").ident(name).push("::text AS ").ident(name),
-        SqlType::Timestamptz => sql
-            .push("replace(replace(stored.")
-            .ident(name)
-            .push("::text, ' ', 'T'), '+00', 'Z') AS ")
-            .ident(name),
-        _ => sql.push("stored.").ident(name),
+        SqlType::Numeric { .. } => sql.push(of).push(".").ident(name).push("::text"),
+        SqlType::Timestamptz => {
+            sql.push("replace(replace(").push(of).push(".").ident(name).push("::text, ' ', 'T'), '+00', 'Z')")
+        }
+        _ => sql.push(of).push(".").ident(name),
     };
 }
 
-fn event(sql: &mut Statement, doc: &DocModel, rest: &str) {
+pub(super) fn event(sql: &mut Statement, doc: &DocModel, rest: &str) {
     sql.push("INSERT INTO tenantry.outbox (app, doc_type, doc_id, doc_version, operation, body) SELECT ");
     sql.show(Literal(doc.app.as_str())).push(", ").show(Literal(doc.name.as_str()));
     sql.push(", id, version, ").push(rest).push(")");
 }
 
-fn audit(sql: &mut Statement, doc: &DocModel, action: &str, author: Author<'_>, user: &str) {
-    sql.push(
-        ", audit AS (INSERT INTO tenantry.audit \
+pub(super) fn audit(
+    sql: &mut Statement,
+    doc: &DocModel,
+    name: &str,
+    action: &str,
+    author: Author<'_>,
+    user: &str,
+) {
+    sql.push(", ").push(name).push(
+        " AS (INSERT INTO tenantry.audit \
          (actor, action, app, doc_type, doc_id, doc_version, request_id, client, changes) SELECT ",
     );
     sql.push(user).push(", ").push(action).push(", ");
     sql.show(Literal(doc.app.as_str())).push(", ").show(Literal(doc.name.as_str())).push(", id, version, ");
     sql.bind(Some(author.request), "text").push(", ").bind(author.client, "text").push(", ");
+}
+
+pub(super) fn history(sql: &mut Statement, doc: &DocModel, name: &str, action: &str, user: &str, made: &str) {
+    let Some(table) = &doc.side.history else { return };
+    sql.push(", ").push(name).push(" AS (INSERT INTO ").qualified(table.as_str());
+    sql.push(" (\"id\", \"doc_id\", \"doc_version\", \"action\", \"actor\", \"body\") SELECT pg_catalog.gen_random_uuid(), id, version, ");
+    sql.push(action).push(", ").push(user).push(", body::jsonb FROM ").push(made).push(")");
 }

@@ -29,6 +29,10 @@ pub enum Mode<'a> {
 pub struct Values {
     /// Each column, by its place in the model, with its text form; `None` is NULL.
     pub columns: Vec<(usize, Option<String>)>,
+    /// Columns that are set to the id of what an earlier statement of the transaction stored, by its number.
+    pub results: Vec<(usize, usize)>,
+    /// Those of them that the body has; the others are set to their defaults.
+    pub given: Vec<usize>,
     /// The same as JSON, for the audit, with nothing in it that no answer shows.
     pub shown: Map<String, Value>,
 }
@@ -47,12 +51,14 @@ impl Values {
     }
 }
 
-/// Checks `body`; adds what is wrong to `errors`, with pointers that start with `at`.
+/// Checks `body`; adds what is wrong to `errors`, with pointers that start with `at`. What is replaced as a whole keeps the columns
+/// that the caller may not set (`may_set`).
 pub fn document(
     doc: &DocModel,
     mode: Mode<'_>,
     body: &Value,
     at: &str,
+    may_set: &dyn Fn(usize) -> bool,
     errors: &mut Vec<FieldError>,
 ) -> Values {
     let mut values = Values::default();
@@ -64,22 +70,33 @@ pub fn document(
         report(errors, at, "must have at least one field".into());
     }
     for name in members.keys() {
-        let problem = match doc.column(name).map(|(_, column)| column.field()) {
+        let problem = match doc.column(name).map(|(_, column)| &column.role) {
             None => "is no field of this document type",
-            Some(None) => "is kept by the platform and cannot be set",
-            Some(Some(field)) if field.read_only => "cannot be set",
-            Some(Some(_)) => continue,
+            Some(Role::Platform) => "is kept by the platform and cannot be set",
+            Some(Role::Field(field, _)) if field.read_only => "cannot be set",
+            Some(Role::Field(..) | Role::Extra(_)) => continue,
         };
         report(errors, &pointer(at, name), problem.into());
     }
     for (n, column) in doc.columns.iter().enumerate() {
-        let Role::Field(field, shape) = &column.role else { continue };
+        let (field, shape) = match &column.role {
+            Role::Platform => continue,
+            Role::Extra(shape) => {
+                extra(&mut values, n, shape, mode, members.get(&column.name), (at, errors));
+                continue;
+            }
+            Role::Field(field, shape) => (field, shape),
+        };
         let at = || pointer(at, &column.name);
         let given = members.get(&column.name).filter(|_| !field.read_only);
         let value = match (given, mode) {
-            (Some(value), _) => value.clone(),
+            (Some(value), _) => {
+                values.given.push(n);
+                value.clone()
+            }
             (None, Mode::Patch(_)) => continue,
             (None, Mode::Replace(_)) if field.read_only || field.write_only => continue,
+            (None, Mode::Replace(_)) if !may_set(n) => continue,
             (None, _) => field.default.clone().unwrap_or(Value::Null),
         };
         if value.is_null() {
@@ -101,6 +118,30 @@ pub fn document(
         values.set(n, field, shape, value);
     }
     values
+}
+
+/// What the definition does not declare is set as a whole.
+fn extra(
+    values: &mut Values,
+    column: usize,
+    shape: &Shape,
+    mode: Mode<'_>,
+    given: Option<&Value>,
+    (at, errors): (&str, &mut Vec<FieldError>),
+) {
+    let empty = Value::Object(Map::new());
+    let value = match given {
+        None if !matches!(mode, Mode::Replace(_)) => return,
+        None | Some(Value::Null) => &empty,
+        Some(value) => value,
+    };
+    if given.is_some() {
+        values.given.push(column);
+    }
+    if let Some(value) = shape.check(value, &pointer(at, "extra"), errors) {
+        values.columns.push((column, Some(shape.parameter(value.clone()))));
+        values.shown.insert("extra".to_owned(), value);
+    }
 }
 
 #[cfg(test)]

@@ -10,6 +10,9 @@ use crate::error::FieldError;
 
 /// Items that a List may have.
 const MAX_ITEMS: usize = 1000;
+/// Members of an object that nothing declares, and its bytes.
+const MAX_MEMBERS: usize = 200;
+const MAX_EXTRA: usize = 64 * 1024;
 /// Characters of an id that is text.
 const MAX_ID: usize = 255;
 /// Bytes that a compiled pattern may take.
@@ -32,6 +35,7 @@ enum Kind {
     Time,
     Uuid,
     Json,
+    Object,
     List(Vec<Item>),
 }
 
@@ -123,6 +127,11 @@ impl Shape {
         })
     }
 
+    /// A JSON object with anything in it, of a bounded size.
+    pub const fn object() -> Self {
+        Self(Kind::Object)
+    }
+
     /// Checks `value`, which is not null; yields it in its one form, or adds what is wrong to `errors`.
     pub fn check(&self, value: &Value, at: &str, errors: &mut Vec<FieldError>) -> Option<Value> {
         if let Kind::List(items) = &self.0 {
@@ -140,7 +149,7 @@ impl Shape {
     /// The text form of a value that [`Self::check`] yielded.
     pub fn parameter(&self, value: Value) -> String {
         match (&self.0, value) {
-            (Kind::Json | Kind::List(_), value) => value.to_string(),
+            (Kind::Json | Kind::Object | Kind::List(_), value) => value.to_string(),
             (_, Value::String(text)) => text,
             (_, value) => value.to_string(),
         }
@@ -149,6 +158,13 @@ impl Shape {
     fn scalar(&self, value: &Value) -> Result<Value, String> {
         match (&self.0, value) {
             (Kind::Json | Kind::List(_), value) => json(value, 0).map(|()| value.clone()),
+            (Kind::Object, Value::Object(members)) if members.len() <= MAX_MEMBERS => {
+                json(value, 0)?;
+                if value.to_string().len() > MAX_EXTRA {
+                    return Err(format!("must have at most {MAX_EXTRA} bytes"));
+                }
+                Ok(value.clone())
+            }
             (Kind::Boolean, Value::Bool(_)) => Ok(value.clone()),
             (Kind::Integer { .. } | Kind::Float(_), Value::Number(number)) => {
                 self.number(number).map(|()| value.clone())
@@ -228,6 +244,7 @@ impl Shape {
             Kind::Time => "a time of day, as text".into(),
             Kind::Uuid => "a UUID, as text".into(),
             Kind::Json => "JSON".into(),
+            Kind::Object => format!("an object with at most {MAX_MEMBERS} members"),
             Kind::List(_) => "an array of objects".into(),
         }
     }

@@ -129,6 +129,8 @@ pub enum ObjectChange {
     DropConstraint(TableName, RelationName),
     /// A foreign key.
     AddForeignKey(TableName, ForeignKey),
+    /// The same, in place of one that does something else when a document is deleted; of a table without rows.
+    ReplaceForeignKey(TableName, ForeignKey),
     /// A column may not be empty from now on; of a table without rows.
     SetNotNull(TableName, String),
     /// A column goes, with what is in it.

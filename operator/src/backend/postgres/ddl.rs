@@ -3,7 +3,10 @@
 
 use std::fmt::Write as _;
 
-use tenantry_crds::names::{RelationKind, RelationName, TableName};
+use tenantry_crds::{
+    names::{RelationKind, RelationName, TableName},
+    v1alpha1::OnDelete,
+};
 use tenantry_migrations::{
     layout::{Column, DefaultValue, ForeignKey, Index, TableLayout},
     logins,
@@ -250,6 +253,10 @@ fn object_change(sql: &mut String, tenant: &Identity, change: &ObjectChange) {
             push(sql, format_args!("DROP SEQUENCE {schema}.{}", Ident(name.as_str())));
         }
         ObjectChange::AddForeignKey(table, key) => add_foreign_key(sql, schema, table, key),
+        ObjectChange::ReplaceForeignKey(table, key) => {
+            let (name, constraint) = (Ident(key.name.as_str()), foreign_key(schema, key));
+            alter(sql, schema, table, format_args!("DROP CONSTRAINT {name}, ADD {constraint}"));
+        }
         ObjectChange::DropTables(tables) => {
             let list: Vec<String> = tables.iter().map(|table| format!("{schema}.{}", Ident(table))).collect();
             push(sql, format_args!("DROP TABLE IF EXISTS {} CASCADE", list.join(", ")));
@@ -324,7 +331,19 @@ fn add_foreign_key(sql: &mut String, schema: Ident<'_>, table: &TableName, key: 
 /// A foreign key as a table constraint.
 pub(super) fn foreign_key(schema: Ident<'_>, key: &ForeignKey) -> String {
     let (name, column, target) = (Ident(key.name.as_str()), Ident(&key.column), Ident(key.target.as_str()));
-    format!("CONSTRAINT {name} FOREIGN KEY ({column}) REFERENCES {schema}.{target} (id)")
+    let action = on_delete(key.on_delete);
+    format!("CONSTRAINT {name} FOREIGN KEY ({column}) REFERENCES {schema}.{target} (id){action}")
+}
+
+/// What a foreign key says of deletions, as `pg_get_constraintdef` writes it.
+///
+/// Not RESTRICT, which would look at once: a statement may delete both sides.
+pub const fn on_delete(on_delete: OnDelete) -> &'static str {
+    match on_delete {
+        OnDelete::Restrict => "",
+        OnDelete::Cascade => " ON DELETE CASCADE",
+        OnDelete::SetNull => " ON DELETE SET NULL",
+    }
 }
 
 fn alter(sql: &mut String, schema: Ident<'_>, table: &TableName, what: std::fmt::Arguments<'_>) {

@@ -289,6 +289,13 @@ pub(super) fn purge(tenant: &Identity) -> String {
         ),
     );
     push(&mut sql, format_args!("DELETE FROM tenantry.audit_head WHERE role = {role}"));
+    push(
+        &mut sql,
+        format_args!(
+            "DELETE FROM tenantry.idempotency WHERE role = {role} AND id IN \
+             (SELECT id FROM tenantry.idempotency WHERE role = {role} LIMIT {PURGED_AT_ONCE})"
+        ),
+    );
     sql
 }
 

@@ -37,6 +37,8 @@ pub enum Step {
         key: ForeignKey,
         /// It is there, and rows from before it were not looked at.
         in_place: bool,
+        /// One that does something else when a document is deleted makes way for it.
+        replaces: bool,
     },
     /// A column must have a value from now on.
     Require(TableName, Column),

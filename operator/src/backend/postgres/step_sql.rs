@@ -146,12 +146,14 @@ impl Step {
                     beside(validate(&table, &name)),
                 ]
             }
-            Self::Reference { table, key, in_place } => {
+            Self::Reference { table, key, in_place, replaces } => {
                 let path = path(tenant, table);
                 let mut statements = Vec::new();
                 if !in_place {
                     let constraint = foreign_key(Ident(tenant.schema.as_str()), key);
-                    statements.push(brief(format!("ALTER TABLE {path} ADD {constraint} NOT VALID")));
+                    let drop = replaces.then(|| format!("DROP CONSTRAINT {}, ", Ident(key.name.as_str())));
+                    let drop = drop.unwrap_or_default();
+                    statements.push(brief(format!("ALTER TABLE {path} {drop}ADD {constraint} NOT VALID")));
                 }
                 statements.push(beside(validate(&path, &key.name)));
                 statements

@@ -61,13 +61,19 @@ fn a_reference_and_a_check_look_at_old_rows_beside_the_traffic() {
         name: RelationName::of(&table(), "boss", RelationKind::ForeignKey),
         column: "boss".into(),
         target: table(),
+        on_delete: Default::default(),
     };
-    let step = Step::Reference { table: table(), key: key.clone(), in_place: false };
+    let step = Step::Reference { table: table(), key: key.clone(), in_place: false, replaces: false };
     assert!(
         sql(&step)[0]
             .ends_with(r#"FOREIGN KEY ("boss") REFERENCES "tenant_acme"."crm_customer" (id) NOT VALID"#)
     );
-    assert_eq!(sql(&Step::Reference { table: table(), key, in_place: true }).len(), 1);
+    let kept = Step::Reference { table: table(), key: key.clone(), in_place: true, replaces: false };
+    assert_eq!(sql(&kept).len(), 1);
+    let key = ForeignKey { on_delete: tenantry_crds::v1alpha1::OnDelete::Cascade, ..key };
+    let replaced = sql(&Step::Reference { table: table(), key, in_place: false, replaces: true });
+    assert!(replaced[0].contains("DROP CONSTRAINT \"crm_customer-boss-fk\", ADD CONSTRAINT"), "{replaced:?}");
+    assert!(replaced[0].ends_with("(id) ON DELETE CASCADE NOT VALID"), "{replaced:?}");
     let check = sql(&Step::Check(table(), column("status")));
     assert!(check[0].contains("DROP CONSTRAINT IF EXISTS") && check[0].ends_with("NOT VALID"), "{check:?}");
 }

@@ -2,7 +2,7 @@
 
 use tenantry_crds::{
     definition::Destructive,
-    names::{RelationKind, RelationName, TableName},
+    names::{RelationKind, RelationName, SideTable, TableName},
 };
 
 use super::{Desired, work::Work};
@@ -47,8 +47,11 @@ fn drops(
                 return Vec::new();
             }
             let mut drops = Vec::new();
-            if observed.tables.contains_key(table.as_str()) {
-                drops.push(ObjectChange::DropTable(table.clone()));
+            let beside = [SideTable::History, SideTable::Counter].map(|kind| table.beside(kind));
+            for table in std::iter::once(&table).chain(&beside) {
+                if observed.tables.contains_key(table.as_str()) {
+                    drops.push(ObjectChange::DropTable(table.clone()));
+                }
             }
             let series = RelationName::of(&table, "id", RelationKind::Series);
             if observed.sequences.contains_key(series.as_str()) {

@@ -1,12 +1,16 @@
 //! Tables, columns, indexes, constraints and sequences.
 
-use tenantry_crds::names::{RelationKind, RelationName};
+use tenantry_crds::{
+    names::{RelationKind, RelationName},
+    v1alpha1::OnDelete,
+};
 use tenantry_migrations::layout::{Column, ForeignKey, Index, PLATFORM_COLUMNS, TableLayout};
 
 use super::{Around, Desired, checks::allowed_texts, work::Work};
 use crate::{
     backend::postgres::{
         change::ObjectChange,
+        ddl::on_delete,
         observe::{Observed, ObservedTable},
         step::Step,
     },
@@ -174,16 +178,26 @@ fn reference(
     work: &mut Work,
 ) {
     let found = pair.and_then(|pair| pair.have.constraints.get(key.name.as_str()));
-    let in_place = found.is_some();
-    if found.is_some_and(|found| !found.ends_with(NOT_VALID)) {
+    let replaces = found.is_some_and(|found| on_delete_of(found) != key.on_delete);
+    let in_place = found.is_some() && !replaces;
+    if in_place && found.is_some_and(|found| !found.ends_with(NOT_VALID)) {
         return;
     }
     let table = layout.table.clone();
-    if pair.is_none_or(|pair| pair.empty && !in_place) {
-        work.objects.push(ObjectChange::AddForeignKey(table, key.clone()));
-    } else {
-        work.step(app, Step::Reference { table, key: key.clone(), in_place });
+    match pair {
+        Some(pair) if !pair.empty || in_place => {
+            work.step(app, Step::Reference { table, key: key.clone(), in_place, replaces });
+        }
+        _ if replaces => work.objects.push(ObjectChange::ReplaceForeignKey(table, key.clone())),
+        _ => work.objects.push(ObjectChange::AddForeignKey(table, key.clone())),
     }
+}
+
+/// What a foreign key that is there does when a document is deleted.
+fn on_delete_of(found: &str) -> OnDelete {
+    let found = found.strip_suffix(NOT_VALID).unwrap_or(found);
+    let actions = [OnDelete::Cascade, OnDelete::SetNull];
+    actions.into_iter().find(|action| found.ends_with(on_delete(*action))).unwrap_or_default()
 }
 
 impl Pair<'_> {

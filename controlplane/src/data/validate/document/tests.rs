@@ -33,7 +33,8 @@ docTypes:
 fn check(mode: Mode<'_>, body: Value) -> (Values, Vec<String>) {
     let catalog = Catalog::compile(&[fixture::app("shop", SPEC)]);
     let mut errors = Vec::new();
-    let values = document(catalog.doc_type("shop", "parts").unwrap(), mode, &body, "", &mut errors);
+    let values =
+        document(catalog.doc_type("shop", "parts").unwrap(), mode, &body, "", &|_| true, &mut errors);
     (values, errors.into_iter().map(|error| format!("{}: {}", error.pointer, error.message)).collect())
 }
 
