@@ -68,7 +68,7 @@ async fn list(
     if reply.rows.is_empty() {
         return Err(unknown());
     }
-    let next = reply.rows.get(usize::from(PAGE) - 1).map(|row| version_of(row));
+    let next = reply.rows.get(usize::from(PAGE) - 1).map(version_of);
     let items: Vec<Value> = reply.rows.iter().map(told).collect();
     Ok(axum::Json(json!({"items": items, "next": next})))
 }
