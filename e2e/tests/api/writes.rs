@@ -208,9 +208,8 @@ async fn fields_and_documents_are_open_as_far_as_permissions_say_and_explain_say
     for query in ["credit=gt.1", "order=credit", "or=(credit.gt.1,name.eq.x)"] {
         world.get(&format!("{}?{query}", world.data("buyers")), &ivy).await.refused(400, "bad_request");
     }
-    let set = async |made: &Answer, value: Value| {
-        world.send(Method::PATCH, &path(made), &ivy, Some(value)).await
-    };
+    let set =
+        async |made: &Answer, value: Value| world.send(Method::PATCH, &path(made), &ivy, Some(value)).await;
     assert_eq!(set(&own, json!({"credit": 60})).await.status, 200);
     set(&own, json!({"credit": 101})).await.refused(403, "forbidden");
     set(&rich, json!({"credit": 1})).await.refused(403, "forbidden");
@@ -251,4 +250,30 @@ async fn documents_whose_time_has_come_are_swept() {
     })
     .await
     .unwrap();
+}
+
+#[tokio::test]
+async fn a_new_version_changes_what_becomes_of_documents_that_are_there() {
+    let world = world().await;
+    let ann = world.user("ann", &["seller"]).await;
+    let buyer = world.post(&world.data("buyers"), &ann, json!({"name": "a"})).await;
+    let sale = world.post(&world.data("sales"), &ann, json!({"buyer": buyer.body["id"]})).await;
+    let mut next = spec();
+    next["version"] = json!("1.1.0");
+    next["docTypes"][1]["fields"][0]["onDelete"] = json!("Restrict");
+    next["docTypes"][1]["trackChanges"] = json!(true);
+    world.apply::<App>("App", &world.app, next).await;
+    let path = format!("{}/{}", world.data("sales"), sale.body["id"].as_str().unwrap());
+    eventually("versions of sales are kept", LIMIT, || async {
+        let changed = world.send(Method::PATCH, &path, &ann, Some(json!({"lines": []}))).await;
+        let versions = world.get(&format!("{path}/versions"), &ann).await;
+        if versions.status == 200 { Ok(()) } else { Err(format!("{changed:?} {versions:?}")) }
+    })
+    .await
+    .unwrap();
+    let path = format!("{}/{}?purge=true", world.data("buyers"), buyer.body["id"].as_str().unwrap());
+    let refused = world.send(Method::DELETE, &path, &ann, None).await;
+    refused.refused(409, "reference_conflict");
+    let named = format!("documents of {}.sale refer to this one by buyer", world.app);
+    assert_eq!(refused.body["detail"], named);
 }
