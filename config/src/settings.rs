@@ -248,6 +248,36 @@ pub struct Auth {
     pub ed25519_public_key: Option<PathBuf>,
     /// A PEM file with the Ed25519 private key, needed only to issue tokens.
     pub ed25519_private_key: Option<PathBuf>,
+    /// A folder of keys that tokens are signed and checked with, one PEM file each (`NAME.pem`; Ed25519 or P-256; a public key
+    /// is for checking only). A file `active` holds the name of the one that signs. Changes are followed.
+    pub keys_folder: Option<PathBuf>,
+    /// From which refresh tokens, one-time tokens and authenticators derive, at least 32 bytes; `database.trafficKey` unless
+    /// given.
+    pub key: Option<SecretString>,
+    /// The `key` before this one: what was derived from it is accepted still.
+    pub previous_key: Option<SecretString>,
+    /// How passwords are hashed.
+    pub argon2: Argon2,
+    /// Private networks that webhooks and issuers of tenants may be in, as in `10.0.0.0/8`; none unless given.
+    pub private_networks: Vec<String>,
+}
+
+/// How passwords are hashed.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct Argon2 {
+    /// KiB of memory for each password.
+    pub memory_kib: u32,
+    /// Passes over it.
+    pub iterations: u32,
+    /// Passwords that are hashed at once; 0 for as many as there are processors.
+    pub concurrency: usize,
+}
+
+impl Default for Argon2 {
+    fn default() -> Self {
+        Self { memory_kib: 19 * 1024, iterations: 2, concurrency: 0 }
+    }
 }
 
 impl Default for Auth {
@@ -258,6 +288,11 @@ impl Default for Auth {
             hs256_secret: None,
             ed25519_public_key: None,
             ed25519_private_key: None,
+            keys_folder: None,
+            key: None,
+            previous_key: None,
+            argon2: Argon2::default(),
+            private_networks: Vec::new(),
         }
     }
 }

@@ -49,6 +49,6 @@ pub fn options(url: &SecretString, key: &LoginKey) -> Result<PgConnectOptions, s
 
 /// Connections of the login `tenantry_controlplane`, opened when they are needed.
 pub fn pool(options: &PgConnectOptions) -> PgPool {
-    let pool = PgPoolOptions::new().max_connections(4).acquire_timeout(ACQUIRE_LIMIT);
+    let pool = PgPoolOptions::new().max_connections(6).acquire_timeout(ACQUIRE_LIMIT);
     pool.connect_lazy_with(options.clone())
 }

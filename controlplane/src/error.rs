@@ -19,6 +19,28 @@ pub enum Code {
     BadRequest,
     /// No token, or one that is not accepted.
     Unauthenticated,
+    /// E-mail address and password do not belong together.
+    InvalidCredentials,
+    /// Too many attempts failed; there is a time to wait.
+    TooManyAttempts,
+    /// The user has a second factor, and no code of it was sent.
+    SecondFactorRequired,
+    /// The code is not the one of the second factor, or was used before.
+    InvalidSecondFactor,
+    /// The e-mail address has to be verified first.
+    EmailNotConfirmed,
+    /// A refresh token was used twice; its session has ended.
+    TokenReused,
+    /// The token's time is over.
+    TokenExpired,
+    /// The session has ended.
+    SessionRevoked,
+    /// The password is not one that the tenant takes.
+    WeakPassword,
+    /// Nobody may make an account here.
+    SignupDisabled,
+    /// There is an account with this e-mail address.
+    UserAlreadyExists,
     /// The caller may not do this.
     Forbidden,
     /// The token is for another tenant than the request.
@@ -86,6 +108,29 @@ impl Code {
         match self {
             Self::BadRequest => ("bad_request", StatusCode::BAD_REQUEST, "Bad request"),
             Self::Unauthenticated => ("unauthenticated", StatusCode::UNAUTHORIZED, "Not authenticated"),
+            Self::InvalidCredentials => {
+                ("invalid_credentials", StatusCode::UNAUTHORIZED, "Invalid credentials")
+            }
+            Self::TooManyAttempts => {
+                ("too_many_attempts", StatusCode::TOO_MANY_REQUESTS, "Too many attempts")
+            }
+            Self::SecondFactorRequired => {
+                ("second_factor_required", StatusCode::UNAUTHORIZED, "Second factor required")
+            }
+            Self::InvalidSecondFactor => {
+                ("invalid_second_factor", StatusCode::UNAUTHORIZED, "Invalid second factor")
+            }
+            Self::EmailNotConfirmed => {
+                ("email_not_confirmed", StatusCode::FORBIDDEN, "E-mail address not verified")
+            }
+            Self::TokenReused => ("token_reused", StatusCode::UNAUTHORIZED, "Refresh token used twice"),
+            Self::TokenExpired => ("token_expired", StatusCode::UNAUTHORIZED, "Token expired"),
+            Self::SessionRevoked => ("session_revoked", StatusCode::UNAUTHORIZED, "Session ended"),
+            Self::WeakPassword => ("weak_password", StatusCode::UNPROCESSABLE_ENTITY, "Weak password"),
+            Self::SignupDisabled => ("signup_disabled", StatusCode::FORBIDDEN, "Sign-up not allowed"),
+            Self::UserAlreadyExists => {
+                ("user_already_exists", StatusCode::UNPROCESSABLE_ENTITY, "User exists already")
+            }
             Self::Forbidden => ("forbidden", StatusCode::FORBIDDEN, "Forbidden"),
             Self::TenantMismatch => ("tenant_mismatch", StatusCode::FORBIDDEN, "Token of another tenant"),
             Self::NotFound => ("not_found", StatusCode::NOT_FOUND, "Not found"),

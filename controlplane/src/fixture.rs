@@ -97,6 +97,7 @@ impl Fixture {
             login_shard: self.shard,
             home: Arc::default(),
             availability: Availability::Serving,
+            auth: Arc::default(),
             hosts: Vec::new(),
             apps: Arc::new(InstalledApps::new(with_core(apps))),
             search: Default::default(),

@@ -18,6 +18,7 @@ use tenantry_crds::names::InstanceName;
 use tenantry_migrations::registry::Placement;
 
 use crate::{
+    auth::Changes,
     database,
     error::ApiError,
     jobs::{JobMetrics, Queues},
@@ -48,6 +49,8 @@ pub struct Cell {
     pub pool: PgPool,
     /// Tenants' way in.
     pub database: Arc<TenantDatabase>,
+    /// What became of tenants' users lately.
+    pub changes: Arc<Changes>,
 }
 
 /// A search instance.
@@ -67,6 +70,7 @@ pub struct Home {
     database: Option<Arc<TenantDatabase>>,
     queues: Option<Arc<Queues>>,
     search: Option<SearchInstance>,
+    changes: Arc<Changes>,
 }
 
 impl Home {
@@ -92,6 +96,11 @@ impl Home {
         self.queues.as_deref().ok_or_else(|| ApiError::unavailable("the job queue"))
     }
 
+    /// What became of the users of the tenant's Postgres instance lately.
+    pub fn changes(&self) -> &Changes {
+        &self.changes
+    }
+
     /// The engine that holds the tenant's search indexes, if there is one.
     pub fn search(&self) -> Option<&SearchInstance> {
         self.search.as_ref()
@@ -105,6 +114,7 @@ pub struct Homes {
     database: Option<Arc<TenantDatabase>>,
     queues: BTreeMap<InstanceName, Arc<Queues>>,
     search: BTreeMap<InstanceName, SearchInstance>,
+    changes: Arc<Changes>,
     known: HashMap<Placement, Arc<Home>>,
 }
 
@@ -123,6 +133,7 @@ impl Homes {
             database: self.database.clone(),
             queues: self.queues.get(&placement.redis).cloned(),
             search: self.search.get(&placement.search).cloned(),
+            changes: Arc::clone(&self.changes),
         };
         if home.queues.is_none() && !self.queues.is_empty() {
             tracing::error!(instance = %placement.redis, "the settings name no such Redis; queues there are out of reach");
@@ -148,9 +159,11 @@ impl Instances {
             let key = key.of_instance(&instance.name);
             let connect = database::options(&instance.access, &key)?;
             let address = database::address(&instance.access)?;
+            let pool = database::pool(&connect);
             Ok::<_, StartError>(Cell {
                 name: instance.name,
-                pool: database::pool(&connect),
+                changes: Arc::new(Changes::of_instance(pool.clone())),
+                pool,
                 connect,
                 database: Arc::new(TenantDatabase::new(address, key, tuning)),
             })
@@ -195,6 +208,7 @@ impl Instances {
             database: Some(Arc::clone(&cell.database)),
             queues: self.queues.clone(),
             search: self.search.clone(),
+            changes: Arc::clone(&cell.changes),
             known: HashMap::new(),
         }
     }

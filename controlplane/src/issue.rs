@@ -25,7 +25,14 @@ pub async fn token(settings: &settings::ControlPlane, args: TokenArgs) -> Result
         return Err(StartError::Role(wrong.clone()));
     }
     let tenant = find(settings, args.tenant).await?;
-    let grant = Grant { tenant: tenant.uid, user: args.user, roles: args.roles, lifetime: args.ttl };
+    let grant = Grant {
+        tenant: tenant.uid,
+        user: args.user,
+        roles: args.roles,
+        claims: Default::default(),
+        proof: Default::default(),
+        lifetime: args.ttl,
+    };
     Ok(issue(&settings.auth, grant)?)
 }
 

@@ -1,6 +1,6 @@
 //! The role `serve`: the API.
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use prometheus::{IntGaugeVec, Opts, Registry as Metrics};
 use tenantry_config::{
@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     admin::Cluster,
-    auth::Tokens,
+    auth::{self, Accounts, Hasher, Issuers, Outbound, SecretKey, Tokens},
     data::CursorKey,
     error::Chain,
     http::{self, HttpMetrics, Limits},
@@ -41,6 +41,11 @@ pub async fn serve(settings: settings::ControlPlane, shutdown: CancellationToken
     let state = AppState::new(Shared {
         registry: registry.clone(),
         tokens,
+        accounts: Accounts {
+            secrets: SecretKey::new(&settings.auth, &settings.database.traffic_key)?,
+            hasher: Hasher::new(&settings.auth.argon2)?,
+        },
+        issuers: Issuers::new(Outbound::new(&settings.auth.private_networks)?),
         cursors: CursorKey::derive(&settings.database.traffic_key),
         cluster: Cluster::new(&settings.kube),
         shutdown: shutdown.clone(),
@@ -61,13 +66,20 @@ pub async fn serve(settings: settings::ControlPlane, shutdown: CancellationToken
         Follower::new(registry.clone(), cell, instances.homes(cell), health.clone()).run(shutdown.clone())
     });
     let followers = futures::future::join_all(followers);
+    let changes = instances
+        .cells
+        .iter()
+        .map(|cell| auth::follow(Arc::clone(&cell.changes), cell.pool.clone(), shutdown.clone()));
+    let changes = futures::future::join_all(changes);
     let probe_routes = probes::router(readiness.clone(), metrics.clone());
     let limits = Limits::new(&settings.http);
     let router = http::router(&state, &limits, HttpMetrics::register(&metrics)?, probe_routes);
     let api = http::serve(settings.http.listen, router, shutdown.clone());
     let probes = probes::serve(settings.metrics.listen, readiness, metrics, shutdown.clone());
-    let (_, (), api, probes) = tokio::join!(
+    let (_, _, (), (), api, probes) = tokio::join!(
         followers,
+        changes,
+        state.tokens.follow(&settings.auth, &shutdown),
         watch(&instances, &up, &shutdown),
         ending(&shutdown, api),
         ending(&shutdown, probes)

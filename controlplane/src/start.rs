@@ -3,7 +3,11 @@
 use tenantry_config::telemetry;
 use tenantry_migrations::logins;
 
-use crate::{auth::token::KeyError, jobs::QueueError, postgres::AddressError};
+use crate::{
+    auth::{HasherError, OutboundError, token::KeyError},
+    jobs::QueueError,
+    postgres::AddressError,
+};
 
 /// Why a program did not start, or ended other than by a signal.
 #[derive(Debug, thiserror::Error)]
@@ -17,6 +21,10 @@ pub enum StartError {
     Telemetry(#[from] telemetry::InvalidFilter),
     #[error("tokens")]
     Tokens(#[from] KeyError),
+    #[error("passwords")]
+    Hasher(#[from] HasherError),
+    #[error("settings")]
+    Outbound(#[from] OutboundError),
     #[error("database.trafficKey")]
     TrafficKey(#[from] logins::WeakKey),
     #[error("database.url")]

@@ -4,7 +4,12 @@ use std::{ops::Deref, sync::Arc};
 
 use tokio_util::sync::CancellationToken;
 
-use crate::{admin::Cluster, auth::Tokens, data::CursorKey, registry::Registry};
+use crate::{
+    admin::Cluster,
+    auth::{Accounts, Issuers, Tokens},
+    data::CursorKey,
+    registry::Registry,
+};
 
 /// What handlers share; cheap to clone.
 #[derive(Debug, Clone)]
@@ -17,6 +22,10 @@ pub struct Shared {
     pub registry: Registry,
     /// Verifies access tokens.
     pub tokens: Tokens,
+    /// What signing in needs.
+    pub accounts: Accounts,
+    /// The keys of external issuers.
+    pub issuers: Issuers,
     /// Seals the cursors of lists.
     pub cursors: CursorKey,
     /// The Kubernetes API, for the admin routes.

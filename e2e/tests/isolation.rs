@@ -137,6 +137,14 @@ async fn a_tenants_role_reaches_its_own_schema_and_nothing_else() {
             "INSERT INTO tenantry.audit (role, actor, action, app, doc_type, doc_id, doc_version, request_id) \
              VALUES ('{other}', 'x', 'Create', 'core', 'user', '1', 1, '')"
         ),
+        format!(
+            "INSERT INTO tenantry.auth_session (id, role, user_id, expires_at, ends_at) \
+             VALUES (gen_random_uuid(), '{other}', gen_random_uuid(), now(), now())"
+        ),
+        "SELECT id FROM tenantry.auth_change".to_owned(),
+        "INSERT INTO tenantry.auth_change (role, id, version) VALUES (current_user, 'user x', 1)".to_owned(),
+        format!("SELECT tenantry.note_auth_change('{other}', 'user x', 1, NULL)"),
+        "SELECT count(*) FROM tenantry.auth_session_0".to_owned(),
         "SELECT rolpassword FROM pg_authid".to_owned(),
         "SELECT pg_read_file('/etc/passwd')".to_owned(),
     ] {
@@ -145,7 +153,7 @@ async fn a_tenants_role_reaches_its_own_schema_and_nothing_else() {
     let mut admin = PgConnection::connect(&platform.endpoints().database_url).await.unwrap();
     let unforced: Vec<String> = sqlx::query_scalar(
         "SELECT relname::text FROM pg_class WHERE relnamespace = 'tenantry'::regnamespace AND relkind IN ('r', 'p') \
-         AND (relname ~ '^(outbox|audit)') AND NOT (relrowsecurity AND relforcerowsecurity)",
+         AND (relname ~ '^(outbox|audit|auth_)') AND NOT (relrowsecurity AND relforcerowsecurity)",
     )
     .fetch_all(&mut admin)
     .await

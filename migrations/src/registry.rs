@@ -29,6 +29,8 @@ pub struct TenantRecord {
     pub placement: Value,
     /// Limits.
     pub quotas: Value,
+    /// Who may sign in, as `spec.auth` says.
+    pub auth: Value,
     /// The generation of the Tenant that the tables are at.
     pub generation: i64,
     /// Whether traffic may be served.
@@ -186,7 +188,7 @@ macro_rules! reader {
 reader!(
     /// Tenants, in any state.
     tenants, Of<'_>, TenantRecord,
-    "SELECT name, uid, state, suspended_message, schema_name, tenant_role, login_shard, placement, quotas, generation, \
+    "SELECT name, uid, state, suspended_message, schema_name, tenant_role, login_shard, placement, quotas, auth, generation, \
             ready, revision, \
             ARRAY(SELECT host FROM tenantry.tenant_host h WHERE h.tenant = t.name ORDER BY host) AS hosts \
      FROM tenantry.tenant t WHERE $1::text IS NULL OR name = $1"

@@ -86,8 +86,8 @@
 {{- /* What both roles of the control plane need: (list $ .Values.serve) */}}
 {{- define "tenantry.controlPlaneSettings" -}}
 {{- $root := index . 0 }}{{ $secrets := $root.Values.secrets }}
-{{- if not (or $secrets.hs256Secret.name $secrets.ed25519PublicKey.name) }}
-{{- fail "secrets.hs256Secret.name or secrets.ed25519PublicKey.name: at least one key is needed to check tokens" }}
+{{- if not (or $secrets.hs256Secret.name $secrets.ed25519PublicKey.name $secrets.signingKeys.name) }}
+{{- fail "secrets.hs256Secret.name, secrets.ed25519PublicKey.name or secrets.signingKeys.name: at least one key is needed to check tokens" }}
 {{- end -}}
 {{ include "tenantry.secretSetting" (list "DATABASE__URL" $secrets.controlPlaneDatabaseUrl) }}
 {{ include "tenantry.commonSettings" $root }}
@@ -101,21 +101,40 @@
 {{- if $secrets.ed25519PublicKey.name }}
 {{ include "tenantry.setting" (list "AUTH__ED25519_PUBLIC_KEY" "/etc/tenantry/auth/ed25519-public.pem") }}
 {{- end }}
+{{- if $secrets.signingKeys.name }}
+{{ include "tenantry.setting" (list "AUTH__KEYS_FOLDER" "/etc/tenantry/keys") }}
+{{- end }}
+{{- with $root.Values.auth.privateNetworks }}
+{{ include "tenantry.setting" (list "AUTH__PRIVATE_NETWORKS" (toJson .)) }}
+{{- end }}
 {{- end }}
 
 {{- define "tenantry.authMount" -}}
-{{- if .Values.secrets.ed25519PublicKey.name }}
+{{- $public := .Values.secrets.ed25519PublicKey.name }}{{ $keys := .Values.secrets.signingKeys.name }}
+{{- if or $public $keys }}
 volumeMounts:
+  {{- if $public }}
   - {name: auth, mountPath: /etc/tenantry/auth, readOnly: true}
+  {{- end }}
+  {{- if $keys }}
+  - {name: keys, mountPath: /etc/tenantry/keys, readOnly: true}
+  {{- end }}
 {{- end }}
 {{- end }}
 
 {{- define "tenantry.authVolume" -}}
-{{- with .Values.secrets.ed25519PublicKey }}{{ if .name }}
+{{- $public := .Values.secrets.ed25519PublicKey }}{{ $keys := .Values.secrets.signingKeys }}
+{{- if or $public.name $keys.name }}
 volumes:
+  {{- if $public.name }}
   - name: auth
     secret:
-      secretName: {{ .name }}
-      items: [{key: {{ .key }}, path: ed25519-public.pem}]
-{{- end }}{{ end }}
+      secretName: {{ $public.name }}
+      items: [{key: {{ $public.key }}, path: ed25519-public.pem}]
+  {{- end }}
+  {{- if $keys.name }}
+  - name: keys
+    secret: {secretName: {{ $keys.name }}}
+  {{- end }}
+{{- end }}
 {{- end }}

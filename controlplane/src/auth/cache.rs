@@ -63,6 +63,13 @@ impl VerifiedCache {
         self.shard(&key).lock().unwrap_or_else(PoisonError::into_inner).insert(key, entry);
     }
 
+    /// Forgets everything.
+    pub(super) fn clear(&self) {
+        for shard in &self.0 {
+            *shard.lock().unwrap_or_else(PoisonError::into_inner) = Generations::default();
+        }
+    }
+
     fn shard(&self, key: &Key) -> &Mutex<Generations> {
         &self.0[usize::from(key[0]) % SHARDS]
     }
@@ -91,7 +98,13 @@ mod tests {
     use crate::auth::Caller;
 
     fn verified(exp: u64) -> Verified {
-        Verified { tenant: Uuid::nil(), caller: Arc::new(Caller::new("alice", &[])), exp }
+        Verified {
+            tenant: Uuid::nil(),
+            caller: Arc::new(Caller::new("alice", &[])),
+            proof: Default::default(),
+            limits: None,
+            exp,
+        }
     }
 
     #[test]

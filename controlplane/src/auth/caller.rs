@@ -5,6 +5,7 @@ use std::{convert::Infallible, sync::Arc};
 use axum::{extract::FromRequestParts, http::request::Parts};
 use serde_json::{Map, Value};
 use tenantry_crds::names::{AppName, RoleName};
+use uuid::Uuid;
 
 use crate::{error::ApiError, registry::TenantEntry};
 
@@ -15,8 +16,27 @@ pub struct Scope {
     pub tenant: Arc<TenantEntry>,
     /// Who calls.
     pub caller: Arc<Caller>,
+    /// What the call rests on.
+    pub proof: Proof,
     /// The request, for journals.
     pub request: RequestInfo,
+}
+
+/// What a call rests on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Proof {
+    /// The user's document, where the user is one of the tenant's own.
+    pub user: Option<Uuid>,
+    /// The session, for a token of a user who signed in.
+    pub session: Option<Uuid>,
+    /// The API key.
+    pub key: Option<Uuid>,
+    /// The version of the user's document that the roles are from.
+    pub version: Option<i64>,
+    /// The version of the API key's document.
+    pub key_version: Option<i64>,
+    /// Whether the session has a second factor.
+    pub second_factor: bool,
 }
 
 /// Who calls.
@@ -28,7 +48,9 @@ pub struct Caller {
     pub roles: Vec<AppRole>,
     /// Whether the user administers the tenant: everything is allowed.
     pub admin: bool,
-    /// What is said of the user beside roles; row rules refer to it.
+    /// Whether nobody has signed in: what is given to every user is not given to this one.
+    pub anonymous: bool,
+    /// What else is said of the user, for row rules.
     pub claims: Map<String, Value>,
 }
 
@@ -52,6 +74,8 @@ impl AppRole {
 impl Caller {
     /// The role in a token that makes an administrator.
     pub const ADMIN: &str = "admin";
+    /// The role of an API key that makes nobody in particular of whoever has it.
+    pub const ANON: &str = "anon";
 
     /// A user with the roles of a token. A role that no app can have gives nothing.
     pub fn new(user: &str, roles: &[String]) -> Self {
@@ -59,14 +83,22 @@ impl Caller {
             user: user.into(),
             roles: roles.iter().filter_map(|role| AppRole::parse(role)).collect(),
             admin: roles.iter().any(|role| role == Self::ADMIN),
+            anonymous: false,
             claims: Map::new(),
         }
     }
 
-    /// The same user, of whom this is said.
+    /// The same with what else is said of the user.
     #[must_use]
     pub fn with_claims(self, claims: Map<String, Value>) -> Self {
         Self { claims, ..self }
+    }
+
+    /// Nobody in particular, with the role `anon` of each of `apps`.
+    pub fn anonymous<'a>(apps: impl IntoIterator<Item = &'a AppName>) -> Self {
+        let Ok(anon) = RoleName::new(Self::ANON) else { return Self::new(Self::ANON, &[]) };
+        let roles = apps.into_iter().map(|app| AppRole { app: app.clone(), role: anon.clone() }).collect();
+        Self { roles, anonymous: true, ..Self::new(Self::ANON, &[]) }
     }
 
     /// Whether the user has `role` of `app`. An administrator has the roles of the token, no more: see [`Self::admin`].

@@ -1,17 +1,25 @@
 //! Puts the [`Scope`] on the requests of tenant routes, or answers in their place.
 
+use std::sync::Arc;
+
 use axum::{
-    extract::{Request, State},
+    extract::{FromRequestParts, Request, State},
+    http::{Method, header, request::Parts},
     middleware::Next,
     response::{IntoResponse, Response},
 };
 
+use tenantry_crds::core_app;
+
 use super::{
+    accounts::Visit,
     caller::{RequestInfo, Scope},
-    tenant,
-    token::Refused,
+    oidc,
+    standing::{self, Standing},
+    tenant::{self, Credentials},
+    token::{Refused, Verified},
 };
-use crate::{error::ApiError, state::AppState};
+use crate::{error::ApiError, registry::TenantEntry, state::AppState};
 
 impl From<Refused> for ApiError {
     fn from(refused: Refused) -> Self {
@@ -19,22 +27,152 @@ impl From<Refused> for ApiError {
     }
 }
 
-/// Lets a request through only with a token for the tenant that it is for.
+/// Lets a request through only with credentials for the tenant that it is for.
 pub async fn require_scope(State(state): State<AppState>, request: Request, next: Next) -> Response {
     let (mut parts, body) = request.into_parts();
-    match scope(&state, &parts) {
+    match scope(&state, &parts).await {
         Ok(scope) => {
             tracing::Span::current().record("tenant", scope.tenant.name.as_str());
+            let changing = changes_users(&parts).then(|| Arc::clone(&scope.tenant));
             parts.extensions.insert(scope);
-            next.run(Request::from_parts(parts, body)).await
+            let response = next.run(Request::from_parts(parts, body)).await;
+            if let Some(tenant) = changing.filter(|_| response.status().is_success()) {
+                tenant.home.changes().catch_up(tenant.role.as_str()).await;
+            }
+            response
         }
         Err(error) => error.into_response(),
     }
 }
 
-fn scope(state: &AppState, parts: &axum::http::request::Parts) -> Result<Scope, ApiError> {
-    let token = tenant::bearer(&parts.headers, &parts.uri)?;
-    let verified = state.tokens.verify(token)?;
-    let tenant = tenant::resolve(&state.registry.snapshot(), &parts.headers, &parts.uri, &verified)?;
-    Ok(Scope { tenant, caller: verified.caller, request: RequestInfo::of(parts) })
+/// Whether a request may change what tokens are held against.
+fn changes_users(parts: &Parts) -> bool {
+    const PROFILE: &str = "content-profile";
+    let path = parts.uri.path();
+    let under = |prefix: &str| path.starts_with(prefix);
+    let of_core = || {
+        parts
+            .headers
+            .get(PROFILE)
+            .is_some_and(|profile| profile.as_bytes() == core_app::name().as_str().as_bytes())
+    };
+    !matches!(parts.method, Method::GET | Method::HEAD)
+        && (under("/api/v1/auth/")
+            || under("/auth/v1/")
+            || under("/api/v1/data/core/")
+            || (under("/rest/v1/") && of_core()))
+}
+
+/// Who makes a request, and for which tenant.
+///
+/// # Errors
+/// When the credentials are not accepted, or the tenant is not served.
+pub(super) async fn scope(state: &AppState, parts: &Parts) -> Result<Scope, ApiError> {
+    let request = RequestInfo::of(parts);
+    let (tenant, verified) = match tenant::credentials(&parts.headers, &parts.uri)? {
+        Credentials::Token(token, key) => {
+            let verified = match state.tokens.verify(token) {
+                Ok(verified) => verified,
+                Err(refused) => external(state, parts, token, key.map(|key| key.tenant), refused).await?,
+            };
+            if key.is_some_and(|key| key.tenant != verified.tenant) {
+                return Err(ApiError::new(
+                    crate::error::Code::TenantMismatch,
+                    "the API key is of another tenant than the token",
+                ));
+            }
+            let tenant = resolve(state, parts, &verified)?;
+            if verified.proof.session.is_some() && !tenant.home.changes().is_read() {
+                return Err(ApiError::unavailable("the registry").retry_after(1));
+            }
+            let verified = match standing::of(&tenant, &verified)? {
+                Standing::Changed(now) => {
+                    state.tokens.remember(token, &now);
+                    now
+                }
+                Standing::Same | Standing::Unknown => verified,
+            };
+            (tenant, verified)
+        }
+        Credentials::Key(text, key) => {
+            let tenant = tenant::resolve(&state.registry.snapshot(), &parts.headers, &parts.uri, key.tenant)?;
+            let known = state.tokens.known(text);
+            let known = known.filter(|known| matches!(standing::of(&tenant, known), Ok(Standing::Same)));
+            let verified = match known {
+                Some(verified) => verified,
+                None => {
+                    let verified = key.load(&tenant).await?;
+                    state.tokens.remember(text, &verified);
+                    verified
+                }
+            };
+            (tenant, verified)
+        }
+    };
+    if let Some(limits) = &verified.limits
+        && !limits.admit(&parts.method, request.client.as_deref())
+    {
+        return Err(ApiError::forbidden("this API key may not be used for this, or from here"));
+    }
+    Ok(Scope { tenant, caller: verified.caller, proof: verified.proof, request })
+}
+
+fn resolve(state: &AppState, parts: &Parts, verified: &Verified) -> Result<Arc<TenantEntry>, ApiError> {
+    tenant::resolve(&state.registry.snapshot(), &parts.headers, &parts.uri, verified.tenant)
+}
+
+/// A token that is not ours may be of an issuer that the tenant trusts. It names no tenant of ours, so something else has to.
+async fn external(
+    state: &AppState,
+    parts: &Parts,
+    token: &str,
+    by_key: Option<uuid::Uuid>,
+    refused: Refused,
+) -> Result<Verified, ApiError> {
+    let tenant = {
+        let snapshot = state.registry.snapshot();
+        match tenant::named(&snapshot, &parts.headers, &parts.uri)? {
+            Some(tenant) => Some(Arc::clone(tenant)),
+            None => by_key.and_then(|uid| snapshot.by_uid(&uid).cloned()),
+        }
+    };
+    match tenant.filter(|tenant| tenant.auth.has_oidc()) {
+        Some(tenant) => oidc::verify(&state.issuers, &tenant, token, refused).await,
+        None => Err(refused.into()),
+    }
+}
+
+/// Somebody at the door of a tenant, who need not have credentials.
+#[derive(Debug)]
+pub(super) struct Visitor {
+    pub tenant: Arc<TenantEntry>,
+    request: RequestInfo,
+    agent: Option<String>,
+}
+
+/// What of a user agent is kept with a session.
+const MAX_AGENT: usize = 200;
+
+impl FromRequestParts<AppState> for Visitor {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ApiError> {
+        let tenant = tenant::visited(&state.registry.snapshot(), &parts.headers, &parts.uri)?;
+        tracing::Span::current().record("tenant", tenant.name.as_str());
+        let agent = parts.headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok());
+        let agent = agent.map(|agent| agent.chars().take(MAX_AGENT).collect());
+        Ok(Self { tenant, request: RequestInfo::of(parts), agent })
+    }
+}
+
+impl Visitor {
+    pub(super) fn visit<'a>(&'a self, state: &'a AppState) -> Visit<'a> {
+        Visit { state, tenant: &self.tenant, request: &self.request, agent: self.agent.as_deref() }
+    }
+}
+
+impl Scope {
+    pub(super) fn visit<'a>(&'a self, state: &'a AppState) -> Visit<'a> {
+        Visit { state, tenant: &self.tenant, request: &self.request, agent: None }
+    }
 }

@@ -1,18 +1,45 @@
-//! Who calls, and for which tenant.
+//! Who calls, and for which tenant; and how callers come by what they show.
 //!
 //! - [`caller`]: what a handler learns: [`Scope`]
-//! - [`token`]: which tokens are accepted, and how one is issued
-//! - [`cache`]: tokens that were verified a moment ago
-//! - [`tenant`]: which tenant a request is for
 //! - [`layer`]: puts the [`Scope`] on the requests of tenant routes
+//! - [`tenant`]: which tenant a request is for, and which credentials it has
+//! - [`token`]: which tokens are accepted, and how one is issued; [`cache`]: those that were verified a moment ago
+//! - [`changes`], [`standing`]: whether what was verified holds still
+//! - [`api_key`]: API keys; [`oidc`]: tokens of external issuers
+//! - [`accounts`]: sign in, go on, sign out, sign up, second factors; [`password`], [`totp`]: what people show
+//! - [`policy`]: what of it a tenant wants
+//! - [`secret`]: secrets that are handed out and never stored
+//! - [`mail`]: one-time tokens on their way to the tenant's webhook; [`outbound`]: requests to addresses of tenants
+//! - [`routes`]: all of it over HTTP
 
+mod accounts;
+mod api_key;
 mod cache;
 mod caller;
+mod changes;
 mod layer;
+pub mod mail;
+mod oidc;
+mod outbound;
+mod password;
+mod policy;
+mod routes;
+mod secret;
+mod sql;
+mod standing;
 mod tenant;
 pub mod token;
+mod totp;
 
+pub use accounts::Accounts;
 pub use caller::{AppRole, Caller, RequestInfo, Scope};
+pub use changes::{Changes, follow};
 pub use layer::require_scope;
+pub use oidc::Issuers;
+pub use outbound::{Outbound, OutboundError};
+pub use password::{Hasher, HasherError};
+pub use policy::AuthPolicy;
+pub use routes::{ROUTES, public_router, router};
+pub use secret::SecretKey;
 pub use tenant::{bearer, still_served};
 pub use token::{Refused, Tokens};

@@ -7,7 +7,9 @@ use std::sync::Arc;
 
 use axum::http::{HeaderMap, Uri, header};
 
-use super::token::{Refused, Verified};
+use uuid::Uuid;
+
+use super::{api_key::ApiKey, token::Refused};
 use crate::{
     error::{ApiError, Code},
     registry::{Availability, Snapshot, TenantEntry},
@@ -15,6 +17,9 @@ use crate::{
 
 /// The header that names a tenant.
 pub const TENANT_HEADER: &str = "x-tenant";
+
+/// The header that Supabase's clients send an API key in.
+const KEY_HEADER: &str = "apikey";
 
 /// Names in a query under which tokens are known to be sent.
 const QUERY_TOKENS: [&str; 4] = ["access_token", "token", "jwt", "apikey"];
@@ -24,34 +29,128 @@ const QUERY_TOKENS: [&str; 4] = ["access_token", "token", "jwt", "apikey"];
 /// # Errors
 /// When there is none, or one where it must not be.
 pub fn bearer<'a>(headers: &'a HeaderMap, uri: &Uri) -> Result<&'a str, Refused> {
+    not_in_query(uri)?;
+    one_bearer(headers)?.ok_or(Refused::Missing)
+}
+
+/// What a request says of who makes it.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Credentials<'a> {
+    /// A token. The key beside it only names the tenant.
+    Token(&'a str, Option<ApiKey>),
+    /// An API key, as it was sent.
+    Key(&'a str, ApiKey),
+}
+
+/// The credentials of a request: `Authorization`, and `apikey` as Supabase's clients send it.
+///
+/// # Errors
+/// When there are none, or more than one.
+pub(super) fn credentials<'a>(headers: &'a HeaderMap, uri: &Uri) -> Result<Credentials<'a>, Refused> {
+    not_in_query(uri)?;
+    let key = one_key(headers)?;
+    let parse = |text| ApiKey::parse(text).ok_or(Refused::BadKey);
+    match (one_bearer(headers)?, key) {
+        (None, None) => Err(Refused::Missing),
+        (None, Some(key)) => Ok(Credentials::Key(key, parse(key)?)),
+        (Some(token), key) if ApiKey::is_one(token) => match key {
+            Some(other) if other != token => Err(Refused::Malformed),
+            _ => Ok(Credentials::Key(token, parse(token)?)),
+        },
+        (Some(token), key) => Ok(Credentials::Token(token, key.map(parse).transpose()?)),
+    }
+}
+
+/// The tenant that an API key names, if there is a key. Whether the key is good is not asked: it opens nothing here.
+///
+/// # Errors
+/// When it is not a key, or there are several.
+pub(super) fn named_by_key(headers: &HeaderMap) -> Result<Option<Uuid>, Refused> {
+    let key = match one_key(headers)? {
+        Some(key) => Some(key),
+        None => one_bearer(headers)?.filter(|token| ApiKey::is_one(token)),
+    };
+    key.map(|key| ApiKey::parse(key).map(|key| key.tenant).ok_or(Refused::BadKey)).transpose()
+}
+
+fn one_key(headers: &HeaderMap) -> Result<Option<&str>, Refused> {
+    let mut values = headers.get_all(KEY_HEADER).iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    if values.next().is_some() {
+        return Err(Refused::Malformed);
+    }
+    value.to_str().map(Some).map_err(|_| Refused::BadKey)
+}
+
+fn not_in_query(uri: &Uri) -> Result<(), Refused> {
     let query = uri.query().unwrap_or_default();
     if query.split('&').any(|pair| QUERY_TOKENS.contains(&pair.split('=').next().unwrap_or_default())) {
         return Err(Refused::InQuery);
     }
+    Ok(())
+}
+
+fn one_bearer(headers: &HeaderMap) -> Result<Option<&str>, Refused> {
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
-    let value = values.next().ok_or(Refused::Missing)?;
+    let Some(value) = values.next() else { return Ok(None) };
     if values.next().is_some() {
         return Err(Refused::Malformed);
     }
     let value = value.to_str().map_err(|_| Refused::Malformed)?;
     match value.split_once(' ') {
-        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") && !token.is_empty() => Ok(token),
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") && !token.is_empty() => {
+            Ok(Some(token))
+        }
         _ => Err(Refused::Malformed),
     }
 }
 
-/// The tenant of a request with a verified token.
+/// The tenant of a request with credentials for the one with this uid.
 ///
 /// # Errors
-/// When no tenant or more than one is named, or the token is for another one.
+/// When no tenant or more than one is named, or the credentials are for another one.
 pub(super) fn resolve(
     snapshot: &Snapshot,
     headers: &HeaderMap,
     uri: &Uri,
-    verified: &Verified,
+    uid: Uuid,
 ) -> Result<Arc<TenantEntry>, ApiError> {
+    let tenant = match named(snapshot, headers, uri)? {
+        Some(tenant) if tenant.uid != uid => {
+            return Err(ApiError::new(Code::TenantMismatch, "the token was issued for another tenant"));
+        }
+        Some(tenant) => tenant,
+        None => snapshot.by_uid(&uid).ok_or_else(|| missing(snapshot))?,
+    };
+    served(tenant)?;
+    Ok(Arc::clone(tenant))
+}
+
+/// The tenant of a request that need not have credentials: of the host, of `X-Tenant`, or of the API key.
+///
+/// # Errors
+/// When no tenant or more than one is named.
+pub(super) fn visited(
+    snapshot: &Snapshot,
+    headers: &HeaderMap,
+    uri: &Uri,
+) -> Result<Arc<TenantEntry>, ApiError> {
+    if let Some(uid) = named_by_key(headers)? {
+        return resolve(snapshot, headers, uri, uid);
+    }
+    let tenant = named(snapshot, headers, uri)?.ok_or_else(|| missing(snapshot))?;
+    served(tenant)?;
+    Ok(Arc::clone(tenant))
+}
+
+/// The tenant that the host or `X-Tenant` names, if either does.
+pub(super) fn named<'a>(
+    snapshot: &'a Snapshot,
+    headers: &HeaderMap,
+    uri: &Uri,
+) -> Result<Option<&'a Arc<TenantEntry>>, ApiError> {
     let by_host = host(headers, uri).and_then(|host| snapshot.by_host(&host));
-    let named = match one_tenant_header(headers)? {
+    Ok(match one_tenant_header(headers)? {
         None => by_host,
         Some(name) => {
             let by_name = snapshot.by_name(name).ok_or_else(|| missing(snapshot))?;
@@ -60,16 +159,7 @@ pub(super) fn resolve(
             }
             Some(by_name)
         }
-    };
-    let tenant = match named {
-        Some(tenant) if tenant.uid != verified.tenant => {
-            return Err(ApiError::new(Code::TenantMismatch, "the token was issued for another tenant"));
-        }
-        Some(tenant) => tenant,
-        None => snapshot.by_uid(&verified.tenant).ok_or_else(|| missing(snapshot))?,
-    };
-    served(tenant)?;
-    Ok(Arc::clone(tenant))
+    })
 }
 
 /// For a request that takes long: whether its tenant is served still, by what the registry says now.
@@ -137,7 +227,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::{auth::Caller, registry::InstalledApps};
+    use crate::registry::InstalledApps;
 
     const ACME: Uuid = Uuid::from_u128(1);
     const GLOBEX: Uuid = Uuid::from_u128(2);
@@ -151,6 +241,7 @@ mod tests {
             login_shard: LoginShard::new(0),
             home: Default::default(),
             availability,
+            auth: Default::default(),
             hosts: vec![format!("{name}.example.com")],
             apps: Arc::new(InstalledApps::new([])),
             search: HashMap::new(),
@@ -174,9 +265,7 @@ mod tests {
             .iter()
             .map(|(name, value)| (header::HeaderName::from_static(name), value.parse().unwrap()))
             .collect();
-        let caller = Arc::new(Caller::new("alice", &[]));
-        let verified = Verified { tenant: tid, caller, exp: 0 };
-        resolve(&snapshot(), &headers, &"/x".parse().unwrap(), &verified)
+        resolve(&snapshot(), &headers, &"/x".parse().unwrap(), tid)
             .map(|tenant| tenant.name.to_string())
             .map_err(|error| error.code())
     }

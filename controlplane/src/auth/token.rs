@@ -1,23 +1,34 @@
 //! Which tokens are accepted, and how one is issued.
 //!
-//! An access token is a JWT with `typ: at+jwt`, signed with EdDSA or HS256. The algorithm decides nothing: each key has one
-//! algorithm, and a token is checked with the key of the algorithm that it names, if we have one.
+//! An access token is a JWT with `typ: at+jwt`, signed with EdDSA, ES256 or HS256. The algorithm decides nothing: each key has
+//! one algorithm, and a token is checked with the keys of the algorithm that it names, and with the one key that it names.
+//!
+//! - [`keys`]: the keys, and what is published of them
+
+mod keys;
 
 use std::{
-    path::Path,
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+use arc_swap::ArcSwap;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
-use secrecy::{ExposeSecret, SecretString};
+use bytes::Bytes;
+use jsonwebtoken::{Header, Validation};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use tenantry_config::settings;
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::{cache::VerifiedCache, caller::Caller};
+use self::keys::KeySet;
+use super::{
+    api_key::Limits,
+    cache::VerifiedCache,
+    caller::{Caller, Proof},
+};
+use crate::error::Chain;
 
 /// The longest token read, in bytes.
 pub const MAX_TOKEN_BYTES: usize = 8 * 1024;
@@ -55,6 +66,15 @@ pub struct Claims {
     /// Before when it is not accepted, in seconds since 1970.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nbf: Option<u64>,
+    /// The session, for tokens of users who signed in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sid: Option<Uuid>,
+    /// The version of the user's document that `roles` and `claims` are from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ver: Option<i64>,
+    /// `aal2` for a session with a second factor, else `aal1`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub aal: Option<String>,
 }
 
 /// `aud`: a text or a list of texts.
@@ -73,6 +93,10 @@ pub struct Verified {
     pub tenant: Uuid,
     /// Who calls.
     pub caller: Arc<Caller>,
+    /// What the token rests on.
+    pub proof: Proof,
+    /// How an API key may be used, where that is bounded.
+    pub(super) limits: Option<Arc<Limits>>,
     /// When it ends, in seconds since 1970.
     pub(super) exp: u64,
 }
@@ -101,6 +125,15 @@ pub enum Refused {
     /// A claim is missing, of a wrong type, or not for us.
     #[error("the token's claims do not hold")]
     BadClaims,
+    /// The user signed out, or somebody ended the session.
+    #[error("the session has ended; sign in again")]
+    SessionEnded,
+    /// The user is gone or was disabled.
+    #[error("the user may not sign in any more")]
+    UserGone,
+    /// Not an API key, or one that is gone, has expired, or may not be used from here.
+    #[error("the API key is not accepted")]
+    BadKey,
 }
 
 /// Keys that tokens cannot be trusted under.
@@ -130,8 +163,24 @@ pub enum KeyError {
         /// Why.
         source: jsonwebtoken::errors::Error,
     },
+    /// A key of the folder.
+    #[error(
+        "auth.keysFolder: {0}.pem is not an Ed25519 or P-256 key in PEM of at most 16 KiB, or there are more than 16 keys"
+    )]
+    Unusable(String),
+    /// Several keys could sign.
+    #[error("auth.keysFolder: several private keys; name the one that signs in a file `active`")]
+    NoActive,
+    /// The key that secrets derive from is too short.
+    #[error(
+        "auth.key, auth.previousKey and database.trafficKey need at least {MIN_SECRET_BYTES} bytes of random text"
+    )]
+    ShortKey,
+    /// The published keys could not be written.
+    #[error("publishing the keys")]
+    Jwks(#[source] serde_json::Error),
     /// Only a public key is set, and a token is to be issued.
-    #[error("auth: set hs256Secret or ed25519PrivateKey to issue tokens")]
+    #[error("auth: set hs256Secret, ed25519PrivateKey or keysFolder to issue tokens")]
     CannotIssue,
     /// The token could not be signed.
     #[error("signing the token")]
@@ -143,6 +192,7 @@ pub enum KeyError {
 struct TokenHeader {
     alg: String,
     typ: String,
+    kid: Option<String>,
     /// What these would change about the token's meaning, we do not do.
     crit: Option<serde::de::IgnoredAny>,
     b64: Option<serde::de::IgnoredAny>,
@@ -150,15 +200,12 @@ struct TokenHeader {
     enc: Option<serde::de::IgnoredAny>,
 }
 
-struct Key {
-    name: &'static str,
-    algorithm: Algorithm,
-    decoding: DecodingKey,
-}
+/// Between two looks at the folder of keys.
+const LOOK_AGAIN: Duration = Duration::from_secs(10);
 
-/// Verifies access tokens.
+/// Verifies and issues access tokens.
 pub struct Tokens {
-    keys: Vec<Key>,
+    keys: ArcSwap<KeySet>,
     issuer: String,
     audience: String,
     cache: VerifiedCache,
@@ -170,26 +217,56 @@ impl Tokens {
     /// # Errors
     /// When there is no key, or one that cannot be trusted.
     pub fn load(settings: &settings::Auth) -> Result<Self, KeyError> {
-        let mut keys = Vec::new();
-        if let Some(secret) = &settings.hs256_secret {
-            let decoding = DecodingKey::from_secret(strong(secret)?);
-            keys.push(Key { name: "HS256", algorithm: Algorithm::HS256, decoding });
-        }
-        if let Some(path) = &settings.ed25519_public_key {
-            let setting = "auth.ed25519PublicKey";
-            let decoding = DecodingKey::from_ed_pem(&read(setting, path)?)
-                .map_err(|source| KeyError::Pem { setting, source })?;
-            keys.push(Key { name: "EdDSA", algorithm: Algorithm::EdDSA, decoding });
-        }
-        if keys.is_empty() {
-            return Err(KeyError::NoKey);
-        }
         Ok(Self {
-            keys,
+            keys: ArcSwap::from_pointee(KeySet::load(settings)?),
             issuer: settings.issuer.clone(),
             audience: settings.audience.clone(),
             cache: VerifiedCache::default(),
         })
+    }
+
+    /// Takes changes of the folder of keys over until `shutdown`. Keys that cannot be used leave the ones before in use.
+    pub async fn follow(&self, settings: &settings::Auth, shutdown: &CancellationToken) {
+        if settings.keys_folder.is_none() {
+            return;
+        }
+        loop {
+            tokio::select! {
+                () = shutdown.cancelled() => return,
+                () = tokio::time::sleep(LOOK_AGAIN) => {}
+            }
+            match self.reload(settings) {
+                Ok(false) => {}
+                Ok(true) => {
+                    tracing::info!(keys = ?self.keys.load().names(), "the keys of tokens have changed");
+                }
+                Err(error) => {
+                    tracing::error!(cause = %Chain(&error), "the new keys of tokens cannot be used");
+                }
+            }
+        }
+    }
+
+    /// Whether there were other keys to take over.
+    fn reload(&self, settings: &settings::Auth) -> Result<bool, KeyError> {
+        let set = KeySet::load(settings)?;
+        if set.is_same(&self.keys.load()) {
+            return Ok(false);
+        }
+        self.keys.store(Arc::new(set));
+        // Of a key that is gone, no token may be accepted a moment longer.
+        self.cache.clear();
+        Ok(true)
+    }
+
+    /// The published keys, as a JWK Set.
+    pub fn jwks(&self) -> Bytes {
+        self.keys.load().jwks().clone()
+    }
+
+    /// The `iss` of our tokens.
+    pub fn issuer(&self) -> &str {
+        &self.issuer
     }
 
     /// What `token` says, if it can be trusted.
@@ -209,6 +286,16 @@ impl Tokens {
         Ok(verified)
     }
 
+    /// What was found out about `token` a moment ago; also for API keys, which are remembered in the same place.
+    pub(super) fn known(&self, token: &str) -> Option<Verified> {
+        self.cache.get(token, unix_now())
+    }
+
+    /// From now on, this is what is known of `token`.
+    pub(super) fn remember(&self, token: &str, verified: &Verified) {
+        self.cache.put(token, verified, unix_now());
+    }
+
     fn check(&self, token: &str, now: u64) -> Result<Verified, Refused> {
         let header = token.split('.').next().unwrap_or_default();
         let header = URL_SAFE_NO_PAD.decode(header).map_err(|_| Refused::NotAccessToken)?;
@@ -218,42 +305,112 @@ impl Tokens {
         if extended || !header.typ.eq_ignore_ascii_case(TOKEN_TYPE) {
             return Err(Refused::NotAccessToken);
         }
-        let key = self.keys.iter().find(|key| key.name == header.alg).ok_or(Refused::NotAccessToken)?;
-        let mut validation = Validation::new(key.algorithm);
-        validation.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
-        validation.set_issuer(&[&self.issuer]);
-        validation.set_audience(&[&self.audience]);
-        validation.leeway = LEEWAY_SECONDS;
-        // Off by default in the library.
-        validation.validate_nbf = true;
-        let claims = jsonwebtoken::decode::<Claims>(token, &key.decoding, &validation)
-            .map_err(|error| {
-                use jsonwebtoken::errors::ErrorKind;
-                match error.kind() {
-                    ErrorKind::InvalidSignature => Refused::BadSignature,
-                    ErrorKind::ExpiredSignature => Refused::Expired,
-                    ErrorKind::InvalidToken | ErrorKind::Base64(_) => Refused::NotAccessToken,
-                    _ => Refused::BadClaims,
-                }
-            })?
-            .claims;
-        let too_long = claims.exp.saturating_sub(now) > MAX_LIFETIME.as_secs() + LEEWAY_SECONDS;
-        let from_the_future = claims.iat > now + LEEWAY_SECONDS;
-        let users = 1..=MAX_USER_CHARS;
-        let unfit_user =
-            !users.contains(&claims.sub.chars().count()) || claims.sub.chars().any(char::is_control);
-        if too_long || from_the_future || unfit_user || claims.roles.len() > MAX_ROLES {
-            return Err(Refused::BadClaims);
+        let keys = self.keys.load();
+        let mut refused = Refused::NotAccessToken;
+        for key in keys.candidates(&header.alg, header.kid.as_deref()) {
+            let mut validation = Validation::new(key.algorithm);
+            validation.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
+            validation.set_issuer(&[&self.issuer]);
+            validation.set_audience(&[&self.audience]);
+            validation.leeway = LEEWAY_SECONDS;
+            // Off by default in the library.
+            validation.validate_nbf = true;
+            match jsonwebtoken::decode::<Claims>(token, &key.decoding, &validation) {
+                Ok(data) => return accept(data.claims, now),
+                Err(error) => refused = why(&error),
+            }
+            if refused != Refused::BadSignature {
+                break;
+            }
         }
-        let caller = Arc::new(Caller::new(&claims.sub, &claims.roles).with_claims(claims.claims));
-        Ok(Verified { tenant: claims.tid, caller, exp: claims.exp })
+        Err(refused)
     }
+
+    /// Issues an access token, with the key that signs at present.
+    ///
+    /// # Errors
+    /// When there is no key to sign with.
+    pub fn issue(&self, grant: Grant) -> Result<String, KeyError> {
+        let audience = self.audience.clone();
+        self.issue_for(grant, audience)
+    }
+
+    /// The same for another audience. We ourselves do not accept such a token.
+    ///
+    /// # Errors
+    /// When there is no key to sign with.
+    pub fn issue_for(&self, grant: Grant, audience: String) -> Result<String, KeyError> {
+        let now = unix_now();
+        let aal = grant.proof.session.map(|_| if grant.proof.second_factor { "aal2" } else { "aal1" });
+        let claims = Claims {
+            iss: self.issuer.clone(),
+            aud: Audience::One(audience),
+            sub: grant.user,
+            tid: grant.tenant,
+            roles: grant.roles,
+            exp: now + grant.lifetime.as_secs(),
+            iat: now,
+            nbf: None,
+            sid: grant.proof.session,
+            ver: grant.proof.version,
+            aal: aal.map(str::to_owned),
+            claims: grant.claims,
+        };
+        self.sign(TOKEN_TYPE, &claims)
+    }
+
+    /// Signs `claims` as a token of type `typ`.
+    ///
+    /// # Errors
+    /// When there is no key to sign with.
+    pub fn sign(&self, typ: &str, claims: &impl Serialize) -> Result<String, KeyError> {
+        let keys = self.keys.load();
+        let signer = keys.signer().ok_or(KeyError::CannotIssue)?;
+        let header =
+            Header { typ: Some(typ.to_owned()), kid: signer.kid.clone(), ..Header::new(signer.algorithm) };
+        jsonwebtoken::encode(&header, claims, &signer.encoding).map_err(KeyError::Signing)
+    }
+}
+
+pub(super) fn why(error: &jsonwebtoken::errors::Error) -> Refused {
+    use jsonwebtoken::errors::ErrorKind;
+    match error.kind() {
+        ErrorKind::InvalidSignature => Refused::BadSignature,
+        ErrorKind::ExpiredSignature => Refused::Expired,
+        ErrorKind::InvalidToken | ErrorKind::Base64(_) => Refused::NotAccessToken,
+        _ => Refused::BadClaims,
+    }
+}
+
+fn accept(claims: Claims, now: u64) -> Result<Verified, Refused> {
+    let too_long = claims.exp.saturating_sub(now) > MAX_LIFETIME.as_secs() + LEEWAY_SECONDS;
+    let from_the_future = claims.iat > now + LEEWAY_SECONDS;
+    if too_long || from_the_future || !is_user(&claims.sub) || claims.roles.len() > MAX_ROLES {
+        return Err(Refused::BadClaims);
+    }
+    let proof = Proof {
+        user: Uuid::try_parse(&claims.sub).ok(),
+        session: claims.sid,
+        version: claims.ver,
+        second_factor: claims.aal.as_deref() == Some("aal2"),
+        ..Proof::default()
+    };
+    let caller = Arc::new(Caller::new(&claims.sub, &claims.roles).with_claims(claims.claims));
+    Ok(Verified { tenant: claims.tid, caller, proof, limits: None, exp: claims.exp })
+}
+
+/// Whether a `sub` can be a user's id.
+pub(super) fn is_user(sub: &str) -> bool {
+    (1..=MAX_USER_CHARS).contains(&sub.chars().count()) && !sub.chars().any(char::is_control)
 }
 
 impl std::fmt::Debug for Tokens {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let keys: Vec<_> = self.keys.iter().map(|key| key.name).collect();
-        f.debug_struct("Tokens").field("keys", &keys).field("issuer", &self.issuer).finish_non_exhaustive()
+        let keys = self.keys.load();
+        f.debug_struct("Tokens")
+            .field("keys", &keys.names())
+            .field("issuer", &self.issuer)
+            .finish_non_exhaustive()
     }
 }
 
@@ -266,48 +423,20 @@ pub struct Grant {
     pub user: String,
     /// `admin`, or `{app}:{role}`.
     pub roles: Vec<String>,
+    /// What else is said of the user.
+    pub claims: Map<String, Value>,
+    /// What the token rests on.
+    pub proof: Proof,
     /// How long it lives, at most [`MAX_LIFETIME`].
     pub lifetime: Duration,
 }
 
-/// Issues an access token, with the Ed25519 key if there is one.
+/// Issues an access token that rests on nothing but the operator's word.
 ///
 /// # Errors
 /// When there is no key to sign with.
 pub fn issue(settings: &settings::Auth, grant: Grant) -> Result<String, KeyError> {
-    let now = unix_now();
-    let claims = Claims {
-        iss: settings.issuer.clone(),
-        aud: Audience::One(settings.audience.clone()),
-        sub: grant.user,
-        tid: grant.tenant,
-        roles: grant.roles,
-        claims: Map::new(),
-        exp: now + grant.lifetime.as_secs(),
-        iat: now,
-        nbf: None,
-    };
-    let (algorithm, key) = match (&settings.ed25519_private_key, &settings.hs256_secret) {
-        (Some(path), _) => {
-            let setting = "auth.ed25519PrivateKey";
-            let key = EncodingKey::from_ed_pem(&read(setting, path)?)
-                .map_err(|source| KeyError::Pem { setting, source })?;
-            (Algorithm::EdDSA, key)
-        }
-        (None, Some(secret)) => (Algorithm::HS256, EncodingKey::from_secret(strong(secret)?)),
-        (None, None) => return Err(KeyError::CannotIssue),
-    };
-    let header = Header { typ: Some(TOKEN_TYPE.to_owned()), ..Header::new(algorithm) };
-    jsonwebtoken::encode(&header, &claims, &key).map_err(KeyError::Signing)
-}
-
-fn strong(secret: &SecretString) -> Result<&[u8], KeyError> {
-    let bytes = secret.expose_secret().as_bytes();
-    if bytes.len() < MIN_SECRET_BYTES { Err(KeyError::WeakSecret) } else { Ok(bytes) }
-}
-
-fn read(setting: &'static str, path: &Path) -> Result<Vec<u8>, KeyError> {
-    std::fs::read(path).map_err(|source| KeyError::File { setting, source })
+    Tokens::load(settings)?.issue(grant)
 }
 
 pub(super) fn unix_now() -> u64 {

@@ -81,7 +81,10 @@ impl Test {
         let roles: Vec<String> = roles.iter().map(|role| (*role).to_owned()).collect();
         let request = RequestInfo { id: "req-1".into(), client: Some("127.0.0.1".into()) };
         let caller = Arc::new(Caller::new(name, &roles));
-        User { test: self, scope: Scope { tenant: Arc::clone(&self.tenant), caller, request } }
+        User {
+            test: self,
+            scope: Scope { tenant: Arc::clone(&self.tenant), caller, proof: Default::default(), request },
+        }
     }
 }
 

@@ -26,6 +26,7 @@ pub use serve::{public_router, router};
 pub fn routes() -> impl Iterator<Item = &'static Route> {
     let others = [
         crate::search::ROUTES,
+        crate::auth::ROUTES,
         crate::jobs::ROUTES,
         crate::audit::ROUTES,
         serve::ROUTES,

@@ -50,6 +50,7 @@ pub fn tenant_routes(limits: &Limits) -> Router<AppState> {
     let short = |routes: Router<AppState>| limits.apply(routes, Duration::ZERO);
     Router::new()
         .merge(short(data::router()))
+        .merge(short(auth::router()))
         .merge(short(search::router()))
         .merge(short(audit::router()))
         .merge(short(describe::router()))
@@ -60,7 +61,10 @@ pub fn tenant_routes(limits: &Limits) -> Router<AppState> {
 /// The routes that need no token of a tenant. Each is described in [`crate::describe::routes`].
 pub fn public_routes(limits: &Limits) -> Router<AppState> {
     let short = |routes: Router<AppState>| limits.apply(routes, Duration::ZERO);
-    Router::new().merge(short(admin::router())).merge(short(describe::public_router()))
+    Router::new()
+        .merge(short(admin::router()))
+        .merge(short(auth::public_router()))
+        .merge(short(describe::public_router()))
 }
 
 fn panicked(panic: Box<dyn std::any::Any + Send>) -> axum::response::Response {

@@ -35,4 +35,4 @@ pub use address::{Address, AddressError};
 pub use database::{TenantDatabase, Tuning};
 pub use error::{DatabaseError, ServerError, SqlState};
 pub use reply::{Reply, Row};
-pub use statement::{Bound, Group, Params, Template, TemplateBuilder};
+pub use statement::{Access, Bound, Group, Params, Template, TemplateBuilder};

@@ -16,7 +16,7 @@ use tenantry_migrations::{
 };
 
 use super::entry::{Availability, InstalledApps, SearchBinding, StreamBinding, TenantEntry};
-use crate::instances::Homes;
+use crate::{auth::AuthPolicy, instances::Homes};
 
 /// The rows of some tenants, read in one transaction.
 #[derive(Debug, Default)]
@@ -150,6 +150,7 @@ impl Compositions {
             login_shard: LoginShard::new(tenant.login_shard),
             home: self.homes.of(&tenant.placement).map_err(|error| unreadable(&error))?,
             availability,
+            auth: AuthPolicy::read(&tenant.auth).map_err(|error| unreadable(&error))?,
             hosts: tenant.hosts.iter().map(|host| host.to_ascii_lowercase()).collect(),
             apps: self.set(&name, apps),
             search: bound,
@@ -220,6 +221,7 @@ mod tests {
             login_shard: 0,
             placement: json!({}),
             quotas: json!({}),
+            auth: json!({}),
             generation: 1,
             ready: true,
             revision: 1,

@@ -10,7 +10,7 @@ use tenantry_crds::{
 use tenantry_migrations::{logins::LoginShard, registry::SearchSettings};
 use uuid::Uuid;
 
-use crate::{data::Catalog, describe::Described, instances::Home};
+use crate::{auth::AuthPolicy, data::Catalog, describe::Described, instances::Home};
 
 /// A provisioned tenant, as it was when the snapshot was taken.
 #[derive(Debug)]
@@ -29,6 +29,8 @@ pub struct TenantEntry {
     pub home: Arc<Home>,
     /// Whether requests are served.
     pub availability: Availability,
+    /// Who may sign in, and how.
+    pub auth: Arc<AuthPolicy>,
     /// Host names.
     pub hosts: Vec<String>,
     /// The installed apps, at the versions that the tables are at.
@@ -88,6 +90,11 @@ impl InstalledApps {
     pub fn only(&self) -> Option<&str> {
         let mut names = self.definitions.keys().filter(|name| **name != core_app::name());
         names.next().filter(|_| names.next().is_none()).map(AppName::as_str)
+    }
+
+    /// Their names.
+    pub fn names(&self) -> impl Iterator<Item = &AppName> {
+        self.definitions.keys()
     }
 
     /// Their document types, as documents are served.

@@ -174,6 +174,7 @@ mod tests {
             login_shard: LoginShard::new(0),
             home: Arc::new(Home::at(cell(at))),
             availability: Availability::Serving,
+            auth: Arc::default(),
             hosts: hosts.iter().map(|host| (*host).to_owned()).collect(),
             apps: Arc::new(InstalledApps::new([])),
             search: HashMap::new(),

@@ -63,6 +63,7 @@ impl Filler {
             tenant: Arc::clone(&tenant),
             // Sees every document, and no more of each than a reader does.
             caller: Arc::new(Caller::new("tenantry-worker", &[Caller::ADMIN.to_owned()])),
+            proof: Default::default(),
             request: RequestInfo { id: "backfill".into(), client: None },
         };
         let documents = Documents { database: &self.database, cursors: &self.cursors, scope: &scope, doc };

@@ -35,6 +35,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     audit::{SealKey, SealMetrics, Sealer},
+    auth::{Outbound, SecretKey, Tokens, mail::Mailer},
     data::CursorKey,
     instances::Instances,
     postgres::Tuning,
@@ -97,6 +98,18 @@ pub async fn work(settings: settings::ControlPlane, shutdown: CancellationToken)
     let sweepers = join_all(sweepers.iter().map(|sweeper| sweeper.run(shutdown.clone())));
     let sealers = join_all(sealers.iter().map(|sealer| sealer.run(shutdown.clone())));
     let workers = join_all(workers.iter().map(|worker| worker.run(shutdown.clone())));
+    let mut mailers = Vec::new();
+    for cell in &instances.cells {
+        mailers.push(Mailer {
+            pool: cell.pool.clone(),
+            registry: registry.clone(),
+            tokens: Tokens::load(&settings.auth)?,
+            secrets: SecretKey::new(&settings.auth, &settings.database.traffic_key)?,
+            outbound: Outbound::new(&settings.auth.private_networks)?,
+            poll: Duration::from_millis(settings.worker.poll_milliseconds.max(10)),
+        });
+    }
+    let mailers = join_all(mailers.into_iter().map(|mailer| mailer.run(shutdown.clone())));
     let health = Health::new(readiness.clone(), None, instances.cell_names());
     let followers = instances.cells.iter().map(|cell| {
         Follower::new(registry.clone(), cell, instances.homes(cell), health.clone()).run(shutdown.clone())
@@ -107,6 +120,6 @@ pub async fn work(settings: settings::ControlPlane, shutdown: CancellationToken)
         shutdown.cancel();
         ended
     };
-    let (_, _, _, _, probes) = tokio::join!(followers, workers, sealers, sweepers, probes);
+    let (_, _, _, _, _, probes) = tokio::join!(followers, workers, sealers, sweepers, mailers, probes);
     probes.map_err(StartError::Listen)
 }

@@ -152,6 +152,7 @@ impl Sweeper {
         let scope = Scope {
             tenant: Arc::clone(tenant),
             caller: Arc::new(Caller::new("tenantry-worker", &[Caller::ADMIN.to_owned()])),
+            proof: Default::default(),
             request: RequestInfo { id: "ttl".into(), client: None },
         };
         let documents = Documents { database, cursors: &self.cursors, scope: &scope, doc };

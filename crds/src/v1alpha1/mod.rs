@@ -10,6 +10,7 @@ mod permission;
 mod schema;
 mod search_index;
 mod tenant;
+mod tenant_auth;
 
 pub use app::{
     App, AppRequirement, AppSpec, AppStatus, Canary, MigrationSpec, MissedFire, QueueClass, QueueSpec,
@@ -27,3 +28,4 @@ pub use tenant::{
     PlanStatus, QuotaSpec, RotationSpec, SecretReference, SnapshotStatus, Tenant, TenantApp, TenantSpec,
     TenantState, TenantStatus,
 };
+pub use tenant_auth::{AuthSpec, AuthWebhookSpec, OidcIssuerSpec, PasswordPolicySpec, SignUp};

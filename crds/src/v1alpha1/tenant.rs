@@ -8,7 +8,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::schema::any_object;
+use super::{schema::any_object, tenant_auth::AuthSpec};
 
 /// A tenant of the platform: a schema with roles and tables, streams and search indexes for the apps it uses.
 #[derive(CustomResource, KubeSchema, Debug, Clone, PartialEq, Serialize, Deserialize, Default)]
@@ -80,6 +80,10 @@ pub struct TenantSpec {
     /// Limits on what this tenant may use.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quotas: Option<QuotaSpec>,
+
+    /// Who may sign in, and how. Without it, only users that administrators make.
+    #[serde(default, skip_serializing_if = "AuthSpec::is_default")]
+    pub auth: AuthSpec,
 
     /// Database logins for direct SQL.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

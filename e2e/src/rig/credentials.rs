@@ -1,3 +1,6 @@
+use std::path::PathBuf;
+
+use base64::{Engine, engine::general_purpose::STANDARD};
 use sha2::{Digest, Sha256};
 
 use super::{Endpoints, RigError};
@@ -34,6 +37,24 @@ impl Credentials {
             traffic_key: derive("traffic"),
             hs256_secret: derive("hs256"),
         }
+    }
+
+    /// A folder with the Ed25519 key that the control plane of the stack at `endpoints` signs tokens with.
+    pub fn keys_folder(endpoints: &Endpoints) -> Result<PathBuf, RigError> {
+        // PKCS#8 of an Ed25519 key: always this, then the 32 bytes.
+        const HEAD: [u8; 16] =
+            [0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20];
+        let seed = Sha256::digest(format!("signing\0{}", endpoints.meili_master_key));
+        let der = STANDARD.encode([HEAD.as_slice(), &seed].concat());
+        let pem = format!("-----BEGIN PRIVATE KEY-----\n{der}\n-----END PRIVATE KEY-----\n");
+        let folder = endpoints.kubeconfig.with_file_name("auth-keys");
+        std::fs::create_dir_all(&folder).map_err(RigError::io("creating", &folder))?;
+        // Renamed into place, because others may read it at this moment.
+        let (file, scratch) =
+            (folder.join("first.pem"), folder.join(format!("first.{}", uuid::Uuid::new_v4())));
+        std::fs::write(&scratch, pem).map_err(RigError::io("writing", &scratch))?;
+        std::fs::rename(&scratch, &file).map_err(RigError::io("moving into place", &file))?;
+        Ok(folder)
     }
 }
 

@@ -53,6 +53,22 @@ fn tenants() -> Vec<Case> {
             vec![("/spec/access/0/rotation", json!({"everySeconds": 60, "overlapSeconds": 60}))],
             "spec.access[].rotation: overlapSeconds must be less than everySeconds",
         ),
+        accepted("auth with nothing in it", vec![("/spec/auth", json!({}))]),
+        refused(
+            "verification without anybody who sends",
+            vec![("/spec/auth", json!({"requireVerifiedEmail": true}))],
+            "spec.auth.requireVerifiedEmail: needs a webhook",
+        ),
+        refused(
+            "invitations without anybody who sends",
+            vec![("/spec/auth", json!({"invites": true}))],
+            "spec.auth.invites: needs a webhook",
+        ),
+        refused(
+            "administrators by sign-up",
+            vec![("/spec/auth", json!({"signUp": "Open", "defaultRoles": ["admin"]}))],
+            "spec.auth.defaultRoles: who signs up without an invitation cannot become admin",
+        ),
         accepted("half a placement", vec![("/spec/placement", json!({"redis": "default"}))]),
         accepted("an empty spec", vec![("/spec", json!({}))]),
         refused("a host with a port", vec![("/spec/hosts", json!(["a.example.com:80"]))], "spec.hosts[0]"),

@@ -212,6 +212,7 @@ mod tests {
             login_shard: 0,
             placement: serde_json::json!({"redis": "fast"}),
             quotas: serde_json::json!({}),
+            auth: serde_json::json!({}),
             generation: 1,
             ready: true,
             revision: 1,

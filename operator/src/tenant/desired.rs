@@ -42,6 +42,8 @@ pub struct Desired {
     pub placement: Value,
     /// Limits.
     pub quotas: Value,
+    /// Who may sign in.
+    pub auth: Value,
     /// The apps, each after the ones that it builds on.
     pub apps: Vec<DesiredApp>,
     /// Queues of the apps.
@@ -98,6 +100,7 @@ impl Desired {
             hosts: spec.hosts.iter().cloned().collect(),
             placement: serde_json::to_value(placement).map_err(Error::data("writing the placement"))?,
             quotas: quotas(spec)?,
+            auth: auth(spec)?,
             apps: apps.iter().map(|app| DesiredApp::of(app, &definitions)).collect::<Result<_, _>>()?,
             streams: definitions
                 .iter()
@@ -146,6 +149,14 @@ fn quotas(spec: &TenantSpec) -> Result<Value, Error> {
         .as_ref()
         .map_or_else(|| Ok(json!({})), serde_json::to_value)
         .map_err(Error::data("writing the quotas"))
+}
+
+/// `{}` for a tenant that says nothing, so that rows from before there was anything to say stay as they are.
+fn auth(spec: &TenantSpec) -> Result<Value, Error> {
+    if spec.auth.is_default() {
+        return Ok(json!({}));
+    }
+    serde_json::to_value(&spec.auth).map_err(Error::data("writing spec.auth"))
 }
 
 fn stream(tenant: &TenantName, app: &AppName, queue: &Queue) -> StreamRow {

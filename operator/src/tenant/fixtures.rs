@@ -75,6 +75,7 @@ pub fn in_place(desired: &Desired) -> Observed {
             login_shard: SHARD.number(),
             placement: desired.placement.clone(),
             quotas: json!({}),
+            auth: desired.auth.clone(),
             generation: desired.generation,
             ready: true,
             revision: 1,

@@ -1,3 +1,4 @@
+use secrecy::SecretString;
 use serde_json::{Value, json};
 
 use super::*;
@@ -44,6 +45,8 @@ fn grant() -> Grant {
         tenant: Uuid::from_u128(7),
         user: "alice".into(),
         roles: vec!["crm:sales".into()],
+        claims: Map::new(),
+        proof: Proof::default(),
         lifetime: Duration::from_secs(900),
     }
 }
@@ -220,4 +223,136 @@ fn keys_that_cannot_be_trusted_stop_the_start() {
     assert!(matches!(Tokens::load(&swapped), Err(KeyError::Pem { .. })));
     let gone = settings::Auth { ed25519_public_key: Some("no/such.pem".into()), ..settings::Auth::default() };
     assert!(matches!(Tokens::load(&gone), Err(KeyError::File { .. })));
+}
+
+const SECOND: &str = "-----BEGIN PRIVATE KEY-----\n\
+    MC4CAQAwBQYDK2VwBCIEIJ8+jMn1pSFZbNgmOKEfvwiqSFDsDhcYfR7F0+qn6FsX\n\
+    -----END PRIVATE KEY-----\n";
+const P256: &str = "-----BEGIN PRIVATE KEY-----\n\
+    MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgUZtVf+mQ0XWeSoEi\n\
+    V3vdGUYO1t6Y0x/bLF8ruDjzfSqhRANCAAQeoGwiEtzYdLOTSEErsG4T6aiqN3Im\n\
+    9ckMVIVbUgfQQmoR4s0XNO5U9fDPlMNgSbGE52TzMVNqW8t1XWBBVbJC\n\
+    -----END PRIVATE KEY-----\n";
+const P256_PUBLIC: &str = "-----BEGIN PUBLIC KEY-----\n\
+    MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEHqBsIhLc2HSzk0hBK7BuE+moqjdy\n\
+    JvXJDFSFW1IH0EJqEeLNFzTuVPXwz5TDYEmxhOdk8zFTalvLdV1gQVWyQg==\n\
+    -----END PUBLIC KEY-----\n";
+
+/// A folder of keys.
+struct Folder(std::path::PathBuf);
+
+impl Folder {
+    fn new(files: &[(&str, &str)]) -> Self {
+        let folder = Self(std::env::temp_dir().join(format!("tenantry-keys-{}", Uuid::new_v4())));
+        std::fs::create_dir(&folder.0).unwrap();
+        files.iter().for_each(|(name, text)| folder.put(name, text));
+        folder
+    }
+
+    fn put(&self, name: &str, text: &str) {
+        std::fs::write(self.0.join(name), text).unwrap();
+    }
+
+    fn settings(&self) -> settings::Auth {
+        settings::Auth { keys_folder: Some(self.0.clone()), ..settings::Auth::default() }
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _gone = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+fn header_of(token: &str) -> Value {
+    serde_json::from_slice(&URL_SAFE_NO_PAD.decode(token.split('.').next().unwrap()).unwrap()).unwrap()
+}
+
+#[test]
+fn keys_rotate_with_an_overlap_and_one_that_is_gone_is_refused_at_once() {
+    let folder = Folder::new(&[("one.pem", PRIVATE)]);
+    let settings = folder.settings();
+    let tokens = Tokens::load(&settings).unwrap();
+    let old = tokens.issue(grant()).unwrap();
+    assert!(!tokens.reload(&settings).unwrap());
+    // Published, and not used yet.
+    folder.put("two.pem", P256);
+    assert!(matches!(tokens.reload(&settings), Err(KeyError::NoActive)));
+    folder.put("active", "one\n");
+    assert!(tokens.reload(&settings).unwrap());
+    assert_eq!(header_of(&tokens.issue(grant()).unwrap()), header_of(&old));
+    let published: Value = serde_json::from_slice(&tokens.jwks()).unwrap();
+    let keys = published["keys"].as_array().unwrap();
+    assert_eq!(keys.len(), 2);
+    assert!(keys.iter().all(|key| key.get("d").is_none() && key["use"] == "sig"), "{keys:?}");
+    // In use, and the old one still accepted.
+    folder.put("active", "two");
+    assert!(tokens.reload(&settings).unwrap());
+    let new = tokens.issue(grant()).unwrap();
+    assert_eq!(header_of(&new)["alg"], "ES256");
+    assert!(keys.iter().any(|key| key["kid"] == header_of(&new)["kid"]));
+    assert!(tokens.verify(&old).is_ok() && tokens.verify(&new).is_ok());
+    // A token that names one key is not checked with the other.
+    let (_, rest) = new.split_once('.').unwrap();
+    let mut swapped = header_of(&new);
+    swapped["kid"] = header_of(&old)["kid"].clone();
+    let swapped = format!("{}.{rest}", encode(&swapped));
+    assert_eq!(tokens.verify(&swapped).unwrap_err(), Refused::NotAccessToken);
+    // Gone.
+    std::fs::remove_file(folder.0.join("one.pem")).unwrap();
+    assert!(tokens.reload(&settings).unwrap());
+    assert_eq!(tokens.verify(&old).unwrap_err(), Refused::NotAccessToken);
+    assert!(tokens.verify(&new).is_ok());
+}
+
+#[test]
+fn a_public_key_checks_and_does_not_sign() {
+    let signs = Folder::new(&[("one.pem", P256)]);
+    let token = Tokens::load(&signs.settings()).unwrap().issue(grant()).unwrap();
+    let checks = Folder::new(&[("one.pem", P256_PUBLIC)]);
+    let tokens = Tokens::load(&checks.settings()).unwrap();
+    assert!(tokens.verify(&token).is_ok());
+    assert_eq!(tokens.jwks(), Tokens::load(&signs.settings()).unwrap().jwks());
+    assert!(matches!(tokens.issue(grant()), Err(KeyError::CannotIssue)));
+    // r and s of zero, and a signature in another encoding.
+    let (head, signature) = token.rsplit_once('.').unwrap();
+    let signature = URL_SAFE_NO_PAD.decode(signature).unwrap();
+    for forged in
+        [vec![0; 64], vec![0; 70], signature[..63].to_vec(), [&[0x30, 0x44], signature.as_slice()].concat()]
+    {
+        assert!(tokens.verify(&format!("{head}.{}", URL_SAFE_NO_PAD.encode(forged))).is_err());
+    }
+}
+
+#[test]
+fn a_folder_that_cannot_be_used_stops_the_start() {
+    for files in [
+        &[("one.pem", "nonsense")][..],
+        &[("one.pem", PRIVATE), ("active", "two")],
+        &[("one.pem", PRIVATE), ("two.pem", SECOND)],
+        &[("one.txt", PRIVATE)],
+    ] {
+        assert!(Tokens::load(&Folder::new(files).settings()).is_err(), "{files:?}");
+    }
+}
+
+#[test]
+fn what_a_session_rests_on_is_in_its_token() {
+    let folder = Folder::new(&[("one.pem", SECOND)]);
+    let tokens = Tokens::load(&folder.settings()).unwrap();
+    let user = Uuid::from_u128(3);
+    let proof = Proof {
+        user: Some(user),
+        session: Some(Uuid::from_u128(5)),
+        version: Some(7),
+        second_factor: true,
+        ..Proof::default()
+    };
+    let claims = json!({"team": "blue"}).as_object().unwrap().clone();
+    let grant = Grant { user: user.to_string(), proof, claims, ..grant() };
+    let verified = tokens.verify(&tokens.issue(grant.clone()).unwrap()).unwrap();
+    assert_eq!(verified.proof, proof);
+    assert_eq!(verified.caller.claims["team"], "blue");
+    let elsewhere = tokens.issue_for(grant, "chat".into()).unwrap();
+    assert!(tokens.verify(&elsewhere).is_err());
 }

@@ -151,7 +151,8 @@ impl Grants {
         match subject {
             // Whom nothing is denied anyway.
             Subject::Admin => false,
-            Subject::Owner => true,
+            // Nobody in particular owns nothing: all who have not signed in would share it.
+            Subject::Owner => !caller.anonymous,
             Subject::Role(role) => self.app.as_ref().is_some_and(|app| caller.has_role(app, role.as_str())),
         }
     }

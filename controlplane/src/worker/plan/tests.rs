@@ -29,6 +29,7 @@ fn tenant(availability: Availability, live: bool) -> Snapshot {
         login_shard: LoginShard::new(0),
         home: Default::default(),
         availability,
+        auth: Default::default(),
         hosts: vec![],
         apps: Arc::new(InstalledApps::new([app()])),
         search: [(key, binding)].into(),

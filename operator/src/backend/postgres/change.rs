@@ -225,6 +225,8 @@ pub struct TenantRow {
     pub placement: Value,
     /// Limits.
     pub quotas: Value,
+    /// Who may sign in.
+    pub auth: Value,
     /// The generation that the tables are at.
     pub generation: i64,
     /// Whether traffic may be served.

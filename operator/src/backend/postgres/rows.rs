@@ -159,11 +159,11 @@ fn put_tenant(sql: &mut String, tenant: &Identity, row: &TenantRow) {
         sql,
         format_args!(
             "INSERT INTO tenantry.tenant (name, uid, state, suspended_message, schema_name, tenant_role, login_shard, \
-             placement, quotas, generation, ready) \
-             VALUES ({}, '{}', '{state}', {message}, {}, {}, {}, {}, {}, {}, {}) \
+             placement, quotas, auth, generation, ready) \
+             VALUES ({}, '{}', '{state}', {message}, {}, {}, {}, {}, {}, {}, {}, {}) \
              ON CONFLICT (name) DO UPDATE SET state = excluded.state, suspended_message = excluded.suspended_message, \
              login_shard = excluded.login_shard, placement = excluded.placement, quotas = excluded.quotas, \
-             generation = excluded.generation, ready = excluded.ready, revision = tenant.revision + 1, deleted_at = NULL \
+             auth = excluded.auth, generation = excluded.generation, ready = excluded.ready, revision = tenant.revision + 1, deleted_at = NULL \
              WHERE tenant.uid = excluded.uid",
             name(&tenant.name),
             tenant.uid,
@@ -172,6 +172,7 @@ fn put_tenant(sql: &mut String, tenant: &Identity, row: &TenantRow) {
             row.shard.number(),
             json(&row.placement),
             json(&row.quotas),
+            json(&row.auth),
             row.generation,
             row.ready,
         ),
@@ -296,6 +297,15 @@ pub(super) fn purge(tenant: &Identity) -> String {
              (SELECT id FROM tenantry.idempotency WHERE role = {role} LIMIT {PURGED_AT_ONCE})"
         ),
     );
+    for journal in ["auth_session", "auth_token", "auth_attempt", "auth_factor", "auth_change"] {
+        push(
+            &mut sql,
+            format_args!(
+                "DELETE FROM tenantry.{journal} WHERE role = {role} AND id IN \
+                 (SELECT id FROM tenantry.{journal} WHERE role = {role} LIMIT {PURGED_AT_ONCE})"
+            ),
+        );
+    }
     sql
 }
 

@@ -41,6 +41,7 @@ fn tenant(
         shard,
         placement: desired.placement.clone(),
         quotas: desired.quotas.clone(),
+        auth: desired.auth.clone(),
         generation: desired.generation,
         // A tenant that is served stays so while Redis is down: documents do not need it.
         ready: around.streams_in_place || record.is_some_and(|record| record.ready),
@@ -51,6 +52,7 @@ fn tenant(
             && record.login_shard == row.shard.number()
             && record.placement == row.placement
             && record.quotas == row.quotas
+            && record.auth == row.auth
             && record.generation == row.generation
             && record.ready == row.ready
     });

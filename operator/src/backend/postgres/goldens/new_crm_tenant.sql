@@ -26,6 +26,9 @@ CREATE TABLE "tenant_acme"."core_user" (
     "roles" jsonb DEFAULT '[]',
     "enabled" boolean DEFAULT true NOT NULL,
     "token_version" integer DEFAULT 0 NOT NULL,
+    "claims" jsonb DEFAULT '{}',
+    "metadata" jsonb DEFAULT '{}',
+    "email_verified_at" timestamp with time zone,
     CONSTRAINT "core_user-id-pkey" PRIMARY KEY (id)
 );
 CREATE UNIQUE INDEX "core_user-email-key" ON "tenant_acme"."core_user" ("email");
@@ -43,6 +46,9 @@ CREATE TABLE "tenant_acme"."core_api_key" (
     "roles" jsonb DEFAULT '[]',
     "expires_at" timestamp with time zone,
     "last_used_at" timestamp with time zone,
+    "acts_as" uuid,
+    "read_only" boolean DEFAULT false NOT NULL,
+    "addresses" jsonb DEFAULT '[]',
     CONSTRAINT "core_api_key-id-pkey" PRIMARY KEY (id)
 );
 CREATE UNIQUE INDEX "core_api_key-prefix-key" ON "tenant_acme"."core_api_key" ("prefix");
@@ -120,9 +126,9 @@ CREATE TABLE "tenant_acme"."crm_order" (
 CREATE INDEX "crm_order-customer-idx" ON "tenant_acme"."crm_order" ("customer");
 ALTER TABLE "tenant_acme"."crm_order" ADD CONSTRAINT "crm_order-customer-fk" FOREIGN KEY ("customer") REFERENCES "tenant_acme"."crm_customer" (id);
 RESET ROLE;
-INSERT INTO tenantry.tenant (name, uid, state, suspended_message, schema_name, tenant_role, login_shard, placement, quotas, generation, ready) VALUES ('acme', '00000000-0000-0000-0000-000000000007', 'Active', NULL, 'tenant_acme', 'tenant_acme', 0, '{"postgres":"default","redis":"default","search":"default"}', '{}', 1, true) ON CONFLICT (name) DO UPDATE SET state = excluded.state, suspended_message = excluded.suspended_message, login_shard = excluded.login_shard, placement = excluded.placement, quotas = excluded.quotas, generation = excluded.generation, ready = excluded.ready, revision = tenant.revision + 1, deleted_at = NULL WHERE tenant.uid = excluded.uid;
+INSERT INTO tenantry.tenant (name, uid, state, suspended_message, schema_name, tenant_role, login_shard, placement, quotas, auth, generation, ready) VALUES ('acme', '00000000-0000-0000-0000-000000000007', 'Active', NULL, 'tenant_acme', 'tenant_acme', 0, '{"postgres":"default","redis":"default","search":"default"}', '{}', '{}', 1, true) ON CONFLICT (name) DO UPDATE SET state = excluded.state, suspended_message = excluded.suspended_message, login_shard = excluded.login_shard, placement = excluded.placement, quotas = excluded.quotas, auth = excluded.auth, generation = excluded.generation, ready = excluded.ready, revision = tenant.revision + 1, deleted_at = NULL WHERE tenant.uid = excluded.uid;
 INSERT INTO tenantry.tenant_host (host, tenant) VALUES ('acme.example.com', 'acme');
-INSERT INTO tenantry.tenant_app (tenant, app, version, state) VALUES ('acme', 'core', '1.0.0', 'Installed') ON CONFLICT (tenant, app) DO UPDATE SET version = excluded.version, state = excluded.state;
+INSERT INTO tenantry.tenant_app (tenant, app, version, state) VALUES ('acme', 'core', '1.1.0', 'Installed') ON CONFLICT (tenant, app) DO UPDATE SET version = excluded.version, state = excluded.state;
 INSERT INTO tenantry.tenant_app (tenant, app, version, state) VALUES ('acme', 'crm', '1.0.0', 'Installed') ON CONFLICT (tenant, app) DO UPDATE SET version = excluded.version, state = excluded.state;
 INSERT INTO tenantry.stream_binding (tenant, app, queue, class, stream_key, max_attempts, lease_seconds, max_length) VALUES ('acme', 'crm', 'default', 'Fast', 'q:{sa0}:acme:crm:default', 5, 30, 10000) ON CONFLICT (tenant, app, queue) DO UPDATE SET class = excluded.class, max_attempts = excluded.max_attempts, lease_seconds = excluded.lease_seconds, max_length = excluded.max_length;
 INSERT INTO tenantry.search_binding (tenant, app, doc_type, engine, isolation, index_uid, settings, settings_digest, live) VALUES ('acme', 'crm', 'customer', 'Meilisearch', 'Dedicated', 'acme_crm_customer', '{"searchable":["name","email"],"filterable":["created_by","id","status"],"sortable":["created_at"]}', 'bcfa59aadb7935025610eeb2d6bcbfa343816596dfd94e7f58d00a8d9cbd77b5', false) ON CONFLICT (tenant, app, doc_type) DO UPDATE SET settings = excluded.settings, settings_digest = excluded.settings_digest, live = excluded.live;

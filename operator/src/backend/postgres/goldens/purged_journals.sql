@@ -4,3 +4,8 @@ DELETE FROM tenantry.audit WHERE role = 'tenant_acme' AND id <= coalesce((SELECT
 DELETE FROM tenantry.audit_seal WHERE role = 'tenant_acme' AND seal <= coalesce((SELECT seal FROM tenantry.audit_seal WHERE role = 'tenant_acme' ORDER BY seal OFFSET 20000 LIMIT 1), 9223372036854775807);
 DELETE FROM tenantry.audit_head WHERE role = 'tenant_acme';
 DELETE FROM tenantry.idempotency WHERE role = 'tenant_acme' AND id IN (SELECT id FROM tenantry.idempotency WHERE role = 'tenant_acme' LIMIT 20000);
+DELETE FROM tenantry.auth_session WHERE role = 'tenant_acme' AND id IN (SELECT id FROM tenantry.auth_session WHERE role = 'tenant_acme' LIMIT 20000);
+DELETE FROM tenantry.auth_token WHERE role = 'tenant_acme' AND id IN (SELECT id FROM tenantry.auth_token WHERE role = 'tenant_acme' LIMIT 20000);
+DELETE FROM tenantry.auth_attempt WHERE role = 'tenant_acme' AND id IN (SELECT id FROM tenantry.auth_attempt WHERE role = 'tenant_acme' LIMIT 20000);
+DELETE FROM tenantry.auth_factor WHERE role = 'tenant_acme' AND id IN (SELECT id FROM tenantry.auth_factor WHERE role = 'tenant_acme' LIMIT 20000);
+DELETE FROM tenantry.auth_change WHERE role = 'tenant_acme' AND id IN (SELECT id FROM tenantry.auth_change WHERE role = 'tenant_acme' LIMIT 20000);

@@ -1,0 +1,168 @@
+//! Passwords and sessions.
+
+use uuid::Uuid;
+
+use super::{
+    Signed, User, Visit,
+    attempts::Attempt,
+    factors::{self, Factor},
+    invalid_credentials,
+    sessions::{self, NewSession, Rotated, Which},
+    users,
+};
+use crate::{
+    auth::{password::Checked, secret::Purpose, sql::array, token::unix_now},
+    error::{ApiError, Code},
+    postgres::{Bound, Group},
+};
+
+impl Visit<'_> {
+    /// Signs in with a password, and a code where the user has a second factor.
+    ///
+    /// # Errors
+    /// The same for an unknown account as for a wrong password, after the same work.
+    pub(in crate::auth) async fn sign_in(
+        self,
+        email: &str,
+        password: String,
+        code: Option<&str>,
+    ) -> Result<Signed, ApiError> {
+        let address = users::normalized(email);
+        let attempt = Attempt::new(self.secrets(), self.tenant.uid, &address, self.client());
+        let both = array([email.trim(), &address]);
+        let group = vec![attempt.note(), attempt.blocked(), users::by_email(email), factors::of_email(&both)];
+        let reply = self.run(Group::write(group)).await?;
+        let (mut noted, mut wait, mut user, mut factor) = (0, 0, None, None);
+        for row in &reply.rows {
+            match row.text(0) {
+                Some("noted") => noted += 1,
+                Some("blocked") => wait = row.text(1).and_then(|seconds| seconds.parse().ok()).unwrap_or(0),
+                Some("factor") => factor = Factor::read(row),
+                _ => user = User::read(row, 0),
+            }
+        }
+        if noted < Attempt::COUNTED {
+            return Err(ApiError::new(Code::TooManyAttempts, "too many attempts have failed; wait a while")
+                .retry_after(wait.max(1)));
+        }
+        let stored = user.as_ref().and_then(|user| user.password_hash.as_deref());
+        let checked = self.state.accounts.hasher.check(password, stored).await?;
+        let user = match user {
+            Some(user) if checked != Checked::Wrong && user.enabled => user,
+            _ => return Err(invalid_credentials()),
+        };
+        if self.tenant.auth.requires_verified_email() && user.email_verified_at.is_none() {
+            return Err(ApiError::new(Code::EmailNotConfirmed, "verify your e-mail address first"));
+        }
+        // Of the user who was found, and not of another one with the address in another case.
+        let factor = factor.filter(|factor| factor.user == user.id);
+        let second_factor = factor.is_some();
+        if let Some(factor) = factor {
+            self.use_code(&factor, code).await?;
+        }
+        let mut statements = Vec::from(attempt.forgive());
+        if let (Checked::Upgraded(better), Some(old)) = (&checked, &user.password_hash) {
+            statements.push(users::upgrade(user.id, old, better));
+        }
+        self.start(user, second_factor, statements).await
+    }
+
+    /// Uses a code of the second factor up.
+    pub(super) async fn use_code(self, factor: &Factor, code: Option<&str>) -> Result<(), ApiError> {
+        let code = code.filter(|code| !code.is_empty()).ok_or_else(|| {
+            ApiError::new(Code::SecondFactorRequired, "this account has a second factor")
+                .hint("send its code, or a recovery code, as totp")
+        })?;
+        let wrong = || ApiError::new(Code::InvalidSecondFactor, "the code is wrong, or was used before");
+        let used = factor.uses(self.secrets(), self.tenant.uid, code, unix_now()).ok_or_else(wrong)?;
+        let reply = self.run(Group::write(vec![used])).await?;
+        if reply.rows.is_empty() { Err(wrong()) } else { Ok(()) }
+    }
+
+    /// Begins a session.
+    pub(super) async fn start(
+        self,
+        user: User,
+        second_factor: bool,
+        mut statements: Vec<Bound>,
+    ) -> Result<Signed, ApiError> {
+        let (policy, id) = (&self.tenant.auth, user.id.to_string());
+        let new = NewSession {
+            id: Uuid::now_v7(),
+            user: user.id,
+            second_factor,
+            refresh_seconds: policy.refresh_seconds(),
+            session_seconds: policy.session_seconds(),
+            agent: self.agent,
+        };
+        statements.push(sessions::start(&new, self.actor(&id)));
+        self.run(Group::write(statements)).await?;
+        self.tokens(user, new.id, 1, second_factor)
+    }
+
+    /// Goes on with a session. A token may be used once; the newest but one is answered with the newest for a moment, any older
+    /// one ends the session.
+    ///
+    /// # Errors
+    /// When the session does not go on.
+    pub(in crate::auth) async fn refresh(self, token: &str) -> Result<Signed, ApiError> {
+        let revoked = || ApiError::new(Code::SessionRevoked, "the session has ended; sign in again");
+        let named = self.secrets().open(Purpose::Refresh, self.tenant.uid, token).ok_or_else(revoked)?;
+        let seconds = self.tenant.auth.refresh_seconds();
+        let rotate = sessions::rotate(named.id, named.number, seconds, &self.request.id, self.client());
+        let reply = self.run(Group::write(vec![rotate])).await?;
+        let rotated = reply.rows.first().and_then(|row| Rotated::read(row, named.number));
+        match rotated {
+            Some(Rotated::On { generation, second_factor, user }) => {
+                self.tokens(*user, named.id, generation, second_factor)
+            }
+            Some(Rotated::Reused) => Err(ApiError::new(
+                Code::TokenReused,
+                "this refresh token was used before, so the session has been ended; sign in again",
+            )),
+            Some(Rotated::Expired) => {
+                Err(ApiError::new(Code::TokenExpired, "the session was not refreshed in time; sign in again"))
+            }
+            Some(Rotated::Revoked | Rotated::UserGone) | None => Err(revoked()),
+        }
+    }
+
+    /// Ends sessions of `user`; how many.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub(in crate::auth) async fn sign_out(self, user: Uuid, which: SignOut) -> Result<usize, ApiError> {
+        let which = match which {
+            SignOut::Here(session) => Which::One(session),
+            SignOut::Elsewhere(session) => Which::AllBut(session),
+            SignOut::Everywhere => Which::All,
+        };
+        let id = user.to_string();
+        let reply = self.run(Group::write(vec![sessions::end(user, which, self.actor(&id))])).await?;
+        Ok(reply.rows.len())
+    }
+
+    /// The sessions of `user`.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub(in crate::auth) async fn sessions(
+        self,
+        user: Uuid,
+        current: Option<Uuid>,
+    ) -> Result<Vec<serde_json::Value>, ApiError> {
+        let reply = self.run(Group::read(sessions::list(user))).await?;
+        Ok(reply.rows.iter().map(|row| sessions::shown(row, current)).collect())
+    }
+}
+
+/// Which sessions end.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::auth) enum SignOut {
+    /// This one.
+    Here(Uuid),
+    /// All but this one.
+    Elsewhere(Uuid),
+    /// All.
+    Everywhere,
+}

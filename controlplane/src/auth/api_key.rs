@@ -1,0 +1,331 @@
+//! API keys: `tnk_`, the tenant, the key's document and a secret, with a checksum by which scanners know a real one.
+//!
+//! Only a digest of the secret is stored. It has 192 random bits, so a fast digest will do.
+
+use std::{net::IpAddr, sync::Arc};
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use ipnet::IpNet;
+use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+use uuid::Uuid;
+
+use super::{
+    accounts::Actor,
+    caller::{Caller, Proof},
+    changes::texts,
+    sql::{self, bound, is_true, rfc3339, statement},
+    token::{Refused, Verified, unix_now},
+};
+use crate::{
+    error::ApiError,
+    postgres::{Bound, Group, Row},
+    registry::TenantEntry,
+};
+
+const PREFIX: &str = "tnk_";
+const SECRET_BYTES: usize = 24;
+const CHECKSUM_BYTES: usize = 4;
+/// The longest time for which a key without an end is believed without a look.
+const UNTIL: u64 = u64::MAX;
+
+statement!(
+    LOAD,
+    "SELECT k.key_hash, k.roles::text, k.version, k.read_only, k.addresses::text, k.acts_as::text, \
+        extract(epoch FROM k.expires_at)::bigint, \
+        k.last_used_at IS NULL OR k.last_used_at < now() - interval '5 minutes', \
+        u.enabled, u.roles::text, u.claims::text, u.version \
+     FROM {schema}.core_api_key k LEFT JOIN {schema}.core_user u ON u.id = k.acts_as WHERE k.id = $1::uuid"
+);
+// Not a change of the document: nobody who reads it needs to hear of every use.
+statement!(TOUCH, "UPDATE {schema}.core_api_key SET last_used_at = now() WHERE id = $1::uuid");
+statement!(
+    INSERT,
+    "WITH stored AS (INSERT INTO {schema}.core_api_key (id, name, prefix, key_hash, roles, expires_at, acts_as, \
+        read_only, addresses, created_by, updated_by) \
+     VALUES ($4::uuid, $5::text, $6::text, $7::text, $8::jsonb, $9::timestamptz, $10::uuid, $11::boolean, $12::jsonb, \
+        $1::text, $1::text) RETURNING *), \
+     event AS (INSERT INTO tenantry.outbox (app, doc_type, doc_id, doc_version, operation, body) \
+     SELECT 'core', 'api_key', id::text, version, 'Put', json_build_object('id', id, 'version', version, \
+        'name', name, 'prefix', prefix, 'roles', roles, 'acts_as', acts_as, 'read_only', read_only, \
+        'addresses', addresses, 'created_by', created_by, 'updated_by', updated_by, \
+        'created_at', replace(replace(created_at::text, ' ', 'T'), '+00', 'Z'), \
+        'updated_at', replace(replace(updated_at::text, ' ', 'T'), '+00', 'Z'), \
+        'expires_at', replace(replace(expires_at::text, ' ', 'T'), '+00', 'Z')) FROM stored), \
+     audit AS (INSERT INTO tenantry.audit \
+        (actor, action, app, doc_type, doc_id, doc_version, request_id, client, changes) \
+     SELECT $1::text, 'Create', 'core', 'api_key', id::text, version, $2::text, $3::text, \
+        json_build_object('name', name, 'roles', roles, 'acts_as', acts_as) FROM stored) \
+     SELECT id::text, name, prefix, roles::text, expires_at::text, last_used_at::text, acts_as::text, read_only, \
+        addresses::text, created_at::text FROM stored"
+);
+statement!(
+    LIST,
+    "SELECT id::text, name, prefix, roles::text, expires_at::text, last_used_at::text, acts_as::text, read_only, \
+        addresses::text, created_at::text FROM {schema}.core_api_key \
+     WHERE $1::uuid IS NULL OR acts_as = $1::uuid ORDER BY created_at DESC LIMIT 1000"
+);
+statement!(
+    REMOVE,
+    "WITH stored AS (DELETE FROM {schema}.core_api_key WHERE id = $4::uuid AND ($5::uuid IS NULL OR acts_as = $5::uuid) \
+        RETURNING id::text AS id, version + 1 AS version), \
+     event AS (INSERT INTO tenantry.outbox (app, doc_type, doc_id, doc_version, operation) \
+        SELECT 'core', 'api_key', id, version, 'Delete' FROM stored), \
+     audit AS (INSERT INTO tenantry.audit (actor, action, app, doc_type, doc_id, doc_version, request_id, client) \
+        SELECT $1::text, 'Delete', 'core', 'api_key', id, version, $2::text, $3::text FROM stored) \
+     SELECT id FROM stored"
+);
+
+/// A key as it is sent.
+#[derive(Clone, Copy)]
+pub(super) struct ApiKey {
+    /// The uid of the tenant.
+    pub tenant: Uuid,
+    id: Uuid,
+    secret: [u8; SECRET_BYTES],
+}
+
+/// How a key may be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Limits {
+    /// Networks that it may be used from; all when there is none.
+    addresses: Vec<IpNet>,
+    read_only: bool,
+}
+
+impl ApiKey {
+    /// Whether `text` is meant to be a key.
+    pub fn is_one(text: &str) -> bool {
+        text.starts_with(PREFIX)
+    }
+
+    /// Reads a key; nothing for one that was cut or mistyped.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (body, checksum) = text.strip_prefix(PREFIX)?.rsplit_once('_')?;
+        if checksum != self::checksum(body) {
+            return None;
+        }
+        let bytes = URL_SAFE_NO_PAD.decode(body).ok()?;
+        let (tenant, rest) = bytes.split_at_checked(16)?;
+        let (id, secret) = rest.split_at_checked(16)?;
+        Some(Self {
+            tenant: Uuid::from_slice(tenant).ok()?,
+            id: Uuid::from_slice(id).ok()?,
+            secret: secret.try_into().ok()?,
+        })
+    }
+
+    /// A new key of a tenant.
+    fn new(tenant: Uuid) -> Self {
+        Self { tenant, id: Uuid::now_v7(), secret: rand::random() }
+    }
+
+    fn text(&self) -> String {
+        let bytes = [self.tenant.as_bytes().as_slice(), self.id.as_bytes(), &self.secret].concat();
+        let body = URL_SAFE_NO_PAD.encode(bytes);
+        let checksum = checksum(&body);
+        format!("{PREFIX}{body}_{checksum}")
+    }
+
+    fn digest(&self) -> String {
+        hex(&Sha256::digest(self.secret))
+    }
+
+    /// Who has the key, as it is now.
+    ///
+    /// # Errors
+    /// When it is not accepted, or the database does not answer.
+    pub async fn load(&self, tenant: &TenantEntry) -> Result<Verified, ApiError> {
+        let id = self.id.to_string();
+        let reply = sql::run(tenant, Group::read(bound(&LOAD, &[Some(&id)]))).await?;
+        let row = reply.rows.first().ok_or(Refused::BadKey)?;
+        let verified = self.accept(tenant, row, unix_now()).ok_or(Refused::BadKey)?;
+        if is_true(row, 7) {
+            sql::run(tenant, Group::write(vec![bound(&TOUCH, &[Some(&id)])])).await?;
+        }
+        Ok(verified)
+    }
+
+    fn accept(&self, tenant: &TenantEntry, row: &Row, now: u64) -> Option<Verified> {
+        let same: bool = row.text(0)?.as_bytes().ct_eq(self.digest().as_bytes()).into();
+        let exp = match row.text(6) {
+            Some(end) => end.parse().ok()?,
+            None => UNTIL,
+        };
+        if !same || exp <= now {
+            return None;
+        }
+        let json = |n: usize| row.text(n).and_then(|text| serde_json::from_str::<Value>(text).ok());
+        let mut roles = texts(&json(1)?);
+        let acts_as = row.text(5).map(Uuid::try_parse).transpose().ok()?;
+        let (user, claims) = match acts_as {
+            None => (format!("key:{}", self.id), Map::new()),
+            Some(user) => {
+                // A user who is gone, disabled, or lost a role takes it from the key, too.
+                if !is_true(row, 8) {
+                    return None;
+                }
+                let held = texts(&json(9)?);
+                let all = held.iter().any(|role| role == Caller::ADMIN);
+                roles.retain(|role| all || held.contains(role));
+                let claims = json(10).and_then(|claims| claims.as_object().cloned()).unwrap_or_default();
+                (user.to_string(), claims)
+            }
+        };
+        let caller = if acts_as.is_none() && roles.iter().any(|role| role == Caller::ANON) {
+            Caller::anonymous(tenant.apps.names())
+        } else {
+            Caller::new(&user, &roles).with_claims(claims)
+        };
+        let proof = Proof {
+            user: acts_as,
+            key: Some(self.id),
+            key_version: row.text(2)?.parse().ok(),
+            version: row.text(11).and_then(|version| version.parse().ok()),
+            ..Proof::default()
+        };
+        let limits = Limits {
+            addresses: texts(&json(4).unwrap_or_default()).iter().filter_map(|net| network(net)).collect(),
+            read_only: is_true(row, 3),
+        };
+        let limits = (limits.read_only || !limits.addresses.is_empty()).then(|| Arc::new(limits));
+        Some(Verified { tenant: self.tenant, caller: Arc::new(caller), proof, limits, exp })
+    }
+}
+
+impl std::fmt::Debug for ApiKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ApiKey").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+impl Limits {
+    /// Whether a request may be made with the key.
+    pub fn admit(&self, method: &axum::http::Method, client: Option<&str>) -> bool {
+        let reads = matches!(method.as_str(), "GET" | "HEAD" | "OPTIONS");
+        let client =
+            client.and_then(|client| client.parse::<IpAddr>().ok()).map(|client| client.to_canonical());
+        let from_there = self.addresses.is_empty()
+            || client.is_some_and(|client| self.addresses.iter().any(|net| net.contains(&client)));
+        (reads || !self.read_only) && from_there
+    }
+}
+
+/// A network, or an address as the network of itself.
+pub(super) fn network(text: &str) -> Option<IpNet> {
+    text.parse().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from))
+}
+
+/// A key that somebody asks for.
+#[derive(Debug)]
+pub(super) struct NewKey<'a> {
+    pub name: &'a str,
+    pub roles: &'a [String],
+    pub expires_at: Option<&'a str>,
+    pub acts_as: Option<Uuid>,
+    pub read_only: bool,
+    pub addresses: &'a [String],
+}
+
+/// Makes a key; yields it, for this one time, and what is known of it.
+///
+/// # Errors
+/// When the database does not answer.
+pub(super) async fn create(
+    tenant: &TenantEntry,
+    new: &NewKey<'_>,
+    actor: Actor<'_>,
+) -> Result<(String, Value), ApiError> {
+    let key = ApiKey::new(tenant.uid);
+    let text = key.text();
+    let values = [
+        Some(actor.user.to_owned()),
+        Some(actor.request.to_owned()),
+        actor.client.map(str::to_owned),
+        Some(key.id.to_string()),
+        Some(new.name.to_owned()),
+        Some(URL_SAFE_NO_PAD.encode(key.id.as_bytes())),
+        Some(key.digest()),
+        Some(json!(new.roles).to_string()),
+        new.expires_at.map(str::to_owned),
+        new.acts_as.map(|user| user.to_string()),
+        Some(if new.read_only { "t" } else { "f" }.to_owned()),
+        Some(json!(new.addresses).to_string()),
+    ];
+    let insert = bound(&INSERT, &values.each_ref().map(Option::as_deref));
+    let reply = sql::run(tenant, Group::write(vec![insert])).await?;
+    let row = reply.rows.first().ok_or_else(|| ApiError::internal("an insert yielded no key"))?;
+    Ok((text, shown(row)))
+}
+
+/// The keys that act as `user`, or all.
+pub(super) fn list(user: Option<Uuid>) -> Bound {
+    bound(&LIST, &[user.map(|user| user.to_string()).as_deref()])
+}
+
+/// Takes a key away, if it acts as `user`, or in any case.
+pub(super) fn remove(id: Uuid, user: Option<Uuid>, actor: Actor<'_>) -> Bound {
+    let (id, user) = (id.to_string(), user.map(|user| user.to_string()));
+    bound(&REMOVE, &[Some(actor.user), Some(actor.request), actor.client, Some(&id), user.as_deref()])
+}
+
+/// What is told of a key.
+pub(super) fn shown(row: &Row) -> Value {
+    let json = |n: usize| row.text(n).and_then(|text| serde_json::from_str::<Value>(text).ok());
+    json!({
+        "id": row.text(0), "name": row.text(1), "prefix": row.text(2), "roles": json(3),
+        "expires_at": row.text(4).map(rfc3339), "last_used_at": row.text(5).map(rfc3339), "acts_as": row.text(6),
+        "read_only": is_true(row, 7), "addresses": json(8), "created_at": row.text(9).map(rfc3339),
+    })
+}
+
+fn checksum(body: &str) -> String {
+    hex(&Sha256::digest([PREFIX, body].concat())[..CHECKSUM_BYTES])
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::Method;
+
+    use super::*;
+
+    #[test]
+    fn a_key_is_read_back_and_a_mistyped_one_is_none() {
+        let key = ApiKey::new(Uuid::from_u128(1));
+        let text = key.text();
+        let read = ApiKey::parse(&text).unwrap();
+        assert_eq!((read.tenant, read.id, read.secret), (key.tenant, key.id, key.secret));
+        assert!(ApiKey::is_one(&text) && text.len() < 100);
+        for n in PREFIX.len()..text.len() {
+            let mut wrong = text.clone().into_bytes();
+            wrong[n] = if wrong[n] == b'a' { b'b' } else { b'a' };
+            assert!(ApiKey::parse(&String::from_utf8(wrong).unwrap()).is_none(), "at {n}");
+        }
+        for wrong in ["", "tnk_", "tnk__", &text[..40]] {
+            assert!(ApiKey::parse(wrong).is_none());
+        }
+        assert!(!format!("{key:?}").contains(&text[60..70]));
+    }
+
+    #[test]
+    fn limits_hold() {
+        let limits = |addresses: &[&str], read_only| Limits {
+            addresses: addresses.iter().filter_map(|net| network(net)).collect(),
+            read_only,
+        };
+        let near = limits(&["10.0.0.0/8", "192.0.2.7", "2001:db8::/32"], false);
+        for client in ["10.1.2.3", "192.0.2.7", "2001:db8::1", "::ffff:10.1.2.3"] {
+            assert!(near.admit(&Method::POST, Some(client)), "{client}");
+        }
+        for client in [Some("11.1.2.3"), Some("192.0.2.8"), Some("::1"), Some("nonsense"), None] {
+            assert!(!near.admit(&Method::GET, client), "{client:?}");
+        }
+        assert!(limits(&[], true).admit(&Method::GET, None));
+        assert!(!limits(&[], true).admit(&Method::POST, None));
+    }
+}

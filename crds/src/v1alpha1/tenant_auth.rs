@@ -1,0 +1,174 @@
+//! `spec.auth` of a Tenant: who may sign in, and how.
+
+use std::collections::BTreeMap;
+
+use kube::KubeSchema;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Who may sign in, and how. The control plane follows it.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!self.requireVerifiedEmail || has(self.webhook)")
+    .message("spec.auth.requireVerifiedEmail: needs a webhook, which gets the tokens that verify"))]
+#[x_kube(validation = Rule::new("!self.invites || has(self.webhook)")
+    .message("spec.auth.invites: needs a webhook, which gets the tokens of invitations"))]
+#[x_kube(validation = Rule::new("self.signUp != 'Open' || !has(self.defaultRoles) || !('admin' in self.defaultRoles)")
+    .message("spec.auth.defaultRoles: who signs up without an invitation cannot become admin"))]
+pub struct AuthSpec {
+    /// Whether people may make an account for themselves.
+    #[serde(default)]
+    pub sign_up: SignUp,
+    /// Whether administrators may invite people by e-mail.
+    #[serde(default)]
+    pub invites: bool,
+    /// The roles of accounts that people made for themselves: `APP:ROLE`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = 32),
+        inner(length(max = 60), regex(pattern = "^(admin|[a-z][a-z0-9]{0,19}:[a-z][a-z0-9_-]*)$"))
+    )]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub default_roles: Vec<String>,
+    /// Whether an account is usable only once its e-mail address is verified.
+    #[serde(default)]
+    pub require_verified_email: bool,
+    /// What a password must be like.
+    #[serde(default, skip_serializing_if = "PasswordPolicySpec::is_default")]
+    pub password_policy: PasswordPolicySpec,
+    /// Roles that only a session with a second factor has.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = 32),
+        inner(length(max = 60), regex(pattern = "^(admin|[a-z][a-z0-9]{0,19}:[a-z][a-z0-9_-]*)$"))
+    )]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub require_totp_for_roles: Vec<String>,
+    /// Seconds that an access token lives; 900 unless given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 60, max = 86400))]
+    pub access_token_seconds: Option<u32>,
+    /// Seconds after which a session that was not refreshed ends; 30 days unless given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 300, max = 31536000))]
+    pub refresh_token_seconds: Option<u32>,
+    /// Seconds after which a session ends in any case; 90 days unless given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 300, max = 31536000))]
+    pub session_seconds: Option<u32>,
+    /// Services that a token may be exchanged for: the `aud` that they ask for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = 32),
+        inner(length(min = 1, max = 100), regex(pattern = "^[A-Za-z0-9][A-Za-z0-9._:/-]*$"))
+    )]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub audiences: Vec<String>,
+    /// Issuers of OpenID Connect whose tokens are accepted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    pub oidc_issuers: Vec<OidcIssuerSpec>,
+    /// What sends e-mail on behalf of the tenant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub webhook: Option<AuthWebhookSpec>,
+}
+
+impl AuthSpec {
+    /// Whether nothing is set.
+    pub fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// Whether people may make an account for themselves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+pub enum SignUp {
+    /// Accounts are made by administrators.
+    #[default]
+    Closed,
+    /// Anybody may.
+    Open,
+}
+
+/// What a password must be like.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PasswordPolicySpec {
+    /// The fewest characters.
+    #[serde(default = "default_min_length")]
+    #[schemars(range(min = 8, max = 64))]
+    pub min_length: u32,
+    /// Kinds of characters that it must have: lower case, upper case, digits, others.
+    #[serde(default = "default_min_classes")]
+    #[schemars(range(min = 1, max = 4))]
+    pub min_classes: u32,
+}
+
+impl Default for PasswordPolicySpec {
+    fn default() -> Self {
+        Self { min_length: default_min_length(), min_classes: default_min_classes() }
+    }
+}
+
+const fn default_min_length() -> u32 {
+    10
+}
+
+const fn default_min_classes() -> u32 {
+    1
+}
+
+impl PasswordPolicySpec {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// An issuer of OpenID Connect.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct OidcIssuerSpec {
+    /// A name, unique in the tenant. Users are known as `NAME:SUB`.
+    #[schemars(length(min = 1, max = 20), regex(pattern = "^[a-z][a-z0-9-]*$"))]
+    pub name: String,
+    /// The `iss` of its tokens, and where its configuration is.
+    #[schemars(length(max = 512), regex(pattern = "^https?://.+$"))]
+    pub issuer: String,
+    /// The `aud` that its tokens must have.
+    #[schemars(length(min = 1, max = 512))]
+    pub audience: String,
+    /// Where its keys are, unless its configuration says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 512), regex(pattern = "^https?://.+$"))]
+    pub jwks_uri: Option<String>,
+    /// The claim that holds groups, a text or a list of texts.
+    #[serde(default = "default_roles_claim")]
+    #[schemars(length(min = 1, max = 100))]
+    pub roles_claim: String,
+    /// The roles that each group stands for: `APP:ROLE` or `admin`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 64))]
+    pub roles: BTreeMap<String, Vec<String>>,
+    /// The roles of everybody with a token of this issuer.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = 32),
+        inner(length(max = 60), regex(pattern = "^(admin|[a-z][a-z0-9]{0,19}:[a-z][a-z0-9_-]*)$"))
+    )]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub default_roles: Vec<String>,
+}
+
+fn default_roles_claim() -> String {
+    "roles".to_owned()
+}
+
+/// What sends e-mail on behalf of the tenant.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AuthWebhookSpec {
+    /// Gets a signed POST with the token and whom it is for.
+    #[schemars(length(max = 1024), regex(pattern = "^https?://.+$"))]
+    pub url: String,
+}
