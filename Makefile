@@ -59,6 +59,7 @@ kill-points:
 
 .PHONY: sweep
 sweep: tools kill-points ## The slow tests: a death at every point, odd manifests
+	@$(TIER) fuzz cargo test --locked -p tenantry-controlplane -- --ignored --nocapture fuzz
 	@$(TIER) sweep cargo test --locked -p tenantry-e2e --test sweep -- --ignored --nocapture --test-threads 1
 
 .PHONY: test

@@ -85,7 +85,7 @@ fn refused(doc: &DocModel, request: Request, error: ServerError) -> ApiError {
         ) => ApiError::unavailable("the tenant's database").caused_by(error),
         // Deadlocks, and servers that are starting, stopping or out of room.
         (_, "40" | "53" | "57" | "58") => ApiError::unavailable("the database").caused_by(error),
-        (SqlState::SYNTAX_ERROR, _) if request == Request::Read => {
+        (SqlState::SYNTAX_ERROR, _) => {
             ApiError::bad_request("a search for words cannot be read; wfts takes any text").caused_by(error)
         }
         // Values that passed our checks and that Postgres cannot hold all the same.

@@ -51,7 +51,7 @@ impl<'a> Documents<'a> {
     /// Who asks, and for what.
     pub(in crate::data) fn asked(self) -> Asked<'a> {
         let sight = Sight { catalog: self.scope.tenant.apps.catalog(), caller: &self.scope.caller };
-        Asked { tenant: &self.scope.tenant, doc: self.doc, sight, cursors: self.cursors }
+        Asked { tenant: self.scope.tenant.uid, doc: self.doc, sight, cursors: self.cursors }
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::collections::HashSet;
 
+use uuid::Uuid;
+
 use super::{
     CursorKey, ListIdentity, Sight,
     condition::{Conditions, Joint},
@@ -12,7 +14,6 @@ use super::{
 use crate::{
     data::model::DocModel,
     error::{ApiError, FieldError},
-    registry::TenantEntry,
 };
 
 /// Items at most, of a page or of what is embedded in a document.
@@ -56,9 +57,13 @@ pub enum Purpose {
 /// Who asks, and for documents of which type.
 #[derive(Debug, Clone, Copy)]
 pub struct Asked<'a> {
-    pub tenant: &'a TenantEntry,
+    /// The tenant's uid.
+    pub tenant: Uuid,
+    /// The type.
     pub doc: &'a DocModel,
+    /// What the caller may know of.
     pub sight: Sight<'a>,
+    /// Opens cursors.
     pub cursors: &'a CursorKey,
 }
 
@@ -108,7 +113,7 @@ impl<'a, 'p> Parsing<'a, 'p> {
         });
         let mut identity = ListIdentity::default();
         for part in [
-            asked.tenant.uid.as_bytes().as_slice(),
+            asked.tenant.as_bytes().as_slice(),
             asked.doc.app.as_str().as_bytes(),
             asked.doc.name.as_str().as_bytes(),
         ] {

@@ -12,6 +12,8 @@
 mod condition;
 mod cursor;
 mod filter;
+#[cfg(test)]
+mod fuzz;
 mod level;
 mod list;
 mod order;

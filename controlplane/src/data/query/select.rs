@@ -1,5 +1,7 @@
 //! `select=id,title:name,meta->>city,customer(name),orders!inner(total)`.
 
+use tenantry_crds::v1alpha1::Action;
+
 use super::{
     level::{Embed, Level, Output},
     sight::Sight,
@@ -122,7 +124,9 @@ impl<'a> Reading<'_, 'a> {
                 }
             }
         })?;
-        if self.sight.comparable(link.owner(level.doc), link.field()).is_err() {
+        // Of a type that the caller may not read at all the whole query is refused, which says more.
+        let readable = self.sight.rights(link.target).may(Action::Read);
+        if readable && self.sight.comparable(link.owner(level.doc), link.field()).is_err() {
             return Err(format!("{:?} is no reference of this document type", shown(name)));
         }
         self.embeds += 1;

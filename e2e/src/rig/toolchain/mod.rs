@@ -5,6 +5,7 @@
 //! `PG_BIN` names another PostgreSQL's folder of programs (16 or newer).
 
 mod cache;
+mod clients;
 mod command;
 mod golang;
 mod installed;
@@ -18,6 +19,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use cache::Cache;
+pub use clients::Clients;
 use installed::Wanted;
 pub use postgres::PostgresPrograms;
 pub(crate) use progress::Progress;
@@ -62,13 +64,12 @@ impl Toolchain {
     /// node, and the `node_modules` that has supabase-js (postgrest-js, auth-js and the others are in it), which only tests of
     /// these clients need.
     pub async fn ensure_supabase_js() -> Result<(PathBuf, PathBuf), RigError> {
-        blocking(|| {
-            let package = npm::ensure(&Cache::open()?, "supabase-js", &pins::SUPABASE_JS, |_, _| Ok(()))?;
-            // .../node_modules/@supabase/supabase-js
-            let modules = package.ancestors().nth(2).map(PathBuf::from).unwrap_or(package);
-            Ok((system::node()?, modules))
-        })
-        .await
+        blocking(|| clients::supabase_js(&Cache::open()?)).await
+    }
+
+    /// The client libraries of PostgREST and Supabase, which only the tests that run them need.
+    pub async fn ensure_clients() -> Result<Clients, RigError> {
+        blocking(|| Clients::ensure(&Cache::open()?)).await
     }
 
     fn ensure_blocking() -> Result<Self, RigError> {

