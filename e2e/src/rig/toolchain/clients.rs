@@ -23,12 +23,7 @@ pub struct Clients {
 impl Clients {
     pub(super) fn ensure(cache: &Cache) -> Result<Self, RigError> {
         let (node, node_modules) = supabase_js(cache)?;
-        Ok(Self {
-            node,
-            node_modules,
-            python: system::python()?,
-            site_packages: python(cache)?,
-        })
+        Ok(Self { node, node_modules, python: system::python()?, site_packages: python(cache)? })
     }
 }
 
