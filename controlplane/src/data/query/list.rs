@@ -143,6 +143,8 @@ impl<'a, 'p> Parsing<'a, 'p> {
                 self.after = Some(value);
                 return Ok(());
             }
+            // What a write shows has an order, too.
+            "order" if !embedded && self.manner.purpose == Purpose::Matching => {}
             "order" | "limit" | "offset" | "after" if !embedded && !page => {
                 return Err("belongs to reading a list".into());
             }

@@ -85,5 +85,8 @@ impl Answer<'_> {
         sql.push(if matches!(self, Self::Count) { " HAVING " } else { " WHERE " });
         sql.push("(SELECT 1 / (CASE WHEN count(*) <= ").bind(Some(&most.to_string()), "bigint");
         sql.push(" THEN 1 ELSE 0 END) FROM stored) = 1");
+        if let Self::Members(level, _) = self {
+            predicate::order(sql, level.doc, &level.order);
+        }
     }
 }
