@@ -66,10 +66,10 @@ sweep: tools kill-points ## The slow tests: a death at every point, odd manifest
 test: ## Everything
 	@$(TIER) test $(MAKE) --no-print-directory lint unit stack sweep
 
-BENCHES := tenants documents fleet
+BENCHES := tenants documents peers fleet
 
 .PHONY: bench $(BENCHES:%=bench-%)
-bench: $(BENCHES:%=bench-%) ## All benchmarks (release build; bench-documents needs wrk); one: bench-tenants, -documents, -fleet
+bench: $(BENCHES:%=bench-%) ## All benchmarks (release build; bench-documents needs wrk); one: bench-tenants, -documents, -peers, -fleet
 $(BENCHES:%=bench-%): bench-%: release
 	@$(TIER) bench-$* target/release/tenantry-bench $*
 

@@ -3,11 +3,12 @@
 
 use std::net::SocketAddr;
 
-use axum::extract::{Path, State};
+use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
+use serde::Deserialize;
 use serde_json::Value;
 use sqlx::postgres::{PgPool, PgPoolOptions};
 use sqlx::{AssertSqlSafe, PgConnection};
@@ -46,15 +47,25 @@ async fn by_id(
     row.map(json).ok_or(Failure(StatusCode::NOT_FOUND))
 }
 
-async fn list(State(pool): State<PgPool>, headers: HeaderMap) -> Result<Response, Failure> {
+#[derive(Deserialize)]
+struct Filter {
+    status: String,
+}
+
+async fn list(
+    State(pool): State<PgPool>,
+    Query(Filter { status }): Query<Filter>,
+    headers: HeaderMap,
+) -> Result<Response, Failure> {
     let schema = schema(&headers)?;
     let mut transaction = pool.begin().await?;
     assume(&mut transaction, &schema).await?;
     let sql = format!(
         "SELECT coalesce(json_agg({COLUMNS}), '[]')::text FROM \
-         (SELECT * FROM \"{schema}\".crm_customer ORDER BY id DESC LIMIT 20) rows"
+         (SELECT * FROM \"{schema}\".crm_customer WHERE status = $1 ORDER BY id DESC LIMIT 20) rows"
     );
-    let rows: String = sqlx::query_scalar(AssertSqlSafe(sql)).fetch_one(&mut *transaction).await?;
+    let rows: String =
+        sqlx::query_scalar(AssertSqlSafe(sql)).bind(status).fetch_one(&mut *transaction).await?;
     transaction.commit().await?;
     Ok(json(rows))
 }

@@ -9,6 +9,7 @@ use serde::Deserialize;
 use tokio::process::Command;
 
 use super::Outcome;
+use super::report::quantile;
 
 /// Connections that send at the same time.
 pub const CLIENTS: usize = 64;
@@ -48,6 +49,11 @@ impl Run {
     pub fn latency(&self) -> (f64, f64) {
         (self.p50 as f64 / 1000.0, self.p99 as f64 / 1000.0)
     }
+}
+
+/// The median of a figure over some runs.
+pub fn median(runs: &[Run], of: impl Fn(&Run) -> f64) -> f64 {
+    quantile(&runs.iter().map(of).collect::<Vec<_>>(), 0.5)
 }
 
 /// Writes requests down for [`run`].

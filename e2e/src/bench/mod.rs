@@ -3,11 +3,13 @@
 
 mod apiserver;
 mod baseline;
+mod crowd;
 mod documents;
 mod fleet;
 mod growth;
 mod load;
 mod operator;
+mod peers;
 mod report;
 mod tenants;
 
@@ -19,6 +21,7 @@ use crate::rig::{Platform, Stack, StackOptions};
 pub use baseline::serve as serve_baseline;
 pub use documents::documents;
 pub use growth::growth;
+pub use peers::peers;
 pub use report::Report;
 pub use tenants::tenants;
 

@@ -7,14 +7,20 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
-use tenantry_e2e::bench::{Outcome, documents, growth, serve_baseline, tenants};
+use tenantry_e2e::bench::{Outcome, documents, growth, peers, serve_baseline, tenants};
 
 #[derive(Parser)]
 enum Bench {
     /// One Tenant and a burst of 500.
     Tenants,
     /// Documents over HTTP.
-    Documents,
+    Documents {
+        /// Tenants, a run for each number.
+        #[arg(default_values_t = [200, 2000])]
+        tenants: Vec<usize>,
+    },
+    /// Documents beside servers that one might pick instead.
+    Peers,
     /// Fleets of several sizes: growth, rest, restart, rollout, deletion.
     Fleet {
         /// The sizes, each larger than the one before.
@@ -47,7 +53,8 @@ async fn main() -> ExitCode {
 async fn bench(bench: Bench) -> Outcome<()> {
     let report = match bench {
         Bench::Tenants => tenants().await?,
-        Bench::Documents => documents().await?,
+        Bench::Documents { tenants } => documents(&tenants).await?,
+        Bench::Peers => peers().await?,
         Bench::Fleet { sizes, rest_seconds } => growth(&sizes, Duration::from_secs(rest_seconds)).await?,
         Bench::Baseline { listen, database_url } => return serve_baseline(listen, &database_url).await,
     };

@@ -23,7 +23,8 @@ pub struct Clients {
 impl Clients {
     pub(super) fn ensure(cache: &Cache) -> Result<Self, RigError> {
         let (node, node_modules) = supabase_js(cache)?;
-        Ok(Self { node, node_modules, python: system::python()?, site_packages: python(cache)? })
+        let site_packages = python(cache, "postgrest", pins::PYTHON_POSTGREST)?;
+        Ok(Self { node, node_modules, python: system::python()?, site_packages })
     }
 }
 
@@ -35,14 +36,14 @@ pub(super) fn supabase_js(cache: &Cache) -> Result<(PathBuf, PathBuf), RigError>
     Ok((system::node()?, modules))
 }
 
-/// The Python packages that `tools/python/postgrest.txt` pins.
-fn python(cache: &Cache) -> Result<PathBuf, RigError> {
-    let folder = cache.folder("python-postgrest", pins::PYTHON_POSTGREST);
+/// The Python packages that `tools/python/{what}.txt` pins; `version` is that of the one that is wanted.
+pub(super) fn python(cache: &Cache, what: &str, version: &str) -> Result<PathBuf, RigError> {
+    let folder = cache.folder(&format!("python-{what}"), version);
     cache.ensure(&folder, |scratch| {
         let packages = scratch.join("packages");
-        let pinned = Path::new(env!("CARGO_MANIFEST_DIR")).join("tools/python/postgrest.txt");
+        let pinned = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tools/python/{what}.txt"));
         command::run(
-            &format!("installing Python's postgrest {}", pins::PYTHON_POSTGREST),
+            &format!("installing Python's {what} {version}"),
             "10 seconds",
             scratch,
             Command::new(system::python()?)

@@ -10,6 +10,7 @@ mod command;
 mod golang;
 mod installed;
 mod npm;
+mod peers;
 mod pins;
 mod postgres;
 mod progress;
@@ -21,6 +22,7 @@ use std::path::PathBuf;
 use cache::Cache;
 pub use clients::Clients;
 use installed::Wanted;
+pub use peers::{FASTAPI_VERSION, POSTGRAPHILE_VERSION, Peers};
 pub use postgres::PostgresPrograms;
 pub(crate) use progress::Progress;
 
@@ -70,6 +72,11 @@ impl Toolchain {
     /// The client libraries of PostgREST and Supabase, which only the tests that run them need.
     pub async fn ensure_clients() -> Result<Clients, RigError> {
         blocking(|| Clients::ensure(&Cache::open()?)).await
+    }
+
+    /// The servers that ours is compared with, which only the benchmarks need.
+    pub async fn ensure_peers() -> Result<Peers, RigError> {
+        blocking(|| Peers::ensure(&Cache::open()?)).await
     }
 
     fn ensure_blocking() -> Result<Self, RigError> {

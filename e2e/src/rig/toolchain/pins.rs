@@ -65,5 +65,10 @@ pub const SUPABASE_JS: NpmPackage = NpmPackage { name: "@supabase/supabase-js", 
 /// Python's `postgrest`; `tools/python/postgrest.txt` pins it with all that it needs.
 pub const PYTHON_POSTGREST: &str = "2.34.1";
 
+/// A peer of the benchmarks.
+pub const POSTGRAPHILE: NpmPackage = NpmPackage { name: "postgraphile", version: "4.14.1" };
+/// Another one; `tools/python/fastapi.txt` pins it with all that it needs.
+pub const PYTHON_FASTAPI: &str = "0.165.0";
+
 /// The package is not by Meilisearch's makers, so the binary itself is pinned.
 pub const MEILISEARCH_SHA256: &str = "5354d854974433f8f903e59347c1c6a7f2ad947f21b3402a2cc01e07b1c952e0";
