@@ -153,7 +153,7 @@ async fn a_tenants_role_reaches_its_own_schema_and_nothing_else() {
     let mut admin = PgConnection::connect(&platform.endpoints().database_url).await.unwrap();
     let unforced: Vec<String> = sqlx::query_scalar(
         "SELECT relname::text FROM pg_class WHERE relnamespace = 'tenantry'::regnamespace AND relkind IN ('r', 'p') \
-         AND (relname ~ '^(outbox|audit|auth_)') AND NOT (relrowsecurity AND relforcerowsecurity)",
+         AND (relname ~ '^(outbox|audit|auth_[a-z]+)(_[0-9]+)?$') AND NOT (relrowsecurity AND relforcerowsecurity)",
     )
     .fetch_all(&mut admin)
     .await

@@ -7,7 +7,7 @@ use sha2::Sha256;
 use tenantry_e2e::rig::endpoints::http_client;
 
 use crate::place::{Place, Tokens};
-use crate::world::{answer, unique};
+use crate::world::answer;
 
 fn part(value: &Value) -> String {
     URL_SAFE_NO_PAD.encode(value.to_string())
@@ -146,8 +146,7 @@ async fn nothing_of_one_tenant_opens_another() {
     let place = Place::new(json!({})).await;
     let person = place.person(&["admin"]).await;
     let tokens = place.sign_in(&person).await;
-    let other = unique("t-");
-    place.world.install(&other).await;
+    let other = place.neighbour().await;
     let http = http_client().unwrap();
     let there = |body: Value| {
         let request = http.post(place.world.url("/api/v1/auth/token")).header("x-tenant", &other).json(&body);
@@ -183,8 +182,7 @@ async fn a_gateway_learns_who_calls_and_what_the_caller_claims_is_not_believed()
     assert_eq!(passed.headers["x-user-id"], person.id.as_str());
     assert_eq!(passed.headers["x-tenant"], place.world.tenant.as_str());
     assert_eq!(passed.headers["x-roles"], place.role("reader").as_str());
-    let other = unique("t-");
-    place.world.install(&other).await;
+    let other = place.neighbour().await;
     let elsewhere =
         ask().bearer_auth(&tokens.access).header("x-forwarded-host", format!("{other}.example.com"));
     answer(elsewhere).await.refused(403, "tenant_mismatch");

@@ -4,7 +4,7 @@ use tenantry_e2e::rig::endpoints::http_client;
 use tenantry_e2e::rig::eventually;
 
 use crate::place::Place;
-use crate::world::{Answer, LIMIT, answer, unique};
+use crate::world::{Answer, LIMIT, answer};
 
 const KEYS: &str = "/api/v1/auth/keys";
 
@@ -113,8 +113,7 @@ async fn a_key_of_another_tenant_and_a_made_up_one_open_nothing() {
     let place = Place::new(json!({})).await;
     let (key, _) =
         make(&place, &place.admin, json!({"name": "robot", "roles": [place.role("reader")]})).await;
-    let other = unique("t-");
-    place.world.install(&other).await;
+    let other = place.neighbour().await;
     let there = http_client().unwrap().get(place.world.url(&place.cards())).bearer_auth(&key);
     answer(there.header("x-tenant", &other)).await.refused(403, "tenant_mismatch");
     let mut forged = key.clone().into_bytes();

@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 use tenantry_crds::v1alpha1::Tenant;
-use tenantry_e2e::rig::endpoints::http_client;
+use tenantry_e2e::rig::{endpoints::http_client, eventually};
 
-use crate::world::{Answer, World, answer, unique};
+use crate::world::{Answer, LIMIT, World, answer, unique};
 
 pub const PASSWORD: &str = "correct horse battery staple";
 
@@ -33,6 +33,22 @@ impl Place {
         world.until_ready(&world.tenant).await;
         let admin = world.user("root", &["admin"]).await;
         Self { world, admin, http: http_client().unwrap() }
+    }
+
+    /// Another tenant, which the control plane knows of.
+    pub async fn neighbour(&self) -> String {
+        let other = unique("t-");
+        self.world.install(&other).await;
+        eventually("the tenant is served", LIMIT, || async {
+            let settings = self.http.get(self.world.url("/auth/v1/settings")).header("x-tenant", &other);
+            match answer(settings).await.status {
+                200 => Ok(()),
+                status => Err(format!("{status}")),
+            }
+        })
+        .await
+        .unwrap();
+        other
     }
 
     pub fn role(&self, role: &str) -> String {
