@@ -45,20 +45,17 @@ impl Readiness {
     }
 }
 
-#[derive(Clone)]
-struct Probes {
-    readiness: Readiness,
-    registry: Registry,
-}
-
-/// The probe routes.
-pub fn router(readiness: Readiness, registry: Registry) -> Router {
+/// The probe routes without the metrics, for an address that everybody reaches.
+pub fn health(readiness: Readiness) -> Router {
     Router::new()
         .route("/livez", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
         .route("/healthz", get(ready))
-        .route("/metrics", get(metrics))
-        .with_state(Probes { readiness, registry })
+        .with_state(readiness)
+}
+
+fn router(readiness: Readiness, registry: Registry) -> Router {
+    Router::new().route("/metrics", get(metrics)).with_state(registry).merge(health(readiness))
 }
 
 /// Serves the probes until `shutdown`.
@@ -78,13 +75,13 @@ pub async fn serve(
         .await
 }
 
-async fn ready(State(probes): State<Probes>) -> impl IntoResponse {
-    probes.readiness.report()
+async fn ready(State(readiness): State<Readiness>) -> impl IntoResponse {
+    readiness.report()
 }
 
-async fn metrics(State(probes): State<Probes>) -> Result<Vec<u8>, StatusCode> {
+async fn metrics(State(registry): State<Registry>) -> Result<Vec<u8>, StatusCode> {
     let mut text = Vec::new();
-    TextEncoder::new().encode(&probes.registry.gather(), &mut text).map_err(|error| {
+    TextEncoder::new().encode(&registry.gather(), &mut text).map_err(|error| {
         tracing::error!(%error, "metrics cannot be written");
         StatusCode::INTERNAL_SERVER_ERROR
     })?;

@@ -1,11 +1,11 @@
 //! What can be set. Every key has a default but those that name a backend or hold a secret.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 
 use secrecy::SecretString;
 use serde::Deserialize;
 
-use crate::instances::Instances;
+use crate::{instances::Instances, network::Network};
 
 /// Settings of the operator.
 #[derive(Debug, Clone, Deserialize)]
@@ -64,6 +64,9 @@ pub struct ControlPlane {
     /// The public API.
     #[serde(default)]
     pub http: Http,
+    /// How many requests may come.
+    #[serde(default)]
+    pub limits: Limits,
     /// Tokens.
     #[serde(default)]
     pub auth: Auth,
@@ -101,6 +104,9 @@ pub struct ControlPlaneDatabase {
     /// Connections to each shard of logins.
     #[serde(default = "default::connections_per_shard")]
     pub connections_per_shard: usize,
+    /// Milliseconds that Postgres may work on one statement of a tenant without `spec.quotas.statementTimeoutMilliseconds`; 8000 at most.
+    #[serde(default = "default::statement_timeout_milliseconds")]
+    pub statement_timeout_milliseconds: u64,
 }
 
 /// Redis.
@@ -222,6 +228,11 @@ pub struct Http {
     pub timeout_seconds: u64,
     /// Bytes that a request's body may have.
     pub max_body_bytes: usize,
+    /// Seconds until a request's head must be there. A connection that is kept open and not used is closed after it, too.
+    pub header_timeout_seconds: u64,
+    /// Proxies whose `X-Forwarded-For` is believed, as in `["10.0.0.0/8"]`. Behind a proxy that is not listed, all requests come
+    /// from its address.
+    pub trusted_proxies: Vec<Network>,
 }
 
 impl Default for Http {
@@ -230,6 +241,33 @@ impl Default for Http {
             listen: SocketAddr::from(([0, 0, 0, 0], 8080)),
             timeout_seconds: 10,
             max_body_bytes: 1024 * 1024,
+            header_timeout_seconds: 30,
+            trusted_proxies: Vec::new(),
+        }
+    }
+}
+
+/// How many requests may come in a minute, over all replicas; 0 for any number.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct Limits {
+    /// From one address; from one network of 64 bits for IPv6.
+    pub address_per_minute: u32,
+    /// For one tenant without `spec.quotas.requestsPerMinute`.
+    pub tenant_per_minute: u32,
+    /// Of one user.
+    pub user_per_minute: u32,
+    /// On a route, by its template as in `/api/v1/data/{app}/{plural}`: of one user, or from one address where no token is needed.
+    pub routes: BTreeMap<String, u32>,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            address_per_minute: 120_000,
+            tenant_per_minute: 600_000,
+            user_per_minute: 60_000,
+            routes: BTreeMap::new(),
         }
     }
 }
@@ -360,6 +398,9 @@ pub enum LogFormat {
 mod default {
     pub(super) const fn connections_per_shard() -> usize {
         4
+    }
+    pub(super) const fn statement_timeout_milliseconds() -> u64 {
+        5000
     }
     pub(super) const fn snapshot_concurrency() -> u16 {
         2

@@ -75,6 +75,10 @@ pub enum Code {
     ValidationFailed,
     /// The queue has as many jobs as it may have.
     QueueFull,
+    /// More requests than the limit allows.
+    RateLimited,
+    /// The query is too long.
+    UriTooLong,
     /// A fault of ours; the log has the cause under the request's id.
     Internal,
     /// A backend does not answer.
@@ -162,6 +166,8 @@ impl Code {
                 ("validation_failed", StatusCode::UNPROCESSABLE_ENTITY, "Validation failed")
             }
             Self::QueueFull => ("queue_full", StatusCode::TOO_MANY_REQUESTS, "Queue full"),
+            Self::RateLimited => ("rate_limited", StatusCode::TOO_MANY_REQUESTS, "Too many requests"),
+            Self::UriTooLong => ("uri_too_long", StatusCode::URI_TOO_LONG, "Query too long"),
             Self::Internal => ("internal", StatusCode::INTERNAL_SERVER_ERROR, "Internal error"),
             Self::Unavailable => ("unavailable", StatusCode::SERVICE_UNAVAILABLE, "Unavailable"),
             Self::OutcomeUnknown => ("outcome_unknown", StatusCode::SERVICE_UNAVAILABLE, "Outcome unknown"),
@@ -194,6 +200,8 @@ pub struct ApiError {
     retry_after_seconds: Option<u64>,
     /// The code that clients of PostgREST know, where ours says less.
     known_as: Option<&'static str>,
+    /// The limit that is exceeded: its name, and how many requests a minute it allows.
+    limit: Option<Box<(&'static str, u32)>>,
     #[source]
     cause: Option<Box<dyn StdError + Send + Sync>>,
 }
@@ -208,6 +216,7 @@ impl ApiError {
             errors: Vec::new(),
             retry_after_seconds: None,
             known_as: None,
+            limit: None,
             cause: None,
         }
     }
@@ -245,6 +254,17 @@ impl ApiError {
     /// 503: `what` does not answer, and a retry may work.
     pub fn unavailable(what: &str) -> Self {
         Self::new(Code::Unavailable, format!("{what} does not answer; try again")).retry_after(1)
+    }
+
+    /// 429: the limit called `name` allows `per_minute` requests, and the next one in so many seconds.
+    pub fn rate_limited(
+        detail: impl Into<String>,
+        name: &'static str,
+        per_minute: u32,
+        seconds: u64,
+    ) -> Self {
+        let refusal = Self::new(Code::RateLimited, detail).retry_after(seconds);
+        Self { limit: Some(Box::new((name, per_minute))), ..refusal }
     }
 
     /// What the caller could do about it.
@@ -370,6 +390,18 @@ impl IntoResponse for ApiError {
         );
         if let Some(seconds) = self.retry_after_seconds {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if let (Some(limit), Some(seconds)) = (&self.limit, self.retry_after_seconds) {
+            let (name, per_minute) = **limit;
+            // Numbers and a word of ours: both can stand in a header.
+            for (header, value) in [
+                ("ratelimit-policy", format!("\"{name}\";q={per_minute};w=60")),
+                ("ratelimit", format!("\"{name}\";r=0;t={seconds}")),
+            ] {
+                if let Ok(value) = HeaderValue::try_from(value) {
+                    headers.insert(header, value);
+                }
+            }
         }
         if self.code == Code::Unauthenticated {
             headers.insert(

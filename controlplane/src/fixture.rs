@@ -98,6 +98,8 @@ impl Fixture {
             home: Arc::default(),
             availability: Availability::Serving,
             auth: Arc::default(),
+            quotas: Default::default(),
+            cors: Default::default(),
             hosts: Vec::new(),
             apps: Arc::new(InstalledApps::new(with_core(apps))),
             search: Default::default(),

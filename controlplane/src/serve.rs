@@ -14,10 +14,11 @@ use crate::{
     auth::{self, Accounts, Hasher, Issuers, Outbound, SecretKey, Tokens},
     data::CursorKey,
     error::Chain,
-    http::{self, HttpMetrics, Limits},
+    http::{self, HttpMetrics, Limits, Observer},
     instances::Instances,
     jobs::QueueError,
     postgres::Tuning,
+    rate::Rates,
     registry::{DATABASE_PART, Follower, Health, REGISTRY_PART, Registry},
     start::StartError,
     state::{AppState, Shared},
@@ -34,8 +35,11 @@ pub async fn serve(settings: settings::ControlPlane, shutdown: CancellationToken
     let metrics = Metrics::new();
     let readiness = Readiness::of(&[REGISTRY_PART, DATABASE_PART]);
     let tokens = Tokens::load(&settings.auth)?;
-    let tuning =
-        Tuning { connections_per_shard: settings.database.connections_per_shard, ..Tuning::default() };
+    let tuning = Tuning {
+        connections_per_shard: settings.database.connections_per_shard,
+        statement_timeout: Duration::from_millis(settings.database.statement_timeout_milliseconds.max(10)),
+        ..Tuning::default()
+    };
     let instances = Instances::new(&settings, tuning)?.with_queues(&settings, &metrics)?;
     let registry = Registry::new(instances.cell_names());
     let state = AppState::new(Shared {
@@ -46,6 +50,7 @@ pub async fn serve(settings: settings::ControlPlane, shutdown: CancellationToken
             hasher: Hasher::new(&settings.auth.argon2)?,
         },
         issuers: Issuers::new(Outbound::new(&settings.auth.private_networks)?),
+        rates: Rates::new(&settings.limits, &settings.redis)?,
         cursors: CursorKey::derive(&settings.database.traffic_key),
         cluster: Cluster::new(&settings.kube),
         shutdown: shutdown.clone(),
@@ -71,10 +76,16 @@ pub async fn serve(settings: settings::ControlPlane, shutdown: CancellationToken
         .iter()
         .map(|cell| auth::follow(Arc::clone(&cell.changes), cell.pool.clone(), shutdown.clone()));
     let changes = futures::future::join_all(changes);
-    let probe_routes = probes::router(readiness.clone(), metrics.clone());
+    let probe_routes = probes::health(readiness.clone());
     let limits = Limits::new(&settings.http);
-    let router = http::router(&state, &limits, HttpMetrics::register(&metrics)?, probe_routes);
-    let api = http::serve(settings.http.listen, router, shutdown.clone());
+    let observer = Observer::new(HttpMetrics::register(&metrics)?, registry, &settings.http.trusted_proxies);
+    let router = http::router(&state, &limits, observer, probe_routes);
+    let api = http::serve(
+        settings.http.listen,
+        router,
+        Duration::from_secs(settings.http.header_timeout_seconds.max(1)),
+        shutdown.clone(),
+    );
     let probes = probes::serve(settings.metrics.listen, readiness, metrics, shutdown.clone());
     let (_, _, (), (), api, probes) = tokio::join!(
         followers,

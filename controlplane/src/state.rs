@@ -8,6 +8,7 @@ use crate::{
     admin::Cluster,
     auth::{Accounts, Issuers, Tokens},
     data::CursorKey,
+    rate::Rates,
     registry::Registry,
 };
 
@@ -26,6 +27,8 @@ pub struct Shared {
     pub accounts: Accounts,
     /// The keys of external issuers.
     pub issuers: Issuers,
+    /// How many requests may come.
+    pub rates: Rates,
     /// Seals the cursors of lists.
     pub cursors: CursorKey,
     /// The Kubernetes API, for the admin routes.

@@ -1,4 +1,4 @@
-//! Kill -9 of the control plane, and restarts of Postgres, under writers: no acknowledged document is lost, each has its
+//! Kill -9 of the control plane, restarts of Postgres, and connections that it drops as in a failover, under writers: no acknowledged document is lost, each has its
 //! event and its audit row, and every one of them ends up in the search index.
 #![allow(clippy::unwrap_used, reason = "helpers of a test")]
 
@@ -11,12 +11,12 @@ use reqwest::{Method, StatusCode};
 use serde_json::json;
 use sqlx::{Connection, PgConnection};
 use tenantry_e2e::demo::Client;
-use tenantry_e2e::rig::program::{ProgramOptions, token};
+use tenantry_e2e::rig::program::{ProgramOptions, controlplane, token};
 use tenantry_e2e::rig::{Platform, Stack, StackOptions, eventually};
 
 const CUSTOMERS: &str = "/api/v1/data/crm/customers";
 const WRITERS: usize = 4;
-const FAULTS: usize = 6;
+const FAULTS: usize = 8;
 /// Documents that must be acknowledged between two faults, so that each fault meets traffic.
 const BETWEEN_FAULTS: usize = 40;
 
@@ -47,10 +47,21 @@ async fn no_acknowledged_document_is_lost() {
         })
         .await
         .unwrap();
-        let victim = match fault % 3 {
+        let victim = match fault % 4 {
             0 => platform.serve().unwrap().server(),
             1 => platform.work().unwrap().server(),
-            _ => platform.stack().postgres().unwrap(),
+            2 => platform.stack().postgres().unwrap(),
+            _ => {
+                let mut admin = PgConnection::connect(&endpoints.database_url).await.unwrap();
+                let dropped: i64 = sqlx::query_scalar(
+                    "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = 'tenantry-controlplane'",
+                )
+                .fetch_one(&mut admin)
+                .await
+                .unwrap();
+                assert!(dropped > 0, "there were connections to drop");
+                continue;
+            }
         };
         victim.kill().await.unwrap();
         victim.start().await.unwrap();
@@ -70,6 +81,17 @@ async fn no_acknowledged_document_is_lost() {
         stored,
         "each document has its audit row, and no other has one"
     );
+    let sealed = format!("tenant_acme: ok, {} rows in ", stored.len());
+    eventually("the audit journal is sealed, and whole", Duration::from_secs(60), || async {
+        let args = ["audit", "verify", "--tenant", "acme"];
+        let printed = controlplane(endpoints, &ProgramOptions::default(), &args).await;
+        match printed.map_err(|error| error.to_string())? {
+            printed if printed.starts_with(&sealed) => Ok(()),
+            printed => Err(printed),
+        }
+    })
+    .await
+    .unwrap();
     eventually("the index holds what the table holds", Duration::from_secs(60), || async {
         let url = format!("{}/indexes/acme_crm_customer/stats", endpoints.meili_url);
         let request = tenantry_e2e::rig::endpoints::http_client().unwrap().get(url);

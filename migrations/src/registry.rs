@@ -27,10 +27,12 @@ pub struct TenantRecord {
     pub login_shard: i16,
     /// The backend instances, as [`Placement`].
     pub placement: Value,
-    /// Limits.
+    /// Limits, as [`Quotas`].
     pub quotas: Value,
     /// Who may sign in, as `spec.auth` says.
     pub auth: Value,
+    /// Origins whose pages may call the tenant, as [`Cors`].
+    pub cors: Value,
     /// The generation of the Tenant that the tables are at.
     pub generation: i64,
     /// Whether traffic may be served.
@@ -39,6 +41,24 @@ pub struct TenantRecord {
     pub revision: i64,
     /// Host names.
     pub hosts: Vec<String>,
+}
+
+/// The value of `tenantry.tenant.quotas`, as far as requests are bounded by it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Quotas {
+    /// Requests in a minute.
+    pub requests_per_minute: Option<u32>,
+    /// Milliseconds of a statement.
+    pub statement_timeout_milliseconds: Option<u32>,
+}
+
+/// The value of `tenantry.tenant.cors`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Cors {
+    /// Origins, or `*`.
+    pub allowed_origins: Vec<String>,
 }
 
 /// The value of `tenantry.tenant.placement`: the instances that hold a tenant.
@@ -188,7 +208,7 @@ macro_rules! reader {
 reader!(
     /// Tenants, in any state.
     tenants, Of<'_>, TenantRecord,
-    "SELECT name, uid, state, suspended_message, schema_name, tenant_role, login_shard, placement, quotas, auth, generation, \
+    "SELECT name, uid, state, suspended_message, schema_name, tenant_role, login_shard, placement, quotas, auth, cors, generation, \
             ready, revision, \
             ARRAY(SELECT host FROM tenantry.tenant_host h WHERE h.tenant = t.name ORDER BY host) AS hosts \
      FROM tenantry.tenant t WHERE $1::text IS NULL OR name = $1"

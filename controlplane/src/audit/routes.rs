@@ -80,6 +80,7 @@ async fn list(
     let wanted = Wanted::parse(&scope.tenant, &parameters, &state.cursors)?;
     let group = Group::read(wanted.statement());
     let reply = scope.tenant.home.database()?.run(&scope.tenant, group).await?;
+    scope.request.seen.add_rows(reply.rows.len());
     let limit = usize::from(wanted.limit);
     let rows = reply.rows.get(..limit).unwrap_or(&reply.rows);
     let last = rows.last().filter(|_| reply.rows.len() > limit);

@@ -1,6 +1,13 @@
 //! Who calls, and for which tenant.
 
-use std::{convert::Infallible, sync::Arc};
+use std::{
+    convert::Infallible,
+    net::IpAddr,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 use axum::{extract::FromRequestParts, http::request::Parts};
 use serde_json::{Map, Value};
@@ -107,13 +114,54 @@ impl Caller {
     }
 }
 
-/// The request, for journals.
+/// The request, for journals and logs.
 #[derive(Debug, Clone)]
 pub struct RequestInfo {
     /// The request's id.
     pub id: Arc<str>,
     /// The address that the request came from.
     pub client: Option<Arc<str>>,
+    /// The same, for limits.
+    pub address: Option<IpAddr>,
+    /// The trace that it belongs to, as a `traceparent` to pass on.
+    pub trace: Option<Arc<str>>,
+    /// What became known of it on the way.
+    pub seen: Arc<Seen>,
+}
+
+/// What became known of a request on its way, for the log.
+#[derive(Debug, Default)]
+pub struct Seen {
+    caller: OnceLock<(Arc<TenantEntry>, Arc<Caller>)>,
+    rows: AtomicU64,
+}
+
+impl Seen {
+    /// Who calls, and for which tenant.
+    pub fn caller(&self) -> Option<&(Arc<TenantEntry>, Arc<Caller>)> {
+        self.caller.get()
+    }
+
+    /// The request is that of a caller.
+    pub fn is_of(&self, scope: &Scope) {
+        let _first = self.caller.set((Arc::clone(&scope.tenant), Arc::clone(&scope.caller)));
+    }
+
+    /// Rows that the database answered with.
+    pub fn rows(&self) -> u64 {
+        self.rows.load(Ordering::Relaxed)
+    }
+
+    /// The database answered with so many rows.
+    pub fn add_rows(&self, rows: usize) {
+        self.rows.fetch_add(rows as u64, Ordering::Relaxed);
+    }
+}
+
+impl Default for RequestInfo {
+    fn default() -> Self {
+        Self { id: "".into(), client: None, address: None, trace: None, seen: Arc::default() }
+    }
 }
 
 impl<S: Sync> FromRequestParts<S> for Scope {
@@ -137,7 +185,7 @@ impl<S: Sync> FromRequestParts<S> for RequestInfo {
 impl RequestInfo {
     /// What the outer layers found out about the request.
     pub fn of(parts: &Parts) -> Self {
-        parts.extensions.get::<Self>().cloned().unwrap_or_else(|| Self { id: "".into(), client: None })
+        parts.extensions.get::<Self>().cloned().unwrap_or_default()
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::{
-    extract::{FromRequestParts, Request, State},
+    extract::{FromRequestParts, MatchedPath, Request, State},
     http::{Method, header, request::Parts},
     middleware::Next,
     response::{IntoResponse, Response},
@@ -27,12 +27,13 @@ impl From<Refused> for ApiError {
     }
 }
 
-/// Lets a request through only with credentials for the tenant that it is for.
+/// Lets a request through only with credentials for the tenant that it is for, and only as many as the limits allow.
 pub async fn require_scope(State(state): State<AppState>, request: Request, next: Next) -> Response {
     let (mut parts, body) = request.into_parts();
-    match scope(&state, &parts).await {
+    match admitted(&state, &parts).await {
         Ok(scope) => {
             tracing::Span::current().record("tenant", scope.tenant.name.as_str());
+            scope.request.seen.is_of(&scope);
             let changing = changes_users(&parts).then(|| Arc::clone(&scope.tenant));
             parts.extensions.insert(scope);
             let response = next.run(Request::from_parts(parts, body)).await;
@@ -43,6 +44,15 @@ pub async fn require_scope(State(state): State<AppState>, request: Request, next
         }
         Err(error) => error.into_response(),
     }
+}
+
+async fn admitted(state: &AppState, parts: &Parts) -> Result<Scope, ApiError> {
+    // Before the credentials are looked at: whoever guesses is counted.
+    let address = parts.extensions.get::<RequestInfo>().and_then(|info| info.address);
+    state.rates.of_address(address).await?;
+    let scope = scope(state, parts).await?;
+    state.rates.of_caller(&scope, parts.extensions.get::<MatchedPath>()).await?;
+    Ok(scope)
 }
 
 /// Whether a request may change what tokens are held against.

@@ -41,5 +41,5 @@ pub use password::{Hasher, HasherError};
 pub use policy::AuthPolicy;
 pub use routes::{ROUTES, public_router, router};
 pub use secret::SecretKey;
-pub use tenant::{bearer, still_served};
+pub use tenant::{bearer, named_plainly as named_tenant, still_served};
 pub use token::{Refused, Tokens};

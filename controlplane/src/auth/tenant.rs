@@ -162,6 +162,15 @@ pub(super) fn named<'a>(
     })
 }
 
+/// The tenant that a request names by `X-Tenant`, else by the host, for answers that need no more than its manifest.
+pub fn named_plainly<'a>(
+    snapshot: &'a Snapshot,
+    headers: &HeaderMap,
+    uri: &Uri,
+) -> Option<&'a Arc<TenantEntry>> {
+    named(snapshot, headers, uri).ok().flatten()
+}
+
 /// For a request that takes long: whether its tenant is served still, by what the registry says now.
 ///
 /// # Errors
@@ -242,6 +251,8 @@ mod tests {
             home: Default::default(),
             availability,
             auth: Default::default(),
+            quotas: Default::default(),
+            cors: Default::default(),
             hosts: vec![format!("{name}.example.com")],
             apps: Arc::new(InstalledApps::new([])),
             search: HashMap::new(),

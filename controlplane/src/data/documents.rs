@@ -349,6 +349,7 @@ impl<'a> Documents<'a> {
             user: &self.scope.caller.user,
             request: &self.scope.request.id,
             client: self.scope.request.client.as_deref(),
+            trace: self.scope.request.trace.as_deref(),
         };
         Write { author, rights, answer, together: false, result: None, kept: None }
     }
@@ -411,7 +412,9 @@ impl<'a> Documents<'a> {
 
     pub(super) async fn run(self, request: Request, group: Group) -> Result<Reply, ApiError> {
         let result = self.database.run(&self.scope.tenant, group).await;
-        result.map_err(|error| refusal::answer(self.doc, request, error))
+        result
+            .inspect(|reply| self.scope.request.seen.add_rows(reply.rows.len()))
+            .map_err(|error| refusal::answer(self.doc, request, error))
     }
 
     /// Carries `statements` out together, unless that was done before under the same key.
@@ -428,6 +431,7 @@ impl<'a> Documents<'a> {
         match (self.database.run(&self.scope.tenant, group).await, key) {
             (Ok(mut reply), _) => {
                 reply.rows.drain(..claims.min(reply.rows.len()));
+                self.scope.request.seen.add_rows(reply.rows.len());
                 Ok(Ran { rows: reply.rows, replayed: false })
             }
             (Err(DatabaseError::Refused(error)), Some(key)) if error.state == SqlState::KEY_ANSWERED => {

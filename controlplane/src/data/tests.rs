@@ -79,7 +79,8 @@ impl Test {
 
     fn user(&self, name: &str, roles: &[&str]) -> User<'_> {
         let roles: Vec<String> = roles.iter().map(|role| (*role).to_owned()).collect();
-        let request = RequestInfo { id: "req-1".into(), client: Some("127.0.0.1".into()) };
+        let request =
+            RequestInfo { id: "req-1".into(), client: Some("127.0.0.1".into()), ..RequestInfo::default() };
         let caller = Arc::new(Caller::new(name, &roles));
         User {
             test: self,

@@ -21,6 +21,9 @@ const CONCURRENT: usize = 2048;
 /// Bytes of a body that is too large which are taken in and thrown away.
 const DRAIN_BYTES: usize = 16 * 1024 * 1024;
 
+/// Bytes of a query.
+const MAX_QUERY_BYTES: usize = 16 * 1024;
+
 /// How long, how many and how large requests may be.
 #[derive(Debug, Clone)]
 pub struct Limits {
@@ -59,6 +62,10 @@ async fn within(State(bound): State<Bound>, request: Request, next: Next) -> Res
         return ApiError::new(Code::Unavailable, "the server is busy").retry_after(1).into_response();
     };
     let answer = async {
+        if request.uri().query().is_some_and(|query| query.len() > MAX_QUERY_BYTES) {
+            let detail = format!("a query has at most {MAX_QUERY_BYTES} bytes");
+            return ApiError::new(Code::UriTooLong, detail).into_response();
+        }
         if announced_bytes(&request).is_some_and(|bytes| bytes > bound.body_bytes) {
             return too_large(request).await;
         }

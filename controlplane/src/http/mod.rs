@@ -1,12 +1,14 @@
 //! The API over HTTP.
 //!
-//! Layers from the outside in: [`observe`] (request id, log, metrics, headers), catch-panic, [`limits`] (time, load, size),
-//! tenant and token ([`crate::auth::require_scope`]), handler.
+//! Layers from the outside in: [`observe`] (request id, trace, log, metrics, headers, [`cors`]), catch-panic, [`limits`] (time, load,
+//! size), address, tenant and token, rates ([`crate::auth::require_scope`], [`crate::rate`]), handler.
 
+mod cors;
 mod extract;
 mod limits;
 mod observe;
 mod serve;
+mod trace;
 
 use std::time::Duration;
 
@@ -16,24 +18,27 @@ use tower_http::catch_panic::CatchPanicLayer;
 use crate::{
     admin, audit, auth, data, describe,
     error::{ApiError, Code},
-    jobs, search,
+    jobs, rate, search,
     state::AppState,
 };
 
 pub use extract::{Content, Json, Path, Query};
 pub use limits::Limits;
-pub use observe::HttpMetrics;
+pub use observe::{HttpMetrics, Observer};
 pub use serve::serve;
 
 /// All routes. `probes` stand outside of the tenant's layers.
-pub fn router(state: &AppState, limits: &Limits, metrics: HttpMetrics, probes: Router) -> Router {
+pub fn router(state: &AppState, limits: &Limits, observer: Observer, probes: Router) -> Router {
     Router::new()
         // On the routes only: whatever is merged into them cannot be reached without a Scope.
         .merge(
             tenant_routes(limits)
                 .route_layer(middleware::from_fn_with_state(state.clone(), auth::require_scope)),
         )
-        .merge(public_routes(limits))
+        .merge(
+            public_routes(limits)
+                .route_layer(middleware::from_fn_with_state(state.clone(), rate::per_address)),
+        )
         .method_not_allowed_fallback(async || {
             ApiError::new(Code::MethodNotAllowed, "this route does not have this method")
         })
@@ -41,7 +46,7 @@ pub fn router(state: &AppState, limits: &Limits, metrics: HttpMetrics, probes: R
         .with_state(state.clone())
         .layer(DefaultBodyLimit::max(limits.body_bytes))
         .layer(CatchPanicLayer::custom(panicked))
-        .layer(middleware::from_fn_with_state(metrics, observe::observe))
+        .layer(middleware::from_fn_with_state(observer, observe::observe))
         .merge(probes)
 }
 

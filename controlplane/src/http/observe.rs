@@ -9,11 +9,13 @@ use axum::{
     middleware::Next,
     response::Response,
 };
-use prometheus::{HistogramOpts, HistogramVec, Registry};
+use prometheus::{HistogramOpts, HistogramVec};
+use tenantry_config::network::Network;
 use tracing::{Instrument, field};
 use uuid::Uuid;
 
-use crate::auth::RequestInfo;
+use super::{cors, trace};
+use crate::{auth::RequestInfo, rate, registry::Registry};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const MAX_REQUEST_ID: usize = 128;
@@ -31,7 +33,7 @@ impl HttpMetrics {
     ///
     /// # Errors
     /// When they are registered already.
-    pub fn register(registry: &Registry) -> prometheus::Result<Self> {
+    pub fn register(registry: &prometheus::Registry) -> prometheus::Result<Self> {
         let options = HistogramOpts::new(
             "tenantry_http_request_duration_seconds",
             "Time from the head of a request to the head of its answer",
@@ -43,44 +45,96 @@ impl HttpMetrics {
     }
 }
 
-pub(super) async fn observe(
-    State(metrics): State<HttpMetrics>,
-    mut request: Request,
-    next: Next,
-) -> Response {
+/// What looks at each request from the outside.
+#[derive(Debug, Clone)]
+pub struct Observer {
+    metrics: HttpMetrics,
+    registry: Registry,
+    trusted_proxies: Arc<[Network]>,
+}
+
+impl Observer {
+    /// Believes what `trusted_proxies` say of clients.
+    pub fn new(metrics: HttpMetrics, registry: Registry, trusted_proxies: &[Network]) -> Self {
+        Self { metrics, registry, trusted_proxies: trusted_proxies.into() }
+    }
+}
+
+pub(super) async fn observe(State(observer): State<Observer>, mut request: Request, next: Next) -> Response {
     let start = Instant::now();
     let id = request_id(&request);
-    let client = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip().to_string());
+    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip());
+    let address = peer.map(|peer| rate::client(peer, request.headers(), &observer.trusted_proxies));
     let matched = request.extensions().get::<MatchedPath>().cloned();
     let route = matched.as_ref().map_or(NO_ROUTE, MatchedPath::as_str);
     let method = known_method(request.method());
-    request.extensions_mut().insert(RequestInfo { id: Arc::clone(&id), client: client.map(Into::into) });
-    let span = tracing::info_span!("request", id = &*id, method, route, tenant = field::Empty);
+    let span = tracing::info_span!(
+        "request",
+        id = &*id,
+        method,
+        route,
+        tenant = field::Empty,
+        status = field::Empty
+    );
+    let info = RequestInfo {
+        id: Arc::clone(&id),
+        client: address.map(|address| address.to_string().into()),
+        address,
+        trace: trace::of(request.headers()),
+        seen: Arc::default(),
+    };
+    let seen = Arc::clone(&info.seen);
+    request.extensions_mut().insert(info);
+    let allowed = cors::allowed(&observer.registry.snapshot(), &request);
 
-    let mut response = next.run(request).instrument(span.clone()).await;
+    let mut response = if cors::is_preflight(&request) {
+        cors::preflight(allowed, request.headers())
+    } else {
+        let mut response = next.run(request).instrument(span.clone()).await;
+        if let Some(allowed) = allowed {
+            allowed.mark(response.headers_mut());
+        }
+        response
+    };
 
     let elapsed = start.elapsed();
     let status = response.status();
-    metrics
+    observer
+        .metrics
         .duration
         .with_label_values(&[route, method, class(status.as_u16())])
         .observe(elapsed.as_secs_f64());
     span.in_scope(|| {
-        tracing::info!(target: "access", status = status.as_u16(), micros = elapsed.as_micros() as u64);
+        let caller = seen.caller();
+        tracing::info!(
+            target: "access",
+            status = status.as_u16(),
+            duration_us = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX),
+            rows = seen.rows(),
+            tenant = caller.map(|(tenant, _)| tenant.name.as_str()),
+            user = caller.map(|(_, caller)| &*caller.user),
+        );
     });
     let headers = response.headers_mut();
     if let Ok(id) = HeaderValue::from_str(&id) {
         headers.insert(REQUEST_ID, id);
     }
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    headers
-        .entry(header::CONTENT_SECURITY_POLICY)
-        .or_insert(HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'"));
-    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
-    // A tenant's documents must not stay in a shared cache.
-    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    for (name, value) in &SECURITY {
+        headers.entry(name).or_insert_with(|| value.clone());
+    }
     response
 }
+
+/// What every answer says unless a handler says otherwise. Strict-Transport-Security is for whoever ends TLS.
+const SECURITY: [(HeaderName, HeaderValue); 6] = [
+    (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+    (header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'")),
+    (header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY")),
+    (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
+    (HeaderName::from_static("cross-origin-resource-policy"), HeaderValue::from_static("same-origin")),
+    // A tenant's documents must not stay in a shared cache.
+    (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
+];
 
 /// The caller's id, if it is fit for logs, else a new one.
 fn request_id(request: &Request) -> Arc<str> {

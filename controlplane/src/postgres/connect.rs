@@ -24,8 +24,6 @@ use super::{
     wire::{self, Answer},
 };
 
-/// How long the server may run one statement. It also bounds how long a tenant can hold its connection.
-const STATEMENT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long the server keeps a transaction whose messages do not come: a group is written whole, so this is a dead peer.
 const IDLE_TRANSACTION_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -54,6 +52,7 @@ pub(super) async fn open(
     address: &Address,
     login: &LoginName,
     password: &SecretString,
+    statement_timeout: Duration,
 ) -> Result<Connected, ConnectError> {
     let stream = TcpStream::connect((address.host.as_str(), address.port)).await?;
     // A group is one write, so there is nothing to gather.
@@ -74,7 +73,7 @@ pub(super) async fn open(
             ("bytea_output", "hex"),
             // Fixed, because another path would make every cached statement be planned again.
             ("search_path", "pg_catalog"),
-            ("statement_timeout", &milliseconds(STATEMENT_TIMEOUT)),
+            ("statement_timeout", &milliseconds(statement_timeout)),
             ("idle_in_transaction_session_timeout", &milliseconds(IDLE_TRANSACTION_TIMEOUT)),
         ],
         &mut start.output,

@@ -29,6 +29,9 @@ const QUEUE_TIMEOUT: Duration = Duration::from_secs(4);
 /// How long a caller waits in all. Above the queue's and the server's timeouts, so that they speak first.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(9);
 
+/// Beneath [`ANSWER_TIMEOUT`], so that the server speaks first.
+const MAX_STATEMENT_TIMEOUT: Duration = Duration::from_secs(8);
+
 /// The bounds of [`TenantDatabase`].
 #[derive(Debug, Clone, Copy)]
 pub struct Tuning {
@@ -40,6 +43,9 @@ pub struct Tuning {
     pub concurrency_per_tenant: usize,
     /// Groups of one tenant that may wait; more are refused.
     pub waiting_per_tenant: usize,
+    /// How long the server may run one statement of a tenant that has no limit of its own. It also bounds how long a tenant can
+    /// hold its connection.
+    pub statement_timeout: Duration,
 }
 
 impl Default for Tuning {
@@ -49,6 +55,7 @@ impl Default for Tuning {
             statements_per_connection: 1000,
             concurrency_per_tenant: 32,
             waiting_per_tenant: 128,
+            statement_timeout: Duration::from_secs(5),
         }
     }
 }
@@ -96,6 +103,7 @@ impl TenantDatabase {
             group,
             schema: tenant.schema.clone(),
             role: tenant.role.clone(),
+            statement_timeout: tenant.quotas.statement_timeout_milliseconds,
             deadline,
             retries: 0,
             reply,
@@ -134,6 +142,7 @@ impl TenantDatabase {
                     name: name.clone(),
                     password: password.clone(),
                     statements: self.tuning.statements_per_connection,
+                    statement_timeout: self.tuning.statement_timeout.min(MAX_STATEMENT_TIMEOUT),
                 })
             })
             .collect()

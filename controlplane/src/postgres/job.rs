@@ -18,6 +18,8 @@ pub(super) struct Job {
     pub group: Group,
     pub schema: SchemaName,
     pub role: TenantRole,
+    /// Milliseconds that the server may work on one statement; as the connection has it unless given.
+    pub statement_timeout: Option<u32>,
     /// After this moment it is not sent any more.
     pub deadline: Instant,
     /// How often it was sent and had to be sent again for a reason of its own.

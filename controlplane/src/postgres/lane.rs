@@ -34,6 +34,8 @@ pub(super) struct Login {
     pub password: SecretString,
     /// Prepared statements that a connection keeps.
     pub statements: usize,
+    /// How long the server may run one statement.
+    pub statement_timeout: Duration,
 }
 
 /// The way into a lane. The lane ends when it is dropped.
@@ -68,7 +70,10 @@ async fn serve(login: Login, mut queue: mpsc::Receiver<Job>) {
             refuse(jobs.drain(..));
             continue;
         }
-        let opening = timeout(CONNECT_TIMEOUT, connect::open(&login.address, &login.name, &login.password));
+        let opening = timeout(
+            CONNECT_TIMEOUT,
+            connect::open(&login.address, &login.name, &login.password, login.statement_timeout),
+        );
         let connected = match opening.await {
             Ok(Ok(connected)) => connected,
             failed => {

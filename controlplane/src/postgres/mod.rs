@@ -19,6 +19,8 @@ mod address;
 mod answer;
 mod cache;
 mod connect;
+#[cfg(test)]
+mod contamination;
 mod database;
 mod error;
 mod job;

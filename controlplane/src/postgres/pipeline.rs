@@ -40,19 +40,31 @@ const BEGIN: &str = "begin";
 const BEGIN_READ: &str = "begin_read";
 const ROLE: &str = "role";
 const ROLE_DEFERRED: &str = "role_deferred";
+const ROLE_TIMED: &str = "role_timed";
+const ROLE_DEFERRED_TIMED: &str = "role_deferred_timed";
 const FLUSH: &str = "flush";
 const COMMIT: &str = "commit";
 /// Of BEGIN and the role, which come before a group's own statements.
 const STEPS_BEFORE: usize = 2;
 
 /// The statements that every connection prepares before its first group.
-pub(super) const PREPARED: [(&str, &str); 6] = [
+pub(super) const PREPARED: [(&str, &str); 8] = [
     (BEGIN, "BEGIN READ WRITE"),
     (BEGIN_READ, "BEGIN READ ONLY"),
     (ROLE, "SELECT pg_catalog.set_config('role', $1, true)"),
     (
         ROLE_DEFERRED,
         "SELECT pg_catalog.set_config('role', $1, true), pg_catalog.set_config('synchronous_commit', 'off', true)",
+    ),
+    // The server times each statement anew, so what is set here holds for those that follow in the group.
+    (
+        ROLE_TIMED,
+        "SELECT pg_catalog.set_config('role', $1, true), pg_catalog.set_config('statement_timeout', $2, true)",
+    ),
+    (
+        ROLE_DEFERRED_TIMED,
+        "SELECT pg_catalog.set_config('role', $1, true), pg_catalog.set_config('statement_timeout', $2, true), \
+         pg_catalog.set_config('synchronous_commit', 'off', true)",
     ),
     // A transaction that wrote nothing does not wait for the disk at its COMMIT; this makes any transaction one that did.
     (FLUSH, "SELECT pg_catalog.pg_logical_emit_message(true, 'tenantry', '')"),
@@ -351,7 +363,15 @@ impl Pipeline {
         let none = Params::default();
         let write = job.is_write();
         wire::bind_and_execute(&mut self.out, if write { BEGIN } else { BEGIN_READ }, &none);
-        let become_tenant = if durability == Durability::Deferred { ROLE_DEFERRED } else { ROLE };
+        let deferred = durability == Durability::Deferred;
+        let become_tenant = match job.statement_timeout {
+            None if deferred => ROLE_DEFERRED,
+            None => ROLE,
+            Some(milliseconds) => {
+                role.push(Some(&milliseconds.to_string()));
+                if deferred { ROLE_DEFERRED_TIMED } else { ROLE_TIMED }
+            }
+        };
         wire::bind_and_execute(&mut self.out, become_tenant, &role);
         let mut parses = VecDeque::new();
         for bound in &job.group.statements {

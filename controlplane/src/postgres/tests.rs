@@ -20,7 +20,7 @@ fn template(text: &str) -> Template {
     sql.build()
 }
 
-fn bound(text: &str, params: &[&str]) -> Bound {
+pub(super) fn bound(text: &str, params: &[&str]) -> Bound {
     let mut list = Params::default();
     for param in params {
         list.push(Some(param));
@@ -28,11 +28,11 @@ fn bound(text: &str, params: &[&str]) -> Bound {
     Bound { template: template(text), params: list }
 }
 
-fn read(text: &str, params: &[&str]) -> Group {
+pub(super) fn read(text: &str, params: &[&str]) -> Group {
     Group::read(bound(text, params))
 }
 
-fn write(text: &str, params: &[&str]) -> Group {
+pub(super) fn write(text: &str, params: &[&str]) -> Group {
     Group::write(vec![bound(text, params)])
 }
 

@@ -7,7 +7,10 @@ use tenantry_crds::{
     definition::AppDefinition,
     names::{AppName, DocTypeName, QueueName, RedisKey, SchemaName, TenantName, TenantRole},
 };
-use tenantry_migrations::{logins::LoginShard, registry::SearchSettings};
+use tenantry_migrations::{
+    logins::LoginShard,
+    registry::{Cors, Quotas, SearchSettings},
+};
 use uuid::Uuid;
 
 use crate::{auth::AuthPolicy, data::Catalog, describe::Described, instances::Home};
@@ -33,6 +36,10 @@ pub struct TenantEntry {
     pub auth: Arc<AuthPolicy>,
     /// Host names.
     pub hosts: Vec<String>,
+    /// Limits.
+    pub quotas: Quotas,
+    /// Origins whose pages may call the tenant.
+    pub cors: Cors,
     /// The installed apps, at the versions that the tables are at.
     pub apps: Arc<InstalledApps>,
     /// How document types are searched.

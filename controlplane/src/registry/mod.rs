@@ -28,6 +28,7 @@ pub use entry::{Availability, SearchBinding, StreamBinding, TenantEntry};
 pub use follow::Follower;
 pub use health::{DATABASE_PART, Health, REGISTRY_PART};
 pub use snapshot::Snapshot;
+pub use tenantry_migrations::registry::Cors;
 
 /// The newest snapshot: the tenants of all Postgres instances. Reading it never waits, also not while Postgres is down.
 #[derive(Debug, Clone)]

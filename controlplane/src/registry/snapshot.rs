@@ -175,6 +175,8 @@ mod tests {
             home: Arc::new(Home::at(cell(at))),
             availability: Availability::Serving,
             auth: Arc::default(),
+            quotas: Default::default(),
+            cors: Default::default(),
             hosts: hosts.iter().map(|host| (*host).to_owned()).collect(),
             apps: Arc::new(InstalledApps::new([])),
             search: HashMap::new(),

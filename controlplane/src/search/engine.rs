@@ -92,8 +92,11 @@ impl Meilisearch {
     ///
     /// # Errors
     /// When the engine does not answer or refuses.
-    pub async fn search(&self, index: &str, query: &Value) -> Result<Found, Fault> {
-        let request = self.request(Method::POST, &["indexes", index, "search"]);
+    pub async fn search(&self, index: &str, query: &Value, trace: Option<&str>) -> Result<Found, Fault> {
+        let mut request = self.request(Method::POST, &["indexes", index, "search"]);
+        if let Some(trace) = trace {
+            request = request.header("traceparent", trace);
+        }
         let mut answer = read(request.timeout(SEARCH_LIMIT).json(query)).await?;
         let Value::Array(hits) = answer["hits"].take() else { return Err(Fault::Unreadable) };
         let facets = answer["facetDistribution"].take();

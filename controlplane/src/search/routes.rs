@@ -79,7 +79,11 @@ async fn search(
     if !binding.live || !filter::compared(&allowed).into_iter().all(filters) {
         return Err(ApiError::unavailable("search").hint("the index is still being built"));
     }
-    let found = engine.engine.search(&binding.index_uid, &wanted.query(&allowed)).await?;
+    let found = engine
+        .engine
+        .search(&binding.index_uid, &wanted.query(&allowed), scope.request.trace.as_deref())
+        .await?;
+    scope.request.seen.add_rows(found.hits.len());
     let items: Vec<_> = found
         .hits
         .into_iter()

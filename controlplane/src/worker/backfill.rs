@@ -64,7 +64,7 @@ impl Filler {
             // Sees every document, and no more of each than a reader does.
             caller: Arc::new(Caller::new("tenantry-worker", &[Caller::ADMIN.to_owned()])),
             proof: Default::default(),
-            request: RequestInfo { id: "backfill".into(), client: None },
+            request: RequestInfo { id: "backfill".into(), ..RequestInfo::default() },
         };
         let documents = Documents { database: &self.database, cursors: &self.cursors, scope: &scope, doc };
         let (mut count, mut after) = (0, None);

@@ -153,7 +153,7 @@ impl Sweeper {
             tenant: Arc::clone(tenant),
             caller: Arc::new(Caller::new("tenantry-worker", &[Caller::ADMIN.to_owned()])),
             proof: Default::default(),
-            request: RequestInfo { id: "ttl".into(), client: None },
+            request: RequestInfo { id: "ttl".into(), ..RequestInfo::default() },
         };
         let documents = Documents { database, cursors: &self.cursors, scope: &scope, doc };
         let mut removed = 0;

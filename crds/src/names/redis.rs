@@ -50,6 +50,11 @@ impl RedisKey {
         [Self::queue(tenant, app, queue), Self::delayed(tenant, app, queue), Self::dead(tenant, app, queue)]
     }
 
+    /// The bucket of a rate limit: whose it is, and of whom. It vanishes by itself when it is full again.
+    pub fn limit(kind: &str, subject: &str) -> Self {
+        Self(format!("limit:{kind}:{subject}"))
+    }
+
     /// What the keys of all queues of `tenant` begin with, as far as they are streams of jobs.
     pub fn queues_of(tenant: &TenantName) -> String {
         format!("q:{}:{tenant}:", RedisShard::of(tenant))

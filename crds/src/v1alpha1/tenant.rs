@@ -84,6 +84,9 @@ pub struct TenantSpec {
     /// Who may sign in, and how. Without it, only users that administrators make.
     #[serde(default, skip_serializing_if = "AuthSpec::is_default")]
     pub auth: AuthSpec,
+    /// Which web pages of other origins may call this tenant. Without it, none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cors: Option<CorsSpec>,
 
     /// Database logins for direct SQL.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -187,6 +190,23 @@ impl PlacementSpec {
     }
 }
 
+/// Web pages that may call a tenant.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CorsSpec {
+    /// Origins, as in `https://app.example.com`, or `*` alone for all.
+    #[schemars(
+        length(min = 1, max = 32),
+        inner(length(max = 300), regex(pattern = r"^(\*|https?://[a-z0-9.\[\]:-]+)$"))
+    )]
+    #[x_kube(
+        merge_strategy = ListMerge::Set,
+        validation = Rule::new("self.size() == 1 || !('*' in self)")
+            .message("spec.cors.allowedOrigins: '*' stands alone")
+    )]
+    pub allowed_origins: Vec<String>,
+}
+
 /// Limits on what a tenant may use.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
@@ -195,6 +215,10 @@ pub struct QuotaSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1000000000))]
     pub requests_per_minute: Option<u32>,
+    /// Milliseconds that the database may work on one statement of a request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 100, max = 8000))]
+    pub statement_timeout_milliseconds: Option<u32>,
     /// Bytes that the tenant's schema may take, as in `1Gi`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "bytes")]

@@ -75,6 +75,22 @@ fn tenants() -> Vec<Case> {
         refused("a host in capitals", vec![("/spec/hosts", json!(["A.example.com"]))], "spec.hosts[0]"),
         refused("a host with '*'", vec![("/spec/hosts", json!(["*.example.com"]))], "spec.hosts[0]"),
         refused("a host that ends in a dot", vec![("/spec/hosts", json!(["example.com."]))], "spec.hosts[0]"),
+        accepted("every origin", vec![("/spec/cors/allowedOrigins", json!(["*"]))]),
+        refused(
+            "every origin and one",
+            vec![("/spec/cors/allowedOrigins", json!(["*", "https://a.example"]))],
+            "stands alone",
+        ),
+        refused(
+            "an origin with a path",
+            vec![("/spec/cors/allowedOrigins", json!(["https://a.example/x"]))],
+            "spec.cors.allowedOrigins[0]",
+        ),
+        refused(
+            "an origin without a scheme",
+            vec![("/spec/cors/allowedOrigins", json!(["a.example"]))],
+            "spec.cors.allowedOrigins[0]",
+        ),
         accepted("storage as a number", vec![("/spec/quotas/storageBytes", json!(1024))]),
         refused(
             "negative storage",

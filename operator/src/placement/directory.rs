@@ -213,6 +213,7 @@ mod tests {
             placement: serde_json::json!({"redis": "fast"}),
             quotas: serde_json::json!({}),
             auth: serde_json::json!({}),
+            cors: serde_json::json!({}),
             generation: 1,
             ready: true,
             revision: 1,

@@ -44,6 +44,8 @@ pub struct Desired {
     pub quotas: Value,
     /// Who may sign in.
     pub auth: Value,
+    /// Origins whose pages may call the tenant.
+    pub cors: Value,
     /// The apps, each after the ones that it builds on.
     pub apps: Vec<DesiredApp>,
     /// Queues of the apps.
@@ -99,8 +101,9 @@ impl Desired {
             suspended_message: spec.suspended_message.clone(),
             hosts: spec.hosts.iter().cloned().collect(),
             placement: serde_json::to_value(placement).map_err(Error::data("writing the placement"))?,
-            quotas: quotas(spec)?,
+            quotas: object(spec.quotas.as_ref())?,
             auth: auth(spec)?,
+            cors: object(spec.cors.as_ref())?,
             apps: apps.iter().map(|app| DesiredApp::of(app, &definitions)).collect::<Result<_, _>>()?,
             streams: definitions
                 .iter()
@@ -144,11 +147,10 @@ impl DesiredApp {
     }
 }
 
-fn quotas(spec: &TenantSpec) -> Result<Value, Error> {
-    spec.quotas
-        .as_ref()
-        .map_or_else(|| Ok(json!({})), serde_json::to_value)
-        .map_err(Error::data("writing the quotas"))
+/// A part of the manifest as the registry has it; empty when it is not there.
+fn object<T: serde::Serialize>(part: Option<&T>) -> Result<Value, Error> {
+    part.map_or_else(|| Ok(json!({})), serde_json::to_value)
+        .map_err(Error::data("writing a part of the manifest"))
 }
 
 /// `{}` for a tenant that says nothing, so that rows from before there was anything to say stay as they are.

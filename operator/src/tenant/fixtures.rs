@@ -76,6 +76,7 @@ pub fn in_place(desired: &Desired) -> Observed {
             placement: desired.placement.clone(),
             quotas: json!({}),
             auth: desired.auth.clone(),
+            cors: json!({}),
             generation: desired.generation,
             ready: true,
             revision: 1,

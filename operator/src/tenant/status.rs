@@ -70,8 +70,8 @@ fn line(apps: &[InstalledApp]) -> String {
 /// Fields that are set and that this release does not act on.
 pub fn not_supported(spec: &TenantSpec) -> Vec<String> {
     let mut fields = Vec::new();
-    if spec.quotas.is_some() {
-        fields.push("spec.quotas".to_owned());
+    if spec.quotas.as_ref().is_some_and(|quotas| quotas.storage_bytes.is_some()) {
+        fields.push("spec.quotas.storageBytes".to_owned());
     }
     let with_settings = spec.apps.iter().filter(|app| app.settings.is_some());
     fields.extend(with_settings.map(|app| format!("spec.apps[{}].settings", app.name)));
@@ -109,7 +109,8 @@ mod tests {
         let mut spec = TenantSpec::default();
         assert!(not_supported(&spec).is_empty());
         spec.apps = vec![TenantApp { name: "crm".into(), version: None, settings: Some(json!({"a": 1})) }];
-        spec.quotas = serde_json::from_value(json!({"requestsPerMinute": 60})).unwrap();
-        assert_eq!(not_supported(&spec), ["spec.quotas", "spec.apps[crm].settings"]);
+        spec.quotas =
+            serde_json::from_value(json!({"requestsPerMinute": 60, "storageBytes": "1Gi"})).unwrap();
+        assert_eq!(not_supported(&spec), ["spec.quotas.storageBytes", "spec.apps[crm].settings"]);
     }
 }

@@ -60,7 +60,7 @@ pub(super) fn carry_out(
         }
         let made = format!("made_{n}");
         sql.push(&format!(", event_{n} AS ("));
-        event(sql, child, &format!("'Delete', NULL::json FROM {made}"));
+        event(sql, child, author, &format!("'Delete', NULL::json FROM {made}"));
         audit(sql, child, &format!("audit_{n}"), "'Delete'", author, user);
         sql.push(&format!("NULL::json FROM {made})"));
         history(sql, child, &format!("version_{n}"), "'Delete'", user, &made);
@@ -111,7 +111,7 @@ fn empty(
     ));
     json_forms(sql, child, "kept");
     sql.push(&format!(") AS shown), event_{n} AS ("));
-    event(sql, child, &format!("'Put', body FROM made_{n}"));
+    event(sql, child, author, &format!("'Put', body FROM made_{n}"));
     audit(sql, child, &format!("audit_{n}"), "'Update'", author, user);
     let columns: serde_json::Map<String, serde_json::Value> =
         mine().map(|(_, referrer)| (referrer.column.clone(), serde_json::Value::Null)).collect();

@@ -34,6 +34,8 @@ pub struct Author<'a> {
     pub request: &'a str,
     /// The address that the request came from.
     pub client: Option<&'a str>,
+    /// The trace that the request belongs to, for whoever acts on the event.
+    pub trace: Option<&'a str>,
 }
 
 /// How a write goes on once the row is stored.
@@ -323,7 +325,7 @@ pub fn delete(
         sql.push("NULL::json AS body FROM stored)");
     }
     sql.push(", event AS (");
-    event(&mut sql, doc, "'Delete', NULL::json FROM made");
+    event(&mut sql, doc, write.author, "'Delete', NULL::json FROM made");
     audit(&mut sql, doc, "audit", "'Delete'", write.author, &user);
     sql.push("NULL::json FROM made)");
     history(&mut sql, doc, "version", "'Delete'", &user, "made");
@@ -412,7 +414,7 @@ fn journal(
               FROM stored CROSS JOIN LATERAL (SELECT ");
     json_forms(sql, doc, "stored");
     sql.push(") AS shown), event AS (");
-    event(sql, doc, "'Put', body FROM made");
+    event(sql, doc, write.author, "'Put', body FROM made");
     audit(sql, doc, "audit", action, write.author, user);
     match changes {
         Some(changes) => drop(sql.bind(Some(changes), "json")),
@@ -443,8 +445,9 @@ fn json_form(sql: &mut Statement, column: &ColumnModel, of: &str) {
     };
 }
 
-pub(super) fn event(sql: &mut Statement, doc: &DocModel, rest: &str) {
-    sql.push("INSERT INTO tenantry.outbox (app, doc_type, doc_id, doc_version, operation, body) SELECT ");
+pub(super) fn event(sql: &mut Statement, doc: &DocModel, author: Author<'_>, rest: &str) {
+    sql.push("INSERT INTO tenantry.outbox (traceparent, app, doc_type, doc_id, doc_version, operation, body) SELECT ");
+    sql.bind(author.trace, "text").push(", ");
     sql.show(Literal(doc.app.as_str())).push(", ").show(Literal(doc.name.as_str()));
     sql.push(", id, version, ").push(rest).push(")");
 }

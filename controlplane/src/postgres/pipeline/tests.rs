@@ -14,6 +14,7 @@ fn job(access: Access, sql: &str) -> (Job, Answered) {
         group: Group { access, statements },
         schema: SchemaName::of(&tenant),
         role: TenantRole::of(&tenant),
+        statement_timeout: None,
         deadline: Instant::now() + Duration::from_secs(60),
         retries: 0,
         reply,

@@ -30,6 +30,8 @@ fn tenant(availability: Availability, live: bool) -> Snapshot {
         home: Default::default(),
         availability,
         auth: Default::default(),
+        quotas: Default::default(),
+        cors: Default::default(),
         hosts: vec![],
         apps: Arc::new(InstalledApps::new([app()])),
         search: [(key, binding)].into(),

@@ -67,6 +67,8 @@ impl Settings {
             .with("TENANTRY__AUTH__ARGON2__MEMORY_KIB", "256")
             .with("TENANTRY__AUTH__ARGON2__ITERATIONS", "1")
             .with("TENANTRY__AUTH__PRIVATE_NETWORKS", r#"["127.0.0.0/8"]"#)
+            // All tests and all load come from one address. Counted all the same, as it costs.
+            .with("TENANTRY__LIMITS__ADDRESS_PER_MINUTE", "60000000")
             .overridden(options)
             .without(OPERATOR_SECTIONS))
     }

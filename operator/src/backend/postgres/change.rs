@@ -227,6 +227,8 @@ pub struct TenantRow {
     pub quotas: Value,
     /// Who may sign in.
     pub auth: Value,
+    /// Origins whose pages may call the tenant.
+    pub cors: Value,
     /// The generation that the tables are at.
     pub generation: i64,
     /// Whether traffic may be served.

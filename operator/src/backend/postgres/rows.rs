@@ -159,11 +159,11 @@ fn put_tenant(sql: &mut String, tenant: &Identity, row: &TenantRow) {
         sql,
         format_args!(
             "INSERT INTO tenantry.tenant (name, uid, state, suspended_message, schema_name, tenant_role, login_shard, \
-             placement, quotas, auth, generation, ready) \
-             VALUES ({}, '{}', '{state}', {message}, {}, {}, {}, {}, {}, {}, {}, {}) \
+             placement, quotas, auth, cors, generation, ready) \
+             VALUES ({}, '{}', '{state}', {message}, {}, {}, {}, {}, {}, {}, {}, {}, {}) \
              ON CONFLICT (name) DO UPDATE SET state = excluded.state, suspended_message = excluded.suspended_message, \
              login_shard = excluded.login_shard, placement = excluded.placement, quotas = excluded.quotas, \
-             auth = excluded.auth, generation = excluded.generation, ready = excluded.ready, revision = tenant.revision + 1, deleted_at = NULL \
+             auth = excluded.auth, cors = excluded.cors, generation = excluded.generation, ready = excluded.ready, revision = tenant.revision + 1, deleted_at = NULL \
              WHERE tenant.uid = excluded.uid",
             name(&tenant.name),
             tenant.uid,
@@ -173,6 +173,7 @@ fn put_tenant(sql: &mut String, tenant: &Identity, row: &TenantRow) {
             json(&row.placement),
             json(&row.quotas),
             json(&row.auth),
+            json(&row.cors),
             row.generation,
             row.ready,
         ),

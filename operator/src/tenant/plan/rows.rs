@@ -42,6 +42,7 @@ fn tenant(
         placement: desired.placement.clone(),
         quotas: desired.quotas.clone(),
         auth: desired.auth.clone(),
+        cors: desired.cors.clone(),
         generation: desired.generation,
         // A tenant that is served stays so while Redis is down: documents do not need it.
         ready: around.streams_in_place || record.is_some_and(|record| record.ready),
@@ -53,6 +54,7 @@ fn tenant(
             && record.placement == row.placement
             && record.quotas == row.quotas
             && record.auth == row.auth
+            && record.cors == row.cors
             && record.generation == row.generation
             && record.ready == row.ready
     });
