@@ -77,7 +77,10 @@ pub async fn shop() -> World {
 
 /// Runs `command` with what a client has to know; the test fails with what it printed.
 async fn run(world: &World, command: &mut Command) {
+    let admin = world.user("root", &["admin"]).await;
+    let key = world.post("/api/v1/auth/keys", &admin, json!({"name": "web", "roles": ["anon"]})).await;
     let output = command
+        .env("KEY", key.body["key"].as_str().unwrap_or_else(|| panic!("{key:?}")))
         .env("TENANTRY_URL", world.platform.url().unwrap())
         .env("APP", &world.app)
         .env("SALES", world.user("sally", &["sales"]).await)

@@ -6,8 +6,8 @@ import os
 from postgrest import APIError, AsyncPostgrestClient, CountMethod, ReturnMethod, SyncPostgrestClient
 
 URL = os.environ["TENANTRY_URL"] + "/rest/v1"
-APP, SALES = os.environ["APP"], os.environ["SALES"]
-HEADERS = {"Authorization": f"Bearer {SALES}", "apikey": SALES}
+APP, KEY, SALES = os.environ["APP"], os.environ["KEY"], os.environ["SALES"]
+HEADERS = {"Authorization": f"Bearer {SALES}", "apikey": KEY}
 
 
 def refused(request, code):

@@ -1,13 +1,13 @@
-// @supabase/supabase-js as an application uses it. Signing in has tests of its own; here the key is a user's token.
+// @supabase/supabase-js as an application uses it. Signing in has tests of its own; here the user's token is at hand.
 const assert = require("node:assert/strict");
 const { createClient } = require("@supabase/supabase-js");
 
-const { TENANTRY_URL, APP, SALES } = process.env;
+const { TENANTRY_URL, APP, KEY, SALES } = process.env;
 
 (async () => {
-  const options = { auth: { persistSession: false, autoRefreshToken: false } };
+  const options = { accessToken: async () => SALES };
   // Once with the app as the schema, once without a word: `public` means the one app of the tenant.
-  for (const supabase of [createClient(TENANTRY_URL, SALES, { ...options, db: { schema: APP } }), createClient(TENANTRY_URL, SALES, options)]) {
+  for (const supabase of [createClient(TENANTRY_URL, KEY, { ...options, db: { schema: APP } }), createClient(TENANTRY_URL, KEY, options)]) {
     const inserted = await supabase.from("customers").insert({ name: "Acme", rank: 1 }).select().single();
     assert.equal(inserted.error, null, JSON.stringify(inserted));
     const { data: contact } = await supabase.from("contacts").insert({ customer: inserted.data.id, phone: "1" }).select("phone,customer(name)").single();

@@ -213,11 +213,11 @@ impl<'a, 'p> Parsing<'a, 'p> {
             }
             values
         });
-        if !self.errors.is_empty() {
-            return Err(ApiError::bad_request("the query cannot be read").with_errors(self.errors));
-        }
         if let Some(plural) = self.level.denied() {
             return Err(ApiError::forbidden(format!("you may not read {plural}")));
+        }
+        if !self.errors.is_empty() {
+            return Err(ApiError::bad_request("the query cannot be read").with_errors(self.errors));
         }
         Ok(ListQuery { level: self.level, after, identity: self.identity })
     }

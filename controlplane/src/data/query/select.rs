@@ -1,14 +1,15 @@
 //! `select=id,title:name,meta->>city,customer(name),orders!inner(total)`.
 
-use tenantry_crds::v1alpha1::Action;
-
 use super::{
     level::{Embed, Level, Output},
     sight::Sight,
     subject::{Path, Subject},
     text::{Text, shown},
 };
-use crate::data::model::{DocModel, Unlinked};
+use crate::data::{
+    model::{DocModel, Unlinked},
+    permit::Allowed,
+};
 
 /// Documents in documents.
 const MAX_DEPTH: usize = 4;
@@ -109,7 +110,7 @@ impl<'a> Reading<'_, 'a> {
                 other => hint = Some(other.to_owned()),
             }
         }
-        if !text.take("(") {
+        if !text.starts_with("(") {
             return Err(format!("write {name}(field,field)"));
         }
         let link = self.sight.catalog.links().find(level.doc, name, hint.as_deref()).map_err(|unlinked| {
@@ -124,16 +125,22 @@ impl<'a> Reading<'_, 'a> {
                 }
             }
         })?;
-        // Of a type that the caller may not read at all the whole query is refused, which says more.
-        let readable = self.sight.rights(link.target).may(Action::Read);
-        if readable && self.sight.comparable(link.owner(level.doc), link.field()).is_err() {
+        let key = alias.unwrap_or_else(|| name.to_owned());
+        let mut inner = Level::new(self.sight, link.target);
+        if inner.visible == Allowed::Denied {
+            // The whole query is refused for it; what stands in the brackets would only be refused field by field.
+            text.bracketed()?;
+            level.embeds.push(Embed { key, link, required, level: inner });
+            return Ok(());
+        }
+        if self.sight.comparable(link.owner(level.doc), link.field()).is_err() {
             return Err(format!("{:?} is no reference of this document type", shown(name)));
         }
         self.embeds += 1;
         if depth == MAX_DEPTH || self.embeds > MAX_EMBEDS {
             return Err(format!("embed at most {MAX_EMBEDS} documents, and at most {MAX_DEPTH} levels deep"));
         }
-        let mut inner = Level::new(self.sight, link.target);
+        text.take("(");
         // Nothing in the brackets: only filters and !inner use what is embedded.
         if !text.starts_with(")") {
             self.members(text, &mut inner, depth + 1)?;
@@ -141,7 +148,6 @@ impl<'a> Reading<'_, 'a> {
         if !text.take(")") {
             return Err(format!("a comma or a closing bracket is expected at {:?}", shown(text.rest())));
         }
-        let key = alias.unwrap_or_else(|| name.to_owned());
         if level.embeds.iter().any(|embed| embed.key == key) {
             return Err(format!("{} is named twice; rename one, as other:{name}(...)", shown(&key)));
         }
