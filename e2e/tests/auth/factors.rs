@@ -26,6 +26,35 @@ async fn sign_in_with(place: &Place, email: &str, totp: Option<&str>) -> crate::
 }
 
 #[tokio::test]
+async fn the_codes_of_a_second_factor_cannot_all_be_tried() {
+    let place = Place::new(json!({})).await;
+    let person = place.person(&["reader"]).await;
+    let tokens = place.sign_in(&person).await;
+    let enrolled = place.world.post("/api/v1/auth/totp", &tokens.access, json!({})).await;
+    let secret = enrolled.body["secret"].as_str().unwrap();
+    let first = json!({"totp": code(secret, -1)});
+    Tokens::of(&place.world.post("/api/v1/auth/totp/confirm", &tokens.access, first).await);
+    // Both need a session only, which somebody else may have come by.
+    let verify = async |totp: &str| {
+        place.world.post("/api/v1/auth/totp/verify", &tokens.access, json!({"totp": totp})).await
+    };
+    let remove = async |totp: &str| {
+        let body = Some(json!({"totp": totp}));
+        place.world.send(reqwest::Method::DELETE, "/api/v1/auth/totp", &tokens.access, body).await
+    };
+    for n in 0..5 {
+        verify(&format!("{n:06}")).await.refused(401, "invalid_second_factor");
+        remove(&format!("{n:06}")).await.refused(401, "invalid_second_factor");
+    }
+    verify(&code(secret, 0)).await.refused(429, "too_many_attempts");
+    let locked = remove(&code(secret, 0)).await;
+    locked.refused(429, "too_many_attempts");
+    assert!(locked.headers.contains_key("retry-after"));
+    // Of a session, that is: who knows the password and has the authenticator gets in.
+    Tokens::of(&sign_in_with(&place, &person.email, Some(&code(secret, 0))).await);
+}
+
+#[tokio::test]
 async fn a_role_that_asks_for_a_second_factor_is_had_only_with_one() {
     let place = Place::new(json!({"requireTotpForRoles": ["admin"]})).await;
     let person = place.person(&["admin", "reader"]).await;

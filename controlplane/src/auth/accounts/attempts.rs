@@ -5,11 +5,17 @@
 
 use uuid::Uuid;
 
-use super::super::{
-    secret::{Purpose, SecretKey},
-    sql::{array, bound, statement},
+use super::{
+    super::{
+        secret::{Purpose, SecretKey},
+        sql::{array, bound, statement},
+    },
+    Visit,
 };
-use crate::postgres::Bound;
+use crate::{
+    error::{ApiError, Code},
+    postgres::{Bound, Group, Row},
+};
 
 /// Attempts on one account from one address before they have to wait.
 const PAIR_LIMIT: &str = "10";
@@ -75,9 +81,6 @@ impl Attempt {
         }
     }
 
-    /// What [`Self::note`] yields as often when the attempt may go on.
-    pub(super) const COUNTED: usize = 3;
-
     /// Counts it; yields a row for each count that is not blocked.
     pub(super) fn note(&self) -> Bound {
         bound(&NOTE, &[Some(&self.all())])
@@ -96,5 +99,65 @@ impl Attempt {
 
     fn all(&self) -> String {
         array([self.pair.as_str(), &self.account, &self.address])
+    }
+}
+
+/// What [`Attempt::note`] and [`Attempt::blocked`] yielded.
+#[derive(Debug, Default)]
+pub(super) struct Tally {
+    noted: usize,
+    wait: u64,
+}
+
+impl Tally {
+    /// What is noted when the attempt may go on.
+    const ALL: usize = 3;
+
+    /// Takes a row in; whether it was one of theirs.
+    pub(super) fn takes(&mut self, row: &Row) -> bool {
+        match row.text(0) {
+            Some("noted") => self.noted += 1,
+            Some("blocked") => {
+                self.wait = row.text(1).and_then(|seconds| seconds.parse().ok()).unwrap_or(0);
+            }
+            _ => return false,
+        }
+        true
+    }
+
+    /// # Errors
+    /// When too many attempts have failed.
+    pub(super) fn admit(&self) -> Result<(), ApiError> {
+        if self.noted >= Self::ALL {
+            return Ok(());
+        }
+        Err(ApiError::new(Code::TooManyAttempts, "too many attempts have failed; wait a while")
+            .retry_after(self.wait.max(1)))
+    }
+}
+
+impl Visit<'_> {
+    /// Counts an attempt on `account`, before what was shown is looked at.
+    ///
+    /// # Errors
+    /// When too many have failed.
+    pub(super) async fn attempt(self, account: &str) -> Result<Attempt, ApiError> {
+        let attempt = Attempt::new(self.secrets(), self.tenant.uid, account, self.client());
+        let reply = self.run(Group::write(vec![attempt.note(), attempt.blocked()])).await?;
+        let mut tally = Tally::default();
+        for row in &reply.rows {
+            tally.takes(row);
+        }
+        tally.admit()?;
+        Ok(attempt)
+    }
+
+    /// Takes an attempt back: what was shown was right.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub(super) async fn succeeded(self, attempt: &Attempt) -> Result<(), ApiError> {
+        self.run(Group::write(Vec::from(attempt.forgive()))).await?;
+        Ok(())
     }
 }

@@ -74,7 +74,7 @@ impl Visit<'_> {
         code: &str,
     ) -> Result<Signed, ApiError> {
         let factor = self.confirmed(user).await?;
-        self.use_code(&factor, Some(code)).await?;
+        self.guess_code(&factor, Some(code)).await?;
         self.raise(user, session).await
     }
 
@@ -84,7 +84,7 @@ impl Visit<'_> {
     /// When the code is wrong or there is no authenticator.
     pub(in crate::auth) async fn remove_factor(self, user: Uuid, code: &str) -> Result<(), ApiError> {
         let factor = self.confirmed(user).await?;
-        self.use_code(&factor, Some(code)).await?;
+        self.guess_code(&factor, Some(code)).await?;
         self.run(Group::write(vec![factors::remove(user)])).await?;
         Ok(())
     }

@@ -4,7 +4,7 @@ use uuid::Uuid;
 
 use super::{
     Signed, User, Visit,
-    attempts::Attempt,
+    attempts::{Attempt, Tally},
     factors::{self, Factor},
     invalid_credentials,
     sessions::{self, NewSession, Rotated, Which},
@@ -32,19 +32,17 @@ impl Visit<'_> {
         let both = array([email.trim(), &address]);
         let group = vec![attempt.note(), attempt.blocked(), users::by_email(email), factors::of_email(&both)];
         let reply = self.run(Group::write(group)).await?;
-        let (mut noted, mut wait, mut user, mut factor) = (0, 0, None, None);
+        let (mut tally, mut user, mut factor) = (Tally::default(), None, None);
         for row in &reply.rows {
+            if tally.takes(row) {
+                continue;
+            }
             match row.text(0) {
-                Some("noted") => noted += 1,
-                Some("blocked") => wait = row.text(1).and_then(|seconds| seconds.parse().ok()).unwrap_or(0),
                 Some("factor") => factor = Factor::read(row),
                 _ => user = User::read(row, 0),
             }
         }
-        if noted < Attempt::COUNTED {
-            return Err(ApiError::new(Code::TooManyAttempts, "too many attempts have failed; wait a while")
-                .retry_after(wait.max(1)));
-        }
+        tally.admit()?;
         let stored = user.as_ref().and_then(|user| user.password_hash.as_deref());
         let checked = self.state.accounts.hasher.check(password, stored).await?;
         let user = match user {
@@ -67,8 +65,15 @@ impl Visit<'_> {
         self.start(user, second_factor, statements).await
     }
 
+    /// The same, as an attempt of its own: whoever has come by a session or an e-mail must not try all codes there are.
+    pub(super) async fn guess_code(self, factor: &Factor, code: Option<&str>) -> Result<(), ApiError> {
+        let attempt = self.attempt(&factor.user.to_string()).await?;
+        self.use_code(factor, code).await?;
+        self.succeeded(&attempt).await
+    }
+
     /// Uses a code of the second factor up.
-    pub(super) async fn use_code(self, factor: &Factor, code: Option<&str>) -> Result<(), ApiError> {
+    async fn use_code(self, factor: &Factor, code: Option<&str>) -> Result<(), ApiError> {
         let code = code.filter(|code| !code.is_empty()).ok_or_else(|| {
             ApiError::new(Code::SecondFactorRequired, "this account has a second factor")
                 .hint("send its code, or a recovery code, as totp")
