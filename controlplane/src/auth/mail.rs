@@ -6,11 +6,12 @@
 //! The request is signed: `Authorization: Bearer JWT`, of type `webhook+jwt`, for the audience `webhook:TENANT`, with the digest of
 //! the body in `sha256`. The keys are the published ones.
 
-use std::time::Duration;
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use sqlx::{FromRow, PgPool};
+use tokio::task::{Id, JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -24,8 +25,10 @@ use crate::{
     registry::{Availability, Registry},
 };
 
-/// Tokens that are handed over at once.
-const BATCH: i64 = 32;
+/// Tokens that are on their way at once; of one tenant so many, and the next when all of those have arrived. So a webhook that
+/// does not answer holds up nobody but its own tenant.
+const AT_ONCE: usize = 32;
+const AT_ONCE_OF_A_TENANT: i64 = 4;
 const LIMIT: Duration = Duration::from_secs(20);
 /// Attempts before a token is given up. The last comes about three hours after the first.
 const MAX_ATTEMPTS: i32 = 10;
@@ -54,9 +57,24 @@ struct DueRow {
     user_id: Uuid,
     email: String,
     redirect_to: Option<String>,
+    /// With this one.
     attempts: i32,
     expires_at: String,
 }
+
+// Due again after a while: a worker that dies on the way leaves them to another one. No lock is held on the way, because who
+// redeems a token would have to wait for it.
+const TAKE: &str = "UPDATE tenantry.auth_token t \
+    SET attempts = t.attempts + 1, due_at = now() + interval '30 seconds' \
+    FROM (SELECT role, id FROM tenantry.auth_token \
+        WHERE due_at <= now() AND (role, id) IN ( \
+            SELECT role, id FROM (SELECT role, id, due_at, row_number() OVER (PARTITION BY role ORDER BY due_at) AS nth \
+                FROM tenantry.auth_token WHERE due_at <= now() AND role <> ALL ($1::text[]::name[])) of_tenant \
+            WHERE nth <= $2 ORDER BY due_at LIMIT $3) \
+        FOR UPDATE SKIP LOCKED) due \
+    WHERE t.role = due.role AND t.id = due.id \
+    RETURNING t.id, t.role::text, t.kind, t.user_id, t.email, t.redirect_to, t.attempts, \
+        replace(replace(t.expires_at::text, ' ', 'T'), '+00', 'Z') AS expires_at";
 
 #[derive(Debug, thiserror::Error)]
 enum Failed {
@@ -79,15 +97,21 @@ enum Undelivered {
 impl Mailer {
     /// Hands over what is due, and sweeps what is over, until `shutdown`.
     pub async fn run(self, shutdown: CancellationToken) {
+        let mailer = Arc::new(self);
         let mut swept = None;
-        while !shutdown.is_cancelled() {
-            let worked = tokio::select! {
+        let mut on_the_way = OnTheWay::default();
+        loop {
+            let taken = tokio::select! {
                 () = shutdown.cancelled() => return,
-                worked = self.turn(&mut swept) => worked,
+                taken = mailer.turn(&mut swept, &on_the_way) => taken,
             };
-            let wait = match worked {
-                Ok(true) => continue,
-                Ok(false) => self.poll,
+            let wait = match taken {
+                Ok(rows) => {
+                    for row in rows {
+                        on_the_way.begin(&mailer, row);
+                    }
+                    mailer.poll
+                }
                 Err(error) => {
                     tracing::warn!(cause = %Chain(&error), "one-time tokens wait");
                     Duration::from_secs(1)
@@ -96,56 +120,59 @@ impl Mailer {
             tokio::select! {
                 () = shutdown.cancelled() => return,
                 () = tokio::time::sleep(wait) => {}
+                () = on_the_way.arrived() => {}
             }
         }
     }
 
-    /// Whether there may be more at once.
-    async fn turn(&self, swept: &mut Option<tokio::time::Instant>) -> Result<bool, Failed> {
+    /// Takes what is due of tenants that have nothing on its way.
+    async fn turn(
+        &self,
+        swept: &mut Option<tokio::time::Instant>,
+        on_the_way: &OnTheWay,
+    ) -> Result<Vec<DueRow>, Failed> {
         if swept.is_none_or(|at| at.elapsed() >= SWEEP_EVERY) {
             self.sweep().await?;
             *swept = Some(tokio::time::Instant::now());
         }
-        // Locked while they are on their way, so that another worker takes others. A worker that dies leaves them due.
-        let mut transaction = tokio::time::timeout(LIMIT, self.pool.begin()).await??;
-        let due = sqlx::query_as::<_, DueRow>(
-            "SELECT id, role::text, kind, user_id, email, redirect_to, attempts, \
-                replace(replace(expires_at::text, ' ', 'T'), '+00', 'Z') AS expires_at \
-             FROM tenantry.auth_token WHERE due_at <= now() ORDER BY due_at LIMIT $1 FOR UPDATE SKIP LOCKED",
+        let room = i64::try_from(AT_ONCE.saturating_sub(on_the_way.tenants.len())).unwrap_or_default();
+        let busy: Vec<&str> = on_the_way.tenants.values().map(String::as_str).collect();
+        let take = sqlx::query_as::<_, DueRow>(TAKE).bind(busy).bind(AT_ONCE_OF_A_TENANT).bind(room);
+        Ok(tokio::time::timeout(LIMIT, take.fetch_all(&self.pool)).await??)
+    }
+
+    /// Delivers a token and notes what came of it.
+    async fn hand_over(&self, row: DueRow) {
+        let again = match self.deliver(&row).await {
+            Ok(()) => None,
+            Err(error) => {
+                tracing::warn!(role = row.role, kind = row.kind, attempts = row.attempts, cause = %Chain(&error),
+                    "a one-time token was not delivered");
+                // 5 s, 10 s, 20 s, ... up to an hour.
+                let doubled =
+                    f64::from(2_u32.pow(row.attempts.saturating_sub(1).clamp(0, 10).unsigned_abs()));
+                (row.attempts < MAX_ATTEMPTS).then_some((5.0 * doubled).min(3600.0))
+            }
+        };
+        let done = sqlx::query(
+            "UPDATE tenantry.auth_token SET due_at = now() + make_interval(secs => $3) \
+             WHERE role = $1::text::name AND id = $2",
         );
-        let due = tokio::time::timeout(LIMIT, due.bind(BATCH).fetch_all(&mut *transaction)).await??;
-        if due.is_empty() {
-            return Ok(false);
+        let done = done.bind(&row.role).bind(row.id).bind(again).execute(&self.pool);
+        match tokio::time::timeout(LIMIT, done).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => {
+                tracing::warn!(cause = %Chain(&error), "what became of a one-time token cannot be noted");
+            }
+            Err(_) => tracing::warn!("what became of a one-time token cannot be noted in time"),
         }
-        let sent = futures::future::join_all(due.iter().map(|row| self.deliver(row))).await;
-        for (row, sent) in due.iter().zip(sent) {
-            let again = match sent {
-                Ok(()) => None,
-                Err(error) => {
-                    tracing::warn!(role = row.role, kind = row.kind, attempts = row.attempts, cause = %Chain(&error),
-                        "a one-time token was not delivered");
-                    // 5 s, 10 s, 20 s, ... up to an hour.
-                    (row.attempts + 1 < MAX_ATTEMPTS)
-                        .then(|| 5.0 * f64::from(2_u32.pow(row.attempts.clamp(0, 10).unsigned_abs())))
-                        .map(|seconds| seconds.min(3600.0))
-                }
-            };
-            let done = sqlx::query(
-                "UPDATE tenantry.auth_token SET attempts = attempts + 1, \
-                    due_at = now() + make_interval(secs => $3) WHERE role = $1::text::name AND id = $2",
-            );
-            let done = done.bind(&row.role).bind(row.id).bind(again);
-            tokio::time::timeout(LIMIT, done.execute(&mut *transaction)).await??;
-        }
-        tokio::time::timeout(LIMIT, transaction.commit()).await??;
-        Ok(i64::try_from(due.len()) == Ok(BATCH))
     }
 
     async fn deliver(&self, row: &DueRow) -> Result<(), Undelivered> {
         let snapshot = self.registry.snapshot();
         let tenant =
             snapshot.by_role(&row.role).filter(|tenant| tenant.availability == Availability::Serving);
-        let tenant = std::sync::Arc::clone(tenant.ok_or(Undelivered::NoWebhook)?);
+        let tenant = Arc::clone(tenant.ok_or(Undelivered::NoWebhook)?);
         drop(snapshot);
         let url = tenant.auth.webhook().ok_or(Undelivered::NoWebhook)?;
         let token = self.secrets.seal(Purpose::OneTime, tenant.uid, Named { id: row.id, number: 0 });
@@ -189,6 +216,35 @@ impl Mailer {
             tokio::time::timeout(LIMIT, sweep.execute(&self.pool)).await??;
         }
         Ok(())
+    }
+}
+
+/// Tokens that are on their way.
+#[derive(Debug, Default)]
+struct OnTheWay {
+    tasks: JoinSet<()>,
+    /// Whose they are.
+    tenants: HashMap<Id, String>,
+}
+
+impl OnTheWay {
+    fn begin(&mut self, mailer: &Arc<Mailer>, row: DueRow) {
+        let (mailer, role) = (Arc::clone(mailer), row.role.clone());
+        let task = self.tasks.spawn(async move { mailer.hand_over(row).await });
+        self.tenants.insert(task.id(), role);
+    }
+
+    /// Waits until some have arrived; forever if none is on its way.
+    async fn arrived(&mut self) {
+        let Some(first) = self.tasks.join_next_with_id().await else { return std::future::pending().await };
+        self.is_over(first);
+        while let Some(next) = self.tasks.try_join_next_with_id() {
+            self.is_over(next);
+        }
+    }
+
+    fn is_over(&mut self, task: Result<(Id, ()), JoinError>) {
+        self.tenants.remove(&task.map_or_else(|error| error.id(), |(id, ())| id));
     }
 }
 
