@@ -5,7 +5,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -35,6 +35,8 @@ const FRESH: Duration = Duration::from_secs(600);
 const STALE: Duration = Duration::from_secs(24 * 3600);
 /// Between two fetches: whoever sends tokens with keys that nobody knows causes no more than that.
 const BETWEEN_FETCHES: Duration = Duration::from_secs(30);
+/// How long a fetch may take, with the configuration that it may begin with.
+const FETCH_LIMIT: Duration = Duration::from_secs(5);
 const MAX_DOCUMENT: usize = 256 * 1024;
 const MAX_KEYS: usize = 64;
 const MAX_ISSUERS: usize = 4096;
@@ -52,18 +54,62 @@ pub struct Issuers {
 type Known = HashMap<(String, Option<String>), Arc<Issuer>>;
 
 #[derive(Debug, Default)]
-struct Issuer(tokio::sync::Mutex<Fetched>);
+struct Issuer {
+    fetched: Mutex<Fetched>,
+    /// One fetch at a time; whoever waits finds what it brought.
+    fetching: tokio::sync::Mutex<()>,
+}
 
 #[derive(Debug, Default)]
 struct Fetched {
-    keys: Arc<Vec<Jwk>>,
+    keys: Vec<Jwk>,
     at: Option<Instant>,
     tried: Option<Instant>,
+}
+
+impl Issuer {
+    fn fetched(&self) -> MutexGuard<'_, Fetched> {
+        self.fetched.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Fetches the keys, unless that was tried a moment ago.
+    async fn refresh(&self, outbound: &Outbound, spec: &OidcIssuerSpec) {
+        let _alone = self.fetching.lock().await;
+        {
+            let mut fetched = self.fetched();
+            if !fetched.may_try() {
+                return;
+            }
+            fetched.tried = Some(Instant::now());
+        }
+        let keys = match tokio::time::timeout(FETCH_LIMIT, fetch(outbound, spec)).await {
+            Ok(Ok(keys)) => keys,
+            Ok(Err(error)) => {
+                tracing::warn!(issuer = spec.issuer, cause = %Chain(&error), "the keys of an issuer cannot be had");
+                return;
+            }
+            Err(_) => {
+                tracing::warn!(
+                    issuer = spec.issuer,
+                    "the issuer takes longer than {FETCH_LIMIT:?} for its keys"
+                );
+                return;
+            }
+        };
+        let mut fetched = self.fetched();
+        fetched.keys = keys;
+        fetched.at = Some(Instant::now());
+    }
 }
 
 impl Fetched {
     fn is_within(&self, limit: Duration) -> bool {
         self.at.is_some_and(|at| at.elapsed() < limit)
+    }
+
+    fn find(&self, kid: &str) -> Option<Jwk> {
+        let keys = if self.is_within(STALE) { self.keys.as_slice() } else { &[] };
+        keys.iter().find(|key| key.common.key_id.as_deref() == Some(kid)).cloned()
     }
 
     fn may_try(&self) -> bool {
@@ -86,50 +132,46 @@ impl Issuers {
             }
             Arc::clone(known.entry((spec.issuer.clone(), spec.jwks_uri.clone())).or_default())
         };
-        // One fetch at a time; whoever waits finds what it brought.
-        let mut fetched = issuer.0.lock().await;
-        let find = |keys: &[Jwk]| keys.iter().find(|key| key.common.key_id.as_deref() == Some(kid)).cloned();
-        let found = find(&fetched.keys);
-        if (found.is_none() || !fetched.is_within(FRESH)) && fetched.may_try() {
-            fetched.tried = Some(Instant::now());
-            match self.fetch(spec).await {
-                Ok(keys) => {
-                    fetched.keys = Arc::new(keys);
-                    fetched.at = Some(Instant::now());
-                }
-                Err(error) => {
-                    tracing::warn!(issuer = spec.issuer, cause = %Chain(&error), "the keys of an issuer cannot be had");
-                }
-            }
-        }
-        if fetched.is_within(STALE) { find(&fetched.keys) } else { None }
-    }
-
-    async fn fetch(&self, spec: &OidcIssuerSpec) -> Result<Vec<Jwk>, OutboundError> {
-        #[derive(Deserialize)]
-        struct Configuration {
-            issuer: String,
-            jwks_uri: String,
-        }
-        let uri = match &spec.jwks_uri {
-            Some(uri) => uri.clone(),
-            None => {
-                let base = spec.issuer.trim_end_matches('/');
-                let at = format!("{base}/.well-known/openid-configuration");
-                let found: Configuration =
-                    serde_json::from_value(self.outbound.get_json(&at, MAX_DOCUMENT).await?)?;
-                if found.issuer != spec.issuer {
-                    return Err(OutboundError::NotAllowed);
-                }
-                found.jwks_uri
-            }
+        let (found, is_due) = {
+            let fetched = issuer.fetched();
+            (fetched.find(kid), !fetched.is_within(FRESH) && fetched.may_try())
         };
-        let set: Value = self.outbound.get_json(&uri, MAX_DOCUMENT).await?;
-        let keys = set.get("keys").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-        // Keys of kinds that we do not know stand beside the others.
-        let keys = keys.iter().take(MAX_KEYS).filter_map(|key| Jwk::deserialize(key).ok());
-        Ok(JwkSet { keys: keys.collect() }.keys)
+        if found.is_some() {
+            // An issuer that is slow holds nobody up whose key is known.
+            if is_due {
+                let (issuer, outbound, spec) = (Arc::clone(&issuer), self.outbound.clone(), spec.clone());
+                tokio::spawn(async move { issuer.refresh(&outbound, &spec).await });
+            }
+            return found;
+        }
+        issuer.refresh(&self.outbound, spec).await;
+        issuer.fetched().find(kid)
     }
+}
+
+async fn fetch(outbound: &Outbound, spec: &OidcIssuerSpec) -> Result<Vec<Jwk>, OutboundError> {
+    #[derive(Deserialize)]
+    struct Configuration {
+        issuer: String,
+        jwks_uri: String,
+    }
+    let uri = match &spec.jwks_uri {
+        Some(uri) => uri.clone(),
+        None => {
+            let base = spec.issuer.trim_end_matches('/');
+            let at = format!("{base}/.well-known/openid-configuration");
+            let found: Configuration = serde_json::from_value(outbound.get_json(&at, MAX_DOCUMENT).await?)?;
+            if found.issuer != spec.issuer {
+                return Err(OutboundError::NotAllowed);
+            }
+            found.jwks_uri
+        }
+    };
+    let set: Value = outbound.get_json(&uri, MAX_DOCUMENT).await?;
+    let keys = set.get("keys").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    // Keys of kinds that we do not know stand beside the others.
+    let keys = keys.iter().take(MAX_KEYS).filter_map(|key| Jwk::deserialize(key).ok());
+    Ok(JwkSet { keys: keys.collect() }.keys)
 }
 
 #[derive(Deserialize)]
