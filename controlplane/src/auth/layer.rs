@@ -182,6 +182,11 @@ impl Visitor {
 }
 
 impl Scope {
+    /// Users of the tenant have been changed: what their tokens open changes with the next request.
+    pub async fn users_changed(&self) {
+        self.tenant.home.changes().catch_up(self.tenant.role.as_str()).await;
+    }
+
     pub(super) fn visit<'a>(&'a self, state: &'a AppState) -> Visit<'a> {
         Visit { state, tenant: &self.tenant, request: &self.request, agent: None }
     }

@@ -14,6 +14,7 @@ use axum::{
     routing::post,
 };
 use serde_json::Value;
+use tenantry_crds::core_app;
 
 use super::{idempotency::Key, routes};
 use crate::{
@@ -73,5 +74,10 @@ async fn batch(
         documents.push(of.map_err(|error| error.within(&format!("/operations/{n}")))?);
     }
     let done = carry::out(&asked, &documents, key.as_ref()).await?;
+    let of_core =
+        |doc_type: &str| doc_type.split_once('/').is_some_and(|(app, _)| app == core_app::name().as_str());
+    if asked.operations.iter().any(|operation| of_core(&operation.doc_type)) {
+        scope.users_changed().await;
+    }
     Ok(routes::replay(routes::json(StatusCode::OK, done.body), done.replayed))
 }
