@@ -257,6 +257,8 @@ pub struct Limits {
     pub tenant_per_minute: u32,
     /// Of one user.
     pub user_per_minute: u32,
+    /// Sign-ups, and e-mails that somebody wants sent, at one tenant from one address.
+    pub sign_ups_per_minute: u32,
     /// On a route, by its template as in `/api/v1/data/{app}/{plural}`: of one user, or from one address where no token is needed.
     pub routes: BTreeMap<String, u32>,
 }
@@ -267,6 +269,7 @@ impl Default for Limits {
             address_per_minute: 120_000,
             tenant_per_minute: 600_000,
             user_per_minute: 60_000,
+            sign_ups_per_minute: 30,
             routes: BTreeMap::new(),
         }
     }

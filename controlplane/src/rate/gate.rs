@@ -9,6 +9,7 @@ use axum::{
 };
 use redis::RedisError;
 use tenantry_config::settings;
+use uuid::Uuid;
 
 use super::{
     address::counted,
@@ -37,6 +38,7 @@ pub struct Rates {
     address: Option<Limit>,
     tenant: Option<Limit>,
     user: Option<Limit>,
+    sign_up: Option<Limit>,
     /// By the route's template.
     routes: BTreeMap<String, Limit>,
 }
@@ -62,6 +64,7 @@ impl Rates {
             address: Limit::of(limits.address_per_minute),
             tenant: Limit::of(limits.tenant_per_minute),
             user: Limit::of(limits.user_per_minute),
+            sign_up: Limit::of(limits.sign_ups_per_minute),
             routes: routes.filter_map(|(route, most)| Some((route.clone(), Limit::of(*most)?))).collect(),
         }
     }
@@ -93,6 +96,19 @@ impl Rates {
         match scope.tenant.quotas.requests_per_minute.and_then(Limit::of).or(self.tenant) {
             Some(limit) => self.check(Subject::Tenant(tenant), limit).await,
             None => Ok(()),
+        }
+    }
+
+    /// Counts a sign-up at a tenant, or an e-mail that somebody wants sent.
+    ///
+    /// # Errors
+    /// 429 when it is one too many.
+    pub async fn of_sign_up(&self, tenant: Uuid, address: Option<IpAddr>) -> Result<(), ApiError> {
+        match (address, self.sign_up) {
+            (Some(address), Some(limit)) => {
+                self.check(Subject::SignUp(tenant, counted(address)), limit).await
+            }
+            _ => Ok(()),
         }
     }
 
@@ -163,6 +179,7 @@ fn refused(subject: Subject<'_>, limit: Limit, nanos: u64) -> ApiError {
         Subject::Tenant(_) => "of this tenant",
         Subject::User(..) => "of this user",
         Subject::UserRoute(..) | Subject::AddressRoute(..) => "on this route",
+        Subject::SignUp(..) => "to make accounts or send e-mails, from this address",
     };
     ApiError::rate_limited(
         format!("too many requests {whose}: {} a minute are allowed", limit.per_minute),

@@ -50,6 +50,8 @@ pub enum Subject<'a> {
     UserRoute(Uuid, &'a str, &'a str),
     /// An address, on one route.
     AddressRoute(IpAddr, &'a str),
+    /// An address, for what anybody may have a tenant do: make accounts and send e-mails.
+    SignUp(Uuid, IpAddr),
 }
 
 impl Subject<'_> {
@@ -60,6 +62,7 @@ impl Subject<'_> {
             Self::Tenant(_) => "tenant",
             Self::User(..) => "user",
             Self::UserRoute(..) | Self::AddressRoute(..) => "route",
+            Self::SignUp(..) => "sign-up",
         }
     }
 
@@ -79,6 +82,7 @@ impl Subject<'_> {
             Self::User(tenant, user) => format!("{tenant}:{}", digest(&[user])),
             Self::UserRoute(tenant, user, route) => format!("{tenant}:{}", digest(&[user, route])),
             Self::AddressRoute(address, route) => format!("{address}:{}", digest(&[route])),
+            Self::SignUp(tenant, address) => format!("{tenant}:{address}"),
         };
         RedisKey::limit(self.name(), &subject)
     }

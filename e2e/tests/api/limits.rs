@@ -12,7 +12,7 @@ use super::world::{LIMIT, World, answer, unique};
 
 impl World {
     /// The world's tenant with more in its manifest.
-    async fn with(&self, name: &str, value: Value) {
+    pub async fn with(&self, name: &str, value: Value) {
         let mut spec = json!({
             "hosts": [format!("{}.example.com", self.tenant)],
             "apps": [{"name": self.app}],

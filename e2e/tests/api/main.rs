@@ -13,6 +13,7 @@ mod matrix;
 mod owasp;
 mod placement;
 mod search;
+mod stranger;
 mod traces;
 mod world;
 mod writes;

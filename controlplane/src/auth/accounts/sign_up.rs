@@ -78,6 +78,7 @@ impl Visit<'_> {
             return Err(ApiError::new(Code::SignupDisabled, "nobody may make an account here by themselves")
                 .hint("ask an administrator for an account or an invitation"));
         }
+        self.state.rates.of_sign_up(self.tenant.uid, self.request.address).await?;
         let email = users::normalized(&new.email);
         check(&email, new.display_name.as_deref(), &new.metadata)?;
         let wrong = policy.weaknesses(&new.password, &email);
@@ -112,7 +113,7 @@ impl Visit<'_> {
             }
             // Whoever gets no e-mail learns nothing: the answer is the one to a new address.
             Err(Failed::Duplicate) if waits => {
-                self.ask(Kind::Verify, &email, new.redirect_to.as_deref(), false).await?;
+                self.remind(Kind::Verify, &email, new.redirect_to.as_deref(), false).await?;
                 let now = jiff::Timestamp::now().to_string();
                 Ok(Registered::Waiting(Box::new(User {
                     id,
@@ -176,8 +177,19 @@ impl Visit<'_> {
     /// Has a one-time token sent to an address, if it is known here. The answer tells nothing of that.
     ///
     /// # Errors
-    /// When the database does not answer.
+    /// When the database does not answer, or somebody asks too often.
     pub(in crate::auth) async fn ask(
+        self,
+        kind: Kind,
+        email: &str,
+        redirect_to: Option<&str>,
+        any: bool,
+    ) -> Result<(), ApiError> {
+        self.state.rates.of_sign_up(self.tenant.uid, self.request.address).await?;
+        self.remind(kind, email, redirect_to, any).await
+    }
+
+    async fn remind(
         self,
         kind: Kind,
         email: &str,
@@ -221,7 +233,7 @@ impl Visit<'_> {
         }
         let factor = rows.next().and_then(Factor::read);
         if let Some(factor) = &factor {
-            self.use_code(factor, code).await?;
+            self.guess_code(factor, code).await?;
         }
         let hash = match password {
             Some(password) => Some(self.state.accounts.hasher.hash(password).await?),
@@ -331,9 +343,10 @@ impl Visit<'_> {
             return Err(ApiError::forbidden("show the password again for this")
                 .hint("send it as current_password, or sign in again"));
         };
+        let attempt = self.attempt(&users::normalized(&user.email)).await?;
         match self.state.accounts.hasher.check(password, user.password_hash.as_deref()).await? {
             Checked::Wrong => Err(super::invalid_credentials()),
-            Checked::Right | Checked::Upgraded(_) => Ok(()),
+            Checked::Right | Checked::Upgraded(_) => self.succeeded(&attempt).await,
         }
     }
 
