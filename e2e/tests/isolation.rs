@@ -145,18 +145,42 @@ async fn a_tenants_role_reaches_its_own_schema_and_nothing_else() {
         "INSERT INTO tenantry.auth_change (role, id, version) VALUES (current_user, 'user x', 1)".to_owned(),
         format!("SELECT tenantry.note_auth_change('{other}', 'user x', 1, NULL)"),
         "SELECT count(*) FROM tenantry.auth_session_0".to_owned(),
+        format!(
+            "INSERT INTO tenantry.idempotency (role, id, part, asked, answer) VALUES ('{other}', 'x', 0, '', '[]')"
+        ),
+        "SELECT count(*) FROM tenantry.audit_seal".to_owned(),
+        "DELETE FROM tenantry.audit_head".to_owned(),
+        "UPDATE tenantry.audit_horizon SET upto = 0".to_owned(),
         "SELECT rolpassword FROM pg_authid".to_owned(),
         "SELECT pg_read_file('/etc/passwd')".to_owned(),
     ] {
         assert_eq!(refused(&mut connection, Some(&own), &sql).await, DENIED, "{sql}");
     }
     let mut admin = PgConnection::connect(&platform.endpoints().database_url).await.unwrap();
+    // Whatever a tenant has any right to has row security, and so have all parts of it, whether a right to them exists or not.
     let unforced: Vec<String> = sqlx::query_scalar(
-        "SELECT relname::text FROM pg_class WHERE relnamespace = 'tenantry'::regnamespace AND relkind IN ('r', 'p') \
-         AND (relname ~ '^(outbox|audit|auth_[a-z]+)(_[0-9]+)?$') AND NOT (relrowsecurity AND relforcerowsecurity)",
+        "WITH shared AS (SELECT oid, relname, relkind, relispartition, relrowsecurity AND relforcerowsecurity AS forced, \
+             has_any_column_privilege($1::text::name, oid, 'SELECT, INSERT, UPDATE, REFERENCES') \
+             OR has_table_privilege($1::text::name, oid, 'DELETE, TRUNCATE, TRIGGER') AS reachable \
+             FROM pg_class WHERE relnamespace = 'tenantry'::regnamespace AND relkind IN ('r', 'p', 'v', 'm', 'f')) \
+         SELECT relname::text FROM shared WHERE (reachable OR relkind = 'p' OR relispartition) AND NOT forced",
     )
+    .bind(&own)
     .fetch_all(&mut admin)
     .await
     .unwrap();
     assert!(unforced.is_empty(), "row security is not forced on {unforced:?}");
+    let reachable: Vec<String> = sqlx::query_scalar(
+        "SELECT relname::text FROM pg_class WHERE relnamespace = 'tenantry'::regnamespace AND relkind IN ('r', 'p') \
+         AND has_any_column_privilege($1::text::name, oid, 'SELECT, INSERT, UPDATE, REFERENCES') ORDER BY 1",
+    )
+    .bind(&own)
+    .fetch_all(&mut admin)
+    .await
+    .unwrap();
+    assert_eq!(
+        reachable,
+        ["audit", "auth_attempt", "auth_factor", "auth_session", "auth_token", "idempotency", "outbox"],
+        "a right to another table has to be meant"
+    );
 }
