@@ -7,7 +7,7 @@ use tenantry_crds::v1alpha1::Tenant;
 use tenantry_e2e::rig::program::{Program, ProgramOptions};
 use tenantry_e2e::rig::{Stack, StackOptions, endpoints::http_client, eventually};
 
-use super::operated::{Cluster, LIMIT, customer, operate_with, search_of, shop, uses};
+use super::operated::{Cluster, LIMIT, customer, operate_with, search_of, shop, shop_with_invoices, uses};
 
 const SETTINGS: [(&str, &str); 3] = [
     ("TENANTRY__RECONCILE__DRIFT_SCAN_SECONDS", "1"),
@@ -82,7 +82,7 @@ fn ready_since(tenant: &Tenant) -> String {
 async fn what_somebody_took_away_is_put_back_and_told_once() {
     let watched = Watched::start().await;
     let cluster = &watched.cluster;
-    cluster.app("drift", shop("1.0.0", customer())).await;
+    cluster.app("drift", shop_with_invoices("1.0.0")).await;
     cluster.search_index("drift", search_of("drift")).await;
     cluster.tenant("drift-one", uses("drift", "Delete")).await;
     let since = ready_since(&cluster.until_ready("drift-one").await);
@@ -95,6 +95,22 @@ async fn what_somebody_took_away_is_put_back_and_told_once() {
     // What is broken, what of it the metric counts, and what the Event says.
     let in_postgres: &[(&str, &str, &str)] = &[
         ("DROP TABLE $.drift_order", "table", "table drift_order (made again empty: its rows are lost)"),
+        (
+            "DROP TABLE $.\"drift_invoice-history\"",
+            "table",
+            "table drift_invoice-history (made again empty: its rows are lost)",
+        ),
+        (
+            "DROP TABLE $.\"drift_invoice-counter\"",
+            "table",
+            "table drift_invoice-counter (made again empty: its rows are lost)",
+        ),
+        (
+            "ALTER TABLE $.\"drift_invoice-history\" DROP COLUMN actor",
+            "column",
+            "column drift_invoice-history.actor",
+        ),
+        ("REVOKE INSERT ON $.\"drift_invoice-counter\" FROM $", "grant", "grants on drift_invoice-counter"),
         ("ALTER TABLE $.drift_customer DROP COLUMN credit", "column", "column drift_customer.credit"),
         ("DROP INDEX $.\"drift_customer-region-idx\"", "index", "index drift_customer-region-idx"),
         ("REVOKE INSERT ON $.drift_customer FROM $", "grant", "grants on drift_customer"),

@@ -187,6 +187,17 @@ pub fn shop(version: &str, customer: Value) -> Value {
     })
 }
 
+/// The same with a document type that has tables beside its own: versions of its documents, and the last number.
+pub fn shop_with_invoices(version: &str) -> Value {
+    let mut shop = shop(version, customer());
+    shop["docTypes"].as_array_mut().unwrap().push(json!({
+        "name": "invoice", "trackChanges": true,
+        "naming": {"strategy": "Series", "pattern": "INV-.####", "gapless": true},
+        "fields": [{"name": "total", "type": "Decimal", "precision": 18, "scale": 2}],
+    }));
+    shop
+}
+
 pub fn customer() -> Value {
     json!([
         {"name": "name", "type": "String", "required": true},

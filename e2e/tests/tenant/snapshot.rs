@@ -4,7 +4,9 @@ use serde_json::{Value, json};
 use tenantry_crds::v1alpha1::Tenant;
 use tenantry_e2e::rig::{Stack, StackOptions, program::ProgramOptions};
 
-use super::operated::{Cluster, condition_of, customer, operate_with, search_of, shop, uses};
+use super::operated::{
+    Cluster, condition_of, customer, operate_with, search_of, shop, shop_with_invoices, uses,
+};
 
 /// An operator with a folder for snapshots, on a stack of its own.
 pub struct Archive {
@@ -61,7 +63,7 @@ pub async fn uid_of(cluster: &Cluster, tenant: &str) -> String {
 async fn a_snapshot_holds_everything_and_comes_back_under_another_name() {
     let archive = Archive::start().await;
     let cluster = &archive.cluster;
-    cluster.app("vault", shop("1.0.0", customer())).await;
+    cluster.app("vault", shop_with_invoices("1.0.0")).await;
     cluster.app("attic", shop("1.0.0", customer())).await;
     cluster.search_index("vault", search_of("vault")).await;
     let both = json!({"apps": [{"name": "vault"}, {"name": "attic"}], "deletionPolicy": "Snapshot"});
@@ -79,6 +81,12 @@ async fn a_snapshot_holds_everything_and_comes_back_under_another_name() {
                SELECT 'SO-' || n, (SELECT id FROM tenant_vault_one.vault_customer LIMIT 1), 'u', 'u'
                FROM generate_series(1, 7) n;
              SELECT setval('tenant_vault_one."vault_order-id-series"', 41);
+             INSERT INTO tenant_vault_one.vault_invoice (id, version, total, created_by, updated_by)
+               VALUES ('INV-0012', 2, 7.50, 'u', 'v');
+             INSERT INTO tenant_vault_one."vault_invoice-history" (id, doc_id, doc_version, action, actor, body)
+               VALUES (gen_random_uuid(), 'INV-0012', 1, 'Create', 'u', '{"total": "7.00"}'),
+                      (gen_random_uuid(), 'INV-0012', 2, 'Update', 'v', '{"total": "7.50", "note": "ä\n"}');
+             INSERT INTO tenant_vault_one."vault_invoice-counter" (id, last) VALUES ('series', 12);
              INSERT INTO tenant_vault_one.attic_customer (id, name, created_by, updated_by)
                VALUES (gen_random_uuid(), 'kept', 'u', 'u');
              INSERT INTO tenant_vault_one.core_user (id, email, created_by, updated_by)
@@ -89,7 +97,9 @@ async fn a_snapshot_holds_everything_and_comes_back_under_another_name() {
     cluster.tenant("vault-one", uses("vault", "Snapshot")).await;
     let uid = uid_of(cluster, "vault-one").await;
     let before = cluster.rows("tenant_vault_one").await;
-    assert!(before.iter().any(|row| row.starts_with("attic_customer")) && before.len() > 500);
+    for table in ["attic_customer ", "vault_invoice-history ", "vault_invoice-counter "] {
+        assert!(before.iter().any(|row| row.starts_with(table)), "{table}");
+    }
     cluster.delete::<Tenant>("vault-one").await;
     assert_eq!(cluster.traces("vault-one").await, [""; 0]);
     assert_eq!(cluster.texts("SELECT tenant FROM tenantry.snapshot").await, [""; 0]);
