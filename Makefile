@@ -69,7 +69,7 @@ test: ## Everything
 BENCHES := tenants documents peers fleet
 
 .PHONY: bench $(BENCHES:%=bench-%)
-bench: $(BENCHES:%=bench-%) ## All benchmarks (release build; bench-documents needs wrk); one: bench-tenants, -documents, -peers, -fleet
+bench: $(BENCHES:%=bench-%) ## All benchmarks (release build; -documents and -peers need wrk); one: bench-tenants, -documents, -peers, -fleet
 $(BENCHES:%=bench-%): bench-%: release
 	@$(TIER) bench-$* target/release/tenantry-bench $*
 

@@ -6,14 +6,32 @@ use std::time::Duration;
 use super::crowd::{
     Ask, DOCUMENTS, User, by_id, crowd, insert, list, plain_by_id, plain_insert, plain_list, written,
 };
-use super::load::{CLIENTS, Run, median, run};
+use super::load::{self, CLIENTS, Effort, PACED, Run, Script, median};
+use super::refresh::{self, refresh};
+use super::registered::{self, registered};
 use super::report::{Budget, Report};
+use super::switch::{self, switch};
 use super::{Outcome, durable_platform};
 use crate::rig::{Platform, eventually};
 
-const ROUNDS: usize = 3;
-const ROUND: Duration = Duration::from_secs(8);
-const WARM_UP: Duration = Duration::from_secs(3);
+/// Milliseconds, at half of the budgeted rate.
+const LATENCY: f64 = 15.0;
+
+/// How large the benchmark is.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Documents {
+    /// Tenants, a run for each number.
+    #[arg(default_values_t = [200, 2000])]
+    tenants: Vec<usize>,
+    /// Tenants in the registry when the control plane's memory is looked at.
+    #[arg(long, default_value_t = 10_000)]
+    registered: usize,
+    /// Tenants that are created, suspended and resumed one after the other.
+    #[arg(long, default_value_t = 20)]
+    switched: usize,
+    #[command(flatten)]
+    effort: Effort,
+}
 
 /// What is asked for, with the rate that it must reach.
 struct Case {
@@ -29,33 +47,45 @@ const CASES: [Case; 3] = [
     Case { name: "insert with outbox and audit", budget: 4_000.0, ours: insert, baseline: plain_insert },
 ];
 
-/// Runs the benchmark over as many tenants as each of `sizes` says.
+/// Runs the benchmark; what does not depend on the number of tenants, beside the last of them.
 ///
 /// # Errors
 /// When a platform does not start, or any request fails.
-pub async fn documents(sizes: &[usize]) -> Outcome<Report> {
+pub async fn documents(size: &Documents) -> Outcome<Report> {
+    load::ensure().await?;
+    let effort = size.effort;
     let mut report = Report::new(
         "documents",
         "Documents over HTTP",
         format!(
             "`make bench-documents`. Tenants with {DOCUMENTS} customers each, chosen at random for each request; {CLIENTS} \
              connections of `wrk` with one thread on the same cores as Postgres and the control plane. Each request has a token \
-             of its tenant, checked, with the permissions of role `sales`. Each figure is the median of {ROUNDS} rounds of \
+             of its tenant, checked, with the permissions of role `sales`. Each figure is the median of {} rounds of \
              {} s after a warm-up, ours and the baseline's by turns. The baseline is the usual way: axum and a pool of 16 \
              connections, BEGIN, SET LOCAL ROLE, the query and COMMIT as round trips of their own, the same row, outbox and audit \
-             rows, but no token, no permission and no validation. Latencies are taken at about half of the budgeted \
-             rate, and at about half of the rate reached: each connection pauses between two requests (a closed loop: the pause \
-             does not shrink when an answer is late).",
-            ROUND.as_secs()
+             rows, but no token, no permission and no validation. Latencies are taken at a pace, with the rate in brackets that \
+             was come to: {PACED} connections that pause at random between two requests, so many that a late answer hardly holds up \
+             those that come after it.\n\n{} {} {}",
+            effort.rounds,
+            effort.seconds,
+            refresh::METHOD,
+            switch::METHOD,
+            registered::METHOD,
         ),
     );
-    for size in sizes {
-        eprintln!("{size} tenants");
+    for (n, tenants) in size.tenants.iter().enumerate() {
+        eprintln!("{tenants} tenants");
         let platform = durable_platform().await?;
-        let users = crowd(&platform, *size).await?;
+        let users = crowd(&platform, *tenants).await?;
         let baseline = Baseline::start(&platform).await?;
         for case in &CASES {
-            measure(&platform, &baseline, &mut report, case, &users).await?;
+            measure(&platform, &baseline, &mut report, effort, case, &users).await?;
+        }
+        drop(baseline);
+        refresh(&platform, &mut report, effort, &users).await?;
+        if n + 1 == size.tenants.len() {
+            switch(&platform, &mut report, size.switched).await?;
+            registered(&platform, &mut report, size.registered, &users).await?;
         }
     }
     Ok(report)
@@ -65,28 +95,31 @@ async fn measure(
     platform: &Platform<'_>,
     baseline: &Baseline,
     report: &mut Report,
+    effort: Effort,
     case: &Case,
     users: &[User],
 ) -> Outcome<()> {
     let (folder, url): (&Path, &str) = (platform.stack().folder()?, platform.url()?);
     let ours = written(folder, "ours", users, case.ours)?;
     let theirs = written(folder, "theirs", users, case.baseline)?;
-    run(url, &ours, WARM_UP, Duration::ZERO).await?;
-    run(&baseline.url, &theirs, WARM_UP, Duration::ZERO).await?;
+    effort.warm_up(url, Script::Random, &ours).await?;
+    effort.warm_up(&baseline.url, Script::Random, &theirs).await?;
     let (mut full, mut peer) = (Vec::new(), Vec::new());
-    for _ in 0..ROUNDS {
-        full.push(run(url, &ours, ROUND, Duration::ZERO).await?);
-        peer.push(run(&baseline.url, &theirs, ROUND, Duration::ZERO).await?);
+    for _ in 0..effort.rounds {
+        full.push(effort.run(url, Script::Random, &ours).await?);
+        peer.push(effort.run(&baseline.url, Script::Random, &theirs).await?);
     }
     let (name, rate) = (format!("{} tenants: {}", users.len(), case.name), median(&full, Run::rate));
     report
         .add(&name, rate, "requests/s")
         .within(Budget::AtLeast(case.budget))
         .against("the usual way", median(&peer, Run::rate));
-    for (load, budget) in [(case.budget / 2.0, Some(15.0)), (rate / 2.0, None)] {
-        let think = 1000.0 * CLIENTS as f64 / load - median(&full, |run| run.latency().0) / 4.0;
-        let at_load = run(url, &ours, ROUND, Duration::from_secs_f64(think.max(0.0) / 1000.0)).await?;
-        let figure = report.add(format!("{name}, p99 at {:.0}/s", at_load.rate()), at_load.latency().1, "ms");
+    for (of, half, budget) in
+        [("the budget", case.budget / 2.0, Some(LATENCY)), ("the rate reached", rate / 2.0, None)]
+    {
+        let paced = effort.paced(url, Script::Random, &ours, half).await?;
+        let figure = report.add(format!("{name}, p99 at half of {of}"), paced.latency().1, "ms");
+        figure.noted(format!("{:.0}/s", paced.rate()));
         if let Some(most) = budget {
             figure.within(Budget::AtMost(most));
         }

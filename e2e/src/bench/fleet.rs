@@ -58,10 +58,15 @@ impl Fleet {
     /// Creates one tenant and waits until it is Ready; yields how long that took.
     pub async fn create_one(&self, name: &str) -> Outcome<Duration> {
         let began = Instant::now();
-        self.api.create(&PostParams::default(), &tenant(name)).await?;
-        let names = [name.to_owned()];
-        let ready = self.await_ready(&names, Duration::from_secs(60)).await?;
-        Ok(ready[0].duration_since(began))
+        let (_, ready) = self.create_ready(name).await?;
+        Ok(ready.duration_since(began))
+    }
+
+    /// Creates one tenant and waits until it is Ready; yields it, and when it was Ready.
+    pub async fn create_ready(&self, name: &str) -> Outcome<(Tenant, Instant)> {
+        let created = self.api.create(&PostParams::default(), &tenant(name)).await?;
+        let ready = self.await_ready(&[name.to_owned()], Duration::from_secs(60)).await?;
+        Ok((created, ready[0]))
     }
 
     /// Creates all of `names` from a few clients at once; yields when each was Ready, in the order of `names`, and when

@@ -3,10 +3,18 @@
 
 local requests, pause = {}, 0
 
+-- Fields of each line of the file.
+function lines(file)
+  local next = io.lines(file)
+  return function()
+    local line = next()
+    if line then return line:match("^([^\t]*)\t([^\t]*)\t([^\t]*)\t([^\t]*)\t(.*)$") end
+  end
+end
+
 function init(args)
-  pause = tonumber(args[2] or "0")
-  for line in io.lines(args[1]) do
-    local method, path, token, tenant, body = line:match("^([^\t]*)\t([^\t]*)\t([^\t]*)\t([^\t]*)\t(.*)$")
+  pause = tonumber(args[2])
+  for method, path, token, tenant, body in lines(args[1]) do
     local headers = { ["X-Tenant"] = tenant }
     if token ~= "" then headers["Authorization"] = "Bearer " .. token end
     if body == "" then

@@ -13,6 +13,8 @@ use super::report::quantile;
 
 /// Connections that send at the same time.
 pub const CLIENTS: usize = 64;
+/// Connections of a run at a pace.
+pub const PACED: usize = 256;
 
 /// A request as `load.lua` reads it.
 #[derive(Debug, Clone)]
@@ -68,39 +70,93 @@ pub fn write_requests(path: &Path, requests: &[Request]) -> Outcome<()> {
     Ok(file.flush()?)
 }
 
-/// Sends requests drawn at random from the file for `duration`; each connection pauses for `pause` on average between two.
+/// What is sent.
+#[derive(Debug, Clone, Copy)]
+pub enum Script {
+    /// Requests drawn at random from the file.
+    Random,
+    /// The refresh tokens of the file and their successors, each of them once.
+    Refresh,
+}
+
+/// How much is measured.
+#[derive(Debug, Clone, Copy, clap::Args)]
+pub struct Effort {
+    /// Seconds that a round lasts.
+    #[arg(long, default_value_t = 8)]
+    pub seconds: u64,
+    /// Rounds of which the median is taken.
+    #[arg(long, default_value_t = 3)]
+    pub rounds: usize,
+}
+
+impl Effort {
+    /// As many requests as [`CLIENTS`] come to without a pause, before anything counts.
+    pub async fn warm_up(self, url: &str, script: Script, requests: &Path) -> Outcome<Run> {
+        wrk(url, script, requests, Flow { seconds: self.seconds.div_ceil(3), ..self.flat_out() }).await
+    }
+
+    /// As many requests as [`CLIENTS`] come to without a pause.
+    pub async fn run(self, url: &str, script: Script, requests: &Path) -> Outcome<Run> {
+        wrk(url, script, requests, self.flat_out()).await
+    }
+
+    /// About `rate` requests a second, from so many connections ([`PACED`]) that a late answer holds no other request up.
+    pub async fn paced(self, url: &str, script: Script, requests: &Path, rate: f64) -> Outcome<Run> {
+        let pause = Duration::from_secs_f64(PACED as f64 / rate);
+        wrk(url, script, requests, Flow { connections: PACED, pause, seconds: self.seconds }).await
+    }
+
+    fn flat_out(self) -> Flow {
+        Flow { connections: CLIENTS, pause: Duration::ZERO, seconds: self.seconds }
+    }
+}
+
+struct Flow {
+    connections: usize,
+    /// On average, between two requests of a connection.
+    pause: Duration,
+    seconds: u64,
+}
+
+/// Whether `wrk` is there; to be asked before the hours that need it.
 ///
 /// # Errors
-/// When `wrk` is missing, or any request fails or is answered with an error.
-pub async fn run(url: &str, requests: &Path, duration: Duration, pause: Duration) -> Outcome<Run> {
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/src/bench/load.lua");
+/// When it is missing.
+pub async fn ensure() -> Outcome<()> {
+    let found = Command::new("wrk").arg("-v").stdin(Stdio::null()).output().await;
+    found.map(|_| ()).map_err(|error| missing(&error))
+}
+
+fn missing(error: &std::io::Error) -> Box<dyn std::error::Error + Send + Sync> {
+    format!("wrk cannot be started ({error}); install it: apt-get install wrk").into()
+}
+
+async fn wrk(url: &str, script: Script, requests: &Path, flow: Flow) -> Outcome<Run> {
+    let script = match script {
+        Script::Random => concat!(env!("CARGO_MANIFEST_DIR"), "/src/bench/load.lua"),
+        Script::Refresh => concat!(env!("CARGO_MANIFEST_DIR"), "/src/bench/refresh.lua"),
+    };
+    let Flow { connections, pause, seconds } = flow;
     let output = Command::new("wrk")
-        .args([
-            "-t1",
-            &format!("-c{CLIENTS}"),
-            &format!("-d{}s", duration.as_secs()),
-            "--timeout",
-            "10s",
-            "-s",
-            script,
-            url,
-            "--",
-        ])
+        .args(["-t1", &format!("-c{connections}"), &format!("-d{seconds}s"), "--timeout", "10s"])
+        .args(["-s", script, url, "--"])
         .arg(requests)
         .arg(pause.as_millis().to_string())
         .stdin(Stdio::null())
         .kill_on_drop(true)
         .output();
-    let output = tokio::time::timeout(duration + Duration::from_secs(60), output)
+    let output = tokio::time::timeout(Duration::from_secs(seconds + 60), output)
         .await?
-        .map_err(|error| format!("wrk cannot be started ({error}); install it: apt-get install wrk"))?;
+        .map_err(|error| missing(&error))?;
+    let said = || String::from_utf8_lossy(&output.stderr);
     let text = String::from_utf8_lossy(&output.stdout);
     let Some(result) = text.lines().find_map(|line| line.strip_prefix("RESULT ")) else {
-        return Err(format!("wrk gave no result: {text}{}", String::from_utf8_lossy(&output.stderr)).into());
+        return Err(format!("wrk gave no result: {text}{}", said()).into());
     };
     let run: Run = serde_json::from_str(result)?;
     if run.failed > 0 || run.requests == 0 {
-        return Err(format!("{} of {} requests failed", run.failed, run.requests).into());
+        return Err(format!("{} of {} requests failed: {}", run.failed, run.requests, said()).into());
     }
     Ok(run)
 }

@@ -16,11 +16,7 @@ impl<'a> Operator<'a> {
 
     /// Resident memory, in megabytes.
     pub fn resident(&self) -> Outcome<f64> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.0.process().pid()))?;
-        let line =
-            status.lines().find_map(|line| line.strip_prefix("VmRSS:")).ok_or("the operator has no VmRSS")?;
-        let kib: f64 = line.trim().trim_end_matches(" kB").parse()?;
-        Ok(kib / 1024.0)
+        resident(self.0)
     }
 
     /// CPU time so far.
@@ -67,4 +63,13 @@ impl<'a> Operator<'a> {
         }
         Err("the operator does not come to rest".into())
     }
+}
+
+/// Resident memory of a program, in megabytes.
+pub fn resident(program: &Program) -> Outcome<f64> {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", program.process().pid()))?;
+    let line =
+        status.lines().find_map(|line| line.strip_prefix("VmRSS:")).ok_or("the process has no VmRSS")?;
+    let kib: f64 = line.trim().trim_end_matches(" kB").parse()?;
+    Ok(kib / 1024.0)
 }

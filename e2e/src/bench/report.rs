@@ -17,6 +17,7 @@ pub struct Figure {
     ok: Option<bool>,
     baseline: Option<String>,
     ratio: Option<f64>,
+    note: Option<String>,
 }
 
 /// Which way a budget bounds a figure.
@@ -48,7 +49,8 @@ impl Report {
         let name = name.into();
         eprintln!("  {name}: {} {unit}", rounded(value));
         let at = self.figures.len();
-        self.figures.push(Figure { name, value, unit, budget: None, ok: None, baseline: None, ratio: None });
+        let (budget, ok, baseline, ratio, note) = Default::default();
+        self.figures.push(Figure { name, value, unit, budget, ok, baseline, ratio, note });
         &mut self.figures[at]
     }
 
@@ -83,8 +85,9 @@ impl Report {
             let holds = figure.ok.map_or("", |ok| if ok { "yes" } else { "**no**" });
             let _infallible = writeln!(
                 page,
-                "| {} | {} {} | {} | {holds} | {} | {} |",
+                "| {}{} | {} {} | {} | {holds} | {} | {} |",
                 figure.name,
+                figure.note.as_deref().map(|note| format!(" ({note})")).unwrap_or_default(),
                 rounded(figure.value),
                 figure.unit,
                 figure.budget.as_deref().unwrap_or(""),
@@ -114,6 +117,12 @@ impl Figure {
         self.ratio = Some(self.value / value);
         self
     }
+
+    /// States under what circumstances the figure came about.
+    pub fn noted(&mut self, note: impl Into<String>) -> &mut Self {
+        self.note = Some(note.into());
+        self
+    }
 }
 
 /// The `q`-quantile of `samples` by the nearest rank; 0 for none.
@@ -140,9 +149,11 @@ fn machine() -> String {
     let date = std::process::Command::new("date").args(["-u", "+%Y-%m-%d"]).output();
     let date =
         date.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned()).unwrap_or_default();
+    let build =
+        if cfg!(debug_assertions) { "**Debug build: the figures say nothing.**" } else { "Release build" };
     format!(
         "Measured {date} on {cores} cores ({}), everything on the one machine, which is shared and noisy: trust ratios \
-         more than figures. Release build, fsync on in etcd and PostgreSQL.",
+         more than figures. {build}, fsync on in etcd and PostgreSQL.",
         model.unwrap_or("model unknown")
     )
 }

@@ -2,12 +2,11 @@
 
 use std::path::Path;
 
-use tokio::process::Command;
-
 use super::super::Outcome;
-use super::super::crowd::{plain_by_id, plain_insert, plain_list};
+use super::super::crowd::{User, plain_by_id, plain_insert, plain_list};
 use super::server::{About, Peer};
 use crate::rig::Platform;
+use crate::rig::process::Launch;
 use crate::rig::toolchain::{FASTAPI_VERSION, Peers};
 
 const SETUP: &str = "uvicorn with uvloop and httptools, two workers with 8 connections each, statements prepared and kept, one \
@@ -15,7 +14,7 @@ const SETUP: &str = "uvicorn with uvloop and httptools, two workers with 8 conne
                          tokens nor permissions";
 
 /// Starts it on the platform's database.
-pub async fn start(installed: &Peers, platform: &Platform<'_>, folder: &Path) -> Outcome<Peer> {
+pub async fn start(installed: &Peers, platform: &Platform<'_>, user: &User) -> Outcome<Peer> {
     let source = concat!(env!("CARGO_MANIFEST_DIR"), "/src/bench/peers");
     let paths = std::env::join_paths([installed.site_packages.as_path(), Path::new(source)])?;
     let database = platform.endpoints().database_url.clone();
@@ -25,16 +24,14 @@ pub async fn start(installed: &Peers, platform: &Platform<'_>, folder: &Path) ->
         requests: [plain_by_id, plain_list, plain_insert],
         tenants: usize::MAX,
     };
-    Peer::start(about, folder.join("fastapi.log"), |port| {
-        let mut command = Command::new(&installed.python);
-        command
+    Peer::start(about, user, |port| {
+        Launch::new("fastapi", &installed.python)
             .args(["-m", "uvicorn", "fastapi_peer:app", "--host", "127.0.0.1", "--port", &port.to_string()])
             .args(["--workers", "2", "--loop", "uvloop", "--http", "httptools"])
             .args(["--no-access-log", "--log-level", "warning"])
-            .env("PYTHONPATH", paths)
+            .env("PYTHONPATH", &paths)
             .env("PYTHONDONTWRITEBYTECODE", "1")
-            .env("DATABASE_URL", database);
-        command
+            .env("DATABASE_URL", &database)
     })
     .await
 }

@@ -6,35 +6,58 @@ mod fastapi;
 mod postgraphile;
 mod server;
 
-use std::time::Duration;
-
 use super::crowd::{Ask, by_id, crowd, insert, list, written};
-use super::load::{CLIENTS, Run, median, run};
+use super::load::{self, CLIENTS, Effort, Run, Script, median};
 use super::report::{Budget, Report};
 use super::{Outcome, durable_platform};
 use crate::rig::toolchain::Toolchain;
 
-const TENANTS: usize = 200;
-const ROUNDS: usize = 3;
-const ROUND: Duration = Duration::from_secs(8);
-const WARM_UP: Duration = Duration::from_secs(3);
+/// How large the benchmark is.
+#[derive(Debug, Clone, Copy, clap::Args)]
+pub struct Beside {
+    /// Tenants.
+    #[arg(default_value_t = 200)]
+    tenants: usize,
+    #[command(flatten)]
+    effort: Effort,
+}
 
-/// What is asked for: our requests, and how many times the best peer's rate is ours to reach.
-const CASES: [(&str, Ask, f64); 3] =
-    [("GET by id", by_id, 3.0), ("filtered list of 20", list, 2.5), ("insert", insert, 2.0)];
+/// What is asked for.
+struct Case {
+    name: &'static str,
+    ours: Ask,
+    /// How many times the best peer's rate is ours to reach.
+    times: f64,
+    /// Whether the answer has what was asked for.
+    holds: fn(&str) -> bool,
+}
+
+const CASES: [Case; 3] = [
+    Case { name: "GET by id", ours: by_id, times: 3.0, holds: |answer| answer.contains("\"c0@") },
+    Case {
+        name: "filtered list of 20",
+        ours: list,
+        times: 2.5,
+        holds: |answer| answer.matches("\"active\"").count() == 20,
+    },
+    Case { name: "insert", ours: insert, times: 2.0, holds: |answer| answer.contains("99.5") },
+];
 
 /// Runs the benchmark.
 ///
 /// # Errors
 /// When the platform or a peer does not start, or any request fails.
-pub async fn peers() -> Outcome<Report> {
-    let platform = durable_platform().await?;
-    let users = crowd(&platform, TENANTS).await?;
-    let folder = platform.stack().folder()?.to_owned();
+pub async fn peers(size: &Beside) -> Outcome<Report> {
+    load::ensure().await?;
+    // The first time, it takes a while.
     let installed = Toolchain::ensure_peers().await?;
+    let Beside { tenants, effort } = *size;
+    let platform = durable_platform().await?;
+    let users = crowd(&platform, tenants).await?;
+    let folder = platform.stack().folder()?.to_owned();
     let peers = [
-        fastapi::start(&installed, &platform, &folder).await?,
-        postgraphile::start(&installed, &platform, &folder, &users[0]).await?,
+        fastapi::start(&installed, &platform, &users[0]).await?,
+        postgraphile::start(&installed, &platform, &users[0]).await?,
     ];
     let setups: Vec<String> =
         peers.iter().map(|peer| format!("*{}*: {}.", peer.about.name, peer.about.setup)).collect();
@@ -42,30 +65,33 @@ pub async fn peers() -> Outcome<Report> {
         "peers",
         "Beside others",
         format!(
-            "`make bench-peers`. {TENANTS} tenants, chosen at random for each request; {CLIENTS} connections of `wrk` with one \
+            "`make bench-peers`. {tenants} tenants, chosen at random for each request; {CLIENTS} connections of `wrk` with one \
              thread on the same two cores as PostgreSQL and the server. Ours checks a token and the permissions of role `sales`, \
              and an insert writes its outbox and audit rows, too; a peer's writes its row alone. Each figure is the median of \
-             {ROUNDS} rounds of {} s after a warm-up, everybody's by turns. {}",
-            ROUND.as_secs(),
+             {} rounds of {} s after a warm-up, everybody's by turns. {}",
+            effort.rounds,
+            effort.seconds,
             setups.join(" "),
         ),
     );
-    for (at, (name, ours, times)) in CASES.into_iter().enumerate() {
+    for (at, Case { name, ours, times, holds }) in CASES.into_iter().enumerate() {
         let url = platform.url()?;
+        server::answers(url, &server::first(ours, &users[0])?, holds).await?;
         let own = written(&folder, "ours", &users, ours)?;
-        run(url, &own, WARM_UP, Duration::ZERO).await?;
+        effort.warm_up(url, Script::Random, &own).await?;
         let mut theirs = Vec::new();
         for (n, peer) in peers.iter().enumerate() {
             let served = &users[..users.len().min(peer.about.tenants)];
+            server::answers(&peer.url, &server::first(peer.about.requests[at], &users[0])?, holds).await?;
             let requests = written(&folder, &format!("peer-{n}"), served, peer.about.requests[at])?;
-            run(&peer.url, &requests, WARM_UP, Duration::ZERO).await?;
+            effort.warm_up(&peer.url, Script::Random, &requests).await?;
             theirs.push((peer, requests, Vec::new()));
         }
         let mut mine = Vec::new();
-        for _ in 0..ROUNDS {
-            mine.push(run(url, &own, ROUND, Duration::ZERO).await?);
+        for _ in 0..effort.rounds {
+            mine.push(effort.run(url, Script::Random, &own).await?);
             for (peer, requests, runs) in &mut theirs {
-                runs.push(run(&peer.url, requests, ROUND, Duration::ZERO).await?);
+                runs.push(effort.run(&peer.url, Script::Random, requests).await?);
             }
         }
         let rate = median(&mine, Run::rate);

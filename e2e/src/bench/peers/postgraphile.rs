@@ -1,16 +1,14 @@
 //! PostGraphile: an API out of the tables of a schema.
 
-use std::path::Path;
-
 use serde_json::json;
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
-use tokio::process::Command;
 
 use super::super::Outcome;
 use super::super::crowd::{User, new_customer, post};
 use super::super::load::Request;
 use super::server::{About, Peer};
 use crate::rig::Platform;
+use crate::rig::process::Launch;
 use crate::rig::toolchain::{POSTGRAPHILE_VERSION, Peers};
 
 const SETUP: &str = "two cluster workers with 8 connections each, query log and GraphiQL off, production mode; it serves one \
@@ -18,7 +16,7 @@ const SETUP: &str = "two cluster workers with 8 connections each, query log and 
                          permissions";
 
 /// Starts it over a copy of the first tenant's customers.
-pub async fn start(installed: &Peers, platform: &Platform<'_>, folder: &Path, first: &User) -> Outcome<Peer> {
+pub async fn start(installed: &Peers, platform: &Platform<'_>, first: &User) -> Outcome<Peer> {
     let database = platform.endpoints().database_url.clone();
     copy(&database, first).await?;
     let about = About {
@@ -27,22 +25,16 @@ pub async fn start(installed: &Peers, platform: &Platform<'_>, folder: &Path, fi
         requests: [by_id, list, insert],
         tenants: 1,
     };
-    Peer::start(about, folder.join("postgraphile.log"), |port| {
-        let mut command = Command::new(&installed.node);
-        command
-            .arg(&installed.postgraphile)
+    Peer::start(about, first, |port| {
+        Launch::new("postgraphile", &installed.node)
+            .args([&installed.postgraphile])
             .args(["--connection", &database, "--schema", "peer"])
             .args(["--host", "127.0.0.1", "--port", &port.to_string()])
             .args(["--cluster-workers", "2", "--max-pool-size", "8"])
-            .args([
-                "--disable-query-log",
-                "--disable-graphiql",
-                "--no-ignore-rbac",
-                "--no-setof-functions-contain-nulls",
-            ])
+            .args(["--disable-query-log", "--disable-graphiql"])
+            .args(["--no-ignore-rbac", "--no-setof-functions-contain-nulls"])
             .env("NODE_ENV", "production")
-            .env("GRAPHILE_ENV", "production");
-        command
+            .env("GRAPHILE_ENV", "production")
     })
     .await
 }

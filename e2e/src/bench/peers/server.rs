@@ -1,16 +1,16 @@
 //! A peer as a process of its own.
 
-use std::path::PathBuf;
-use std::time::Duration;
-
-use tokio::process::{Child, Command};
+use std::sync::Arc;
 
 use super::super::Outcome;
-use super::super::crowd::Ask;
-use crate::rig::eventually;
+use super::super::crowd::{Ask, User};
+use super::super::load::Request;
+use super::CASES;
+use crate::rig::RigError;
+use crate::rig::endpoints::http_client;
+use crate::rig::process::{Launch, Plan, Probe, Sandbox, Server, Signal, ports};
 
 /// What there is to say of a peer.
-#[derive(Clone)]
 pub struct About {
     /// Its name, with the version.
     pub name: String,
@@ -28,30 +28,58 @@ pub struct Peer {
     pub about: About,
     /// Where it answers.
     pub url: String,
-    _process: Child,
+    // Whoever has it started further processes; they end with the sandbox.
+    _server: Server,
 }
 
 impl Peer {
-    /// Starts `command`, which is told the port by `listen`, and waits until it answers.
+    /// Starts what `launch` says for a port and waits until it answers `user`.
     ///
     /// # Errors
-    /// When it does not within half a minute; what it said is in `log`.
-    pub async fn start(about: About, log: PathBuf, command: impl FnOnce(u16) -> Command) -> Outcome<Self> {
-        let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-        let output = std::fs::File::create(&log)?;
-        let process = command(port)
-            .stdin(std::process::Stdio::null())
-            .stdout(output.try_clone()?)
-            .stderr(output)
-            .kill_on_drop(true)
-            .spawn()?;
-        eventually(&format!("{} answers", about.name), Duration::from_secs(30), || async {
-            tokio::net::TcpStream::connect(("127.0.0.1", port)).await.map(|_| ())
+    /// When it does not.
+    pub async fn start(about: About, user: &User, launch: impl Fn(u16) -> Launch) -> Outcome<Self> {
+        let sandbox = Arc::new(Sandbox::create("peer", None)?);
+        let request = first(about.requests[0], user)?;
+        let started = Server::launch(&sandbox, || {
+            let [port] = ports::free()?;
+            let url = format!("http://127.0.0.1:{port}");
+            let (request, at) = (request.clone(), url.clone());
+            let probe: Probe = Box::new(move || {
+                let (request, at) = (request.clone(), at.clone());
+                Box::pin(async move { answers(&at, &request, CASES[0].holds).await })
+            });
+            Ok((Plan { launch: launch(port), graceful: Signal::TERM, probe }, url))
         })
-        .await
-        .map_err(|error| {
-            format!("{error}; it said: {}", std::fs::read_to_string(&log).unwrap_or_default())
-        })?;
-        Ok(Self { about, url: format!("http://127.0.0.1:{port}"), _process: process })
+        .await;
+        let (server, url) = started.inspect_err(|_| sandbox.keep())?;
+        Ok(Self { about, url, _server: server })
+    }
+}
+
+/// The first of the requests of a user.
+pub fn first(ask: Ask, user: &User) -> Result<Request, RigError> {
+    ask(user).into_iter().next().ok_or_else(|| RigError::Refused("a user without requests".to_owned()))
+}
+
+/// Whether a request is answered with what it asks for: an error may come as a 200, too.
+///
+/// # Errors
+/// What is wrong with the answer.
+pub async fn answers(url: &str, request: &Request, holds: fn(&str) -> bool) -> Result<(), String> {
+    let http = http_client().map_err(|error| error.to_string())?;
+    let url = format!("{url}{}", request.path);
+    let mut sent = if request.method == "POST" {
+        http.post(url).header("content-type", "application/json").body(request.body.clone())
+    } else {
+        http.get(url)
+    };
+    sent = sent.header("x-tenant", &request.tenant).bearer_auth(&request.token);
+    let answer = sent.send().await.map_err(|error| error.to_string())?;
+    let status = answer.status();
+    let text = answer.text().await.map_err(|error| error.to_string())?;
+    if status.is_success() && !text.contains("\"errors\"") && holds(&text) {
+        Ok(())
+    } else {
+        Err(format!("{status}: {text}"))
     }
 }

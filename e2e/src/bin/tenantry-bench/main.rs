@@ -7,20 +7,16 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
-use tenantry_e2e::bench::{Outcome, documents, growth, peers, serve_baseline, tenants};
+use tenantry_e2e::bench::{Beside, Documents, Outcome, documents, growth, peers, serve_baseline, tenants};
 
 #[derive(Parser)]
 enum Bench {
     /// One Tenant and a burst of 500.
     Tenants,
-    /// Documents over HTTP.
-    Documents {
-        /// Tenants, a run for each number.
-        #[arg(default_values_t = [200, 2000])]
-        tenants: Vec<usize>,
-    },
+    /// Documents over HTTP, sessions, and what the control plane costs and how fast it follows.
+    Documents(Documents),
     /// Documents beside servers that one might pick instead.
-    Peers,
+    Peers(Beside),
     /// Fleets of several sizes: growth, rest, restart, rollout, deletion.
     Fleet {
         /// The sizes, each larger than the one before.
@@ -53,8 +49,8 @@ async fn main() -> ExitCode {
 async fn bench(bench: Bench) -> Outcome<()> {
     let report = match bench {
         Bench::Tenants => tenants().await?,
-        Bench::Documents { tenants } => documents(&tenants).await?,
-        Bench::Peers => peers().await?,
+        Bench::Documents(size) => documents(&size).await?,
+        Bench::Peers(size) => peers(&size).await?,
         Bench::Fleet { sizes, rest_seconds } => growth(&sizes, Duration::from_secs(rest_seconds)).await?,
         Bench::Baseline { listen, database_url } => return serve_baseline(listen, &database_url).await,
     };

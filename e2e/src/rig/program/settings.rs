@@ -22,6 +22,10 @@ pub struct ProgramOptions {
 const OPERATOR_SECTIONS: &[&str] =
     &["TENANTRY__LEADER__", "TENANTRY__RECONCILE__", "TENANTRY__SNAPSHOTS__", "TENANTRY__ACCESS__"];
 
+/// Sections that only the control plane has.
+const CONTROL_PLANE_SECTIONS: &[&str] =
+    &["TENANTRY__HTTP__", "TENANTRY__LIMITS__", "TENANTRY__AUTH__", "TENANTRY__WORKER__"];
+
 /// The environment variables of one program.
 #[derive(Clone)]
 pub struct Settings(BTreeMap<String, String>);
@@ -37,7 +41,8 @@ impl Settings {
             .with("TENANTRY__DATABASE__PROVISIONER_KEY", credentials.provisioner_key)
             .with("TENANTRY__DATABASE__TRAFFIC_KEY", credentials.traffic_key)
             .with("TENANTRY__ACCESS__SECRET_NAMESPACES", r#"["*"]"#)
-            .overridden(options))
+            .overridden(options)
+            .without(CONTROL_PLANE_SECTIONS))
     }
 
     /// For `tenantry-operator bootstrap`.
