@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 
 use secrecy::SecretString;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, de};
 
 use crate::{instances::Instances, network::Network};
 
@@ -79,6 +79,9 @@ pub struct ControlPlane {
     /// Logs.
     #[serde(default)]
     pub log: Log,
+    /// Spans of requests.
+    #[serde(default)]
+    pub tracing: Tracing,
 }
 
 /// The operator's Postgres.
@@ -396,6 +399,32 @@ pub enum LogFormat {
     Json,
     /// For people.
     Text,
+}
+
+/// Spans of requests, which the `serve` role exports.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct Tracing {
+    /// A collector that takes OTLP over HTTP, as in `http://HOST:4318`; without it, nothing is exported.
+    pub endpoint: Option<String>,
+    /// Which share of the traces that begin here is exported, from 0 to 1. Of others, their callers decide.
+    #[serde(deserialize_with = "share")]
+    pub ratio: f64,
+}
+
+impl Default for Tracing {
+    fn default() -> Self {
+        Self { endpoint: None, ratio: 1.0 }
+    }
+}
+
+fn share<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    let share = f64::deserialize(deserializer)?;
+    if (0.0..=1.0).contains(&share) {
+        Ok(share)
+    } else {
+        Err(de::Error::invalid_value(de::Unexpected::Float(share), &"a number from 0 to 1"))
+    }
 }
 
 mod default {

@@ -14,7 +14,7 @@ use crate::{
     auth::{self, Accounts, Hasher, Issuers, Outbound, SecretKey, Tokens},
     data::CursorKey,
     error::Chain,
-    http::{self, HttpMetrics, Limits, Observer},
+    http::{self, HttpMetrics, Limits, Observer, Spans},
     instances::Instances,
     jobs::QueueError,
     postgres::Tuning,
@@ -78,7 +78,13 @@ pub async fn serve(settings: settings::ControlPlane, shutdown: CancellationToken
     let changes = futures::future::join_all(changes);
     let probe_routes = probes::health(readiness.clone());
     let limits = Limits::new(&settings.http);
-    let observer = Observer::new(HttpMetrics::register(&metrics)?, registry, &settings.http.trusted_proxies);
+    let spans = Spans::new(&settings.tracing)?;
+    let observer = Observer::new(
+        HttpMetrics::register(&metrics)?,
+        registry,
+        &settings.http.trusted_proxies,
+        spans.tracer(),
+    );
     let router = http::router(&state, &limits, observer, probe_routes);
     let api = http::serve(
         settings.http.listen,
@@ -95,6 +101,7 @@ pub async fn serve(settings: settings::ControlPlane, shutdown: CancellationToken
         ending(&shutdown, api),
         ending(&shutdown, probes)
     );
+    spans.flush().await;
     api.and(probes).map_err(StartError::Listen)
 }
 

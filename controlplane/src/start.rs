@@ -19,6 +19,8 @@ pub enum StartError {
     Instances(#[from] tenantry_config::instances::InstanceError),
     #[error("logging")]
     Telemetry(#[from] telemetry::InvalidFilter),
+    #[error("tracing.endpoint")]
+    Tracing(#[from] opentelemetry_otlp::ExporterBuildError),
     #[error("tokens")]
     Tokens(#[from] KeyError),
     #[error("passwords")]

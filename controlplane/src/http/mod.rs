@@ -1,6 +1,7 @@
 //! The API over HTTP.
 //!
-//! Layers from the outside in: [`observe`] (request id, trace, log, metrics, headers, [`cors`]), catch-panic, [`limits`] (time, load,
+//! Layers from the outside in: [`observe`] (request id, [`trace`] and [`spans`], log, metrics, headers,
+//! [`cors`]), catch-panic, [`limits`] (time, load,
 //! size), address, tenant and token, rates ([`crate::auth::require_scope`], [`crate::rate`]), handler.
 
 mod cors;
@@ -8,6 +9,7 @@ mod extract;
 mod limits;
 mod observe;
 mod serve;
+mod spans;
 mod trace;
 
 use std::time::Duration;
@@ -26,6 +28,7 @@ pub use extract::{Content, Json, Path, Query};
 pub use limits::Limits;
 pub use observe::{HttpMetrics, Observer};
 pub use serve::serve;
+pub use spans::Spans;
 
 /// All routes. `probes` stand outside of the tenant's layers.
 pub fn router(state: &AppState, limits: &Limits, observer: Observer, probes: Router) -> Router {

@@ -9,12 +9,13 @@ use axum::{
     middleware::Next,
     response::Response,
 };
+use opentelemetry_sdk::trace::SdkTracer;
 use prometheus::{HistogramOpts, HistogramVec};
 use tenantry_config::network::Network;
 use tracing::{Instrument, field};
 use uuid::Uuid;
 
-use super::{cors, trace};
+use super::{cors, spans::RequestSpan, trace};
 use crate::{auth::RequestInfo, rate, registry::Registry};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -51,12 +52,18 @@ pub struct Observer {
     metrics: HttpMetrics,
     registry: Registry,
     trusted_proxies: Arc<[Network]>,
+    tracer: Option<SdkTracer>,
 }
 
 impl Observer {
-    /// Believes what `trusted_proxies` say of clients.
-    pub fn new(metrics: HttpMetrics, registry: Registry, trusted_proxies: &[Network]) -> Self {
-        Self { metrics, registry, trusted_proxies: trusted_proxies.into() }
+    /// Believes what `trusted_proxies` say of clients. Without a `tracer`, there are no spans to export.
+    pub fn new(
+        metrics: HttpMetrics,
+        registry: Registry,
+        trusted_proxies: &[Network],
+        tracer: Option<SdkTracer>,
+    ) -> Self {
+        Self { metrics, registry, trusted_proxies: trusted_proxies.into(), tracer }
     }
 }
 
@@ -66,21 +73,21 @@ pub(super) async fn observe(State(observer): State<Observer>, mut request: Reque
     let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip());
     let address = peer.map(|peer| rate::client(peer, request.headers(), &observer.trusted_proxies));
     let matched = request.extensions().get::<MatchedPath>().cloned();
-    let route = matched.as_ref().map_or(NO_ROUTE, MatchedPath::as_str);
+    let matched = matched.as_ref().map(MatchedPath::as_str);
+    let route = matched.unwrap_or(NO_ROUTE);
     let method = known_method(request.method());
-    let span = tracing::info_span!(
-        "request",
-        id = &*id,
-        method,
-        route,
-        tenant = field::Empty,
-        status = field::Empty
-    );
+    let span = tracing::info_span!("request", id = &*id, method, route, tenant = field::Empty);
+    let parent = trace::parent(request.headers());
+    let exported =
+        observer.tracer.as_ref().map(|tracer| RequestSpan::start(tracer, parent, method, matched, &id));
     let info = RequestInfo {
         id: Arc::clone(&id),
         client: address.map(|address| address.to_string().into()),
         address,
-        trace: trace::of(request.headers()),
+        trace: match &exported {
+            Some(own) => Some(own.traceparent()),
+            None => parent.map(Into::into),
+        },
         seen: Arc::default(),
     };
     let seen = Arc::clone(&info.seen);
@@ -104,8 +111,11 @@ pub(super) async fn observe(State(observer): State<Observer>, mut request: Reque
         .duration
         .with_label_values(&[route, method, class(status.as_u16())])
         .observe(elapsed.as_secs_f64());
+    let caller = seen.caller();
+    if let Some(exported) = exported {
+        exported.end(status, caller.map(|(tenant, _)| tenant.name.as_str()));
+    }
     span.in_scope(|| {
-        let caller = seen.caller();
         tracing::info!(
             target: "access",
             status = status.as_u16(),

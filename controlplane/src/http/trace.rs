@@ -1,17 +1,15 @@
 //! Which trace a request belongs to: `traceparent`, as W3C Trace Context has it.
 
-use std::sync::Arc;
-
 use axum::http::HeaderMap;
 
 const TRACEPARENT: &str = "traceparent";
 
-/// What the work for a request passes on, if the request belongs to a trace.
-pub(super) fn of(headers: &HeaderMap) -> Option<Arc<str>> {
+/// The caller's `traceparent`, if it is one.
+pub(super) fn parent(headers: &HeaderMap) -> Option<&str> {
     let mut given = headers.get_all(TRACEPARENT).iter();
     let parent = given.next()?.to_str().ok().filter(|text| is_valid(text))?;
     // Two of them say nothing.
-    given.next().is_none().then(|| parent.into())
+    given.next().is_none().then_some(parent)
 }
 
 /// `00-` and the ids of the trace and the span, in hex, neither of them all zeros, and the flags.
@@ -37,7 +35,7 @@ mod tests {
             for line in lines {
                 headers.append(TRACEPARENT, line.parse().unwrap());
             }
-            of(&headers).map(|text| text.to_string())
+            parent(&headers).map(str::to_owned)
         };
         assert_eq!(of_lines(&[good]).as_deref(), Some(good));
         assert_eq!(of_lines(&[]), None);
