@@ -140,6 +140,34 @@ async fn secrets_are_references_and_each_program_gets_its_own() {
     assert!(!text.contains(r#""kind":"Secret""#), "the chart makes no Secret");
 }
 
+/// The value of a plain setting of a Deployment.
+fn setting<'a>(objects: &'a [Value], deployment: &str, name: &str) -> Option<&'a str> {
+    let variables = container(find(objects, "Deployment", deployment))["env"].as_array().unwrap();
+    let found = variables.iter().find(|variable| variable["name"] == format!("TENANTRY__{name}"))?;
+    found["value"].as_str()
+}
+
+#[tokio::test]
+async fn values_reach_the_role_that_they_are_for() {
+    let values = [
+        "serve.trustedProxies={10.0.0.0/8,fd00::/8}",
+        "tracing.endpoint=http://collector:4318",
+        "tracing.ratio=0",
+        "work.sweepSeconds=60",
+    ];
+    let objects = render(TENANTRY, &values).await;
+    let serve = |name| setting(&objects, "tenantry-serve", name);
+    assert_eq!(serve("HTTP__TRUSTED_PROXIES"), Some(r#"["10.0.0.0/8","fd00::/8"]"#));
+    assert_eq!(serve("TRACING__ENDPOINT"), Some("http://collector:4318"));
+    assert_eq!(serve("TRACING__RATIO"), Some("0"));
+    assert_eq!(setting(&objects, "tenantry-work", "WORKER__SWEEP_SECONDS"), Some("60"));
+
+    let objects = render(TENANTRY, &[]).await;
+    for name in ["HTTP__TRUSTED_PROXIES", "TRACING__ENDPOINT", "TRACING__RATIO"] {
+        assert_eq!(setting(&objects, "tenantry-serve", name), None, "off unless asked for");
+    }
+}
+
 #[tokio::test]
 async fn values_that_cannot_work_are_refused() {
     for (value, expected) in [
@@ -148,6 +176,10 @@ async fn values_that_cannot_work_are_refused() {
         ("log.format=xml", "/log/format"),
         ("secrets.redisUrl.name=", "/secrets/redisUrl/name"),
         ("search.url=search:7700", "/search/url"),
+        ("serve.trustedProxies={proxy}", "/serve/trustedProxies"),
+        ("tracing.endpoint=collector:4318", "/tracing/endpoint"),
+        ("tracing.ratio=2", "/tracing/ratio"),
+        ("work.sweepSeconds=0", "/work/sweepSeconds"),
         ("secrets.hs256Secret.name=", "at least one key is needed to check tokens"),
     ] {
         let complaint = helm(&["template", "tenantry", TENANTRY, "--set", value]).await.unwrap_err();
