@@ -1,15 +1,13 @@
 //! Sets of addresses, as in `10.0.0.0/8` or `::1`.
 
-use std::{fmt, net::IpAddr, str::FromStr};
+use std::{net::IpAddr, str::FromStr};
 
+use ipnet::IpNet;
 use serde::{Deserialize, Deserializer, de};
 
-/// A set of addresses with the same first bits.
+/// A set of addresses with the same first bits; of a single address, it alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Network {
-    first: IpAddr,
-    bits: u8,
-}
+pub struct Network(IpNet);
 
 /// Not a network.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -19,24 +17,7 @@ pub struct NotANetwork(String);
 impl Network {
     /// Whether `address` is in it. An IPv4 address that is written as IPv6 is the IPv4 address.
     pub fn contains(&self, address: IpAddr) -> bool {
-        match (self.first, address.to_canonical()) {
-            (IpAddr::V4(first), IpAddr::V4(address)) => {
-                masked(u128::from(first.to_bits()) << 96, self.bits)
-                    == masked(u128::from(address.to_bits()) << 96, self.bits)
-            }
-            (IpAddr::V6(first), IpAddr::V6(address)) => {
-                masked(first.to_bits(), self.bits) == masked(address.to_bits(), self.bits)
-            }
-            _ => false,
-        }
-    }
-}
-
-/// The first `bits` of an address that begins at the highest bit.
-fn masked(address: u128, bits: u8) -> u128 {
-    match bits {
-        0 => 0,
-        bits => address >> (128 - u32::from(bits.min(128))),
+        self.0.contains(&address.to_canonical())
     }
 }
 
@@ -44,21 +25,9 @@ impl FromStr for Network {
     type Err = NotANetwork;
 
     fn from_str(text: &str) -> Result<Self, NotANetwork> {
-        let no = || NotANetwork(text.chars().take(60).collect());
-        let (address, bits) = match text.split_once('/') {
-            Some((address, bits)) => (address, Some(bits.parse::<u8>().map_err(|_| no())?)),
-            None => (text, None),
-        };
-        let first: IpAddr = address.parse().map_err(|_| no())?;
-        let most = if first.is_ipv4() { 32 } else { 128 };
-        let bits = bits.unwrap_or(most);
-        if bits > most { Err(no()) } else { Ok(Self { first, bits }) }
-    }
-}
-
-impl fmt::Display for Network {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.first, self.bits)
+        let network = text.parse::<IpNet>().ok();
+        let network = network.or_else(|| Some(text.parse::<IpAddr>().ok()?.to_canonical().into()));
+        network.map(Self).ok_or_else(|| NotANetwork(text.chars().take(60).collect()))
     }
 }
 
@@ -80,7 +49,10 @@ mod tests {
         assert!(has("10.0.0.0/8", "10.255.1.2") && !has("10.0.0.0/8", "11.0.0.0"));
         assert!(has("192.168.1.0/25", "192.168.1.127") && !has("192.168.1.0/25", "192.168.1.128"));
         assert!(has("127.0.0.1", "127.0.0.1") && !has("127.0.0.1", "127.0.0.2"));
-        assert!(has("127.0.0.0/8", "::ffff:127.0.0.1"), "IPv4 in IPv6");
+        assert!(
+            has("127.0.0.0/8", "::ffff:127.0.0.1") && has("::ffff:127.0.0.1", "127.0.0.1"),
+            "IPv4 in IPv6"
+        );
         assert!(has("fd00::/8", "fdab::1") && !has("fd00::/8", "fe80::1"));
         assert!(has("0.0.0.0/0", "1.2.3.4") && has("::/0", "::1") && !has("0.0.0.0/0", "::1"));
         for wrong in ["", "10.0.0.0/33", "::/129", "10.0.0/8", "x", "10.0.0.0/x", "10.0.0.0/-1"] {

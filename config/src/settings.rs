@@ -303,7 +303,7 @@ pub struct Auth {
     /// How passwords are hashed.
     pub argon2: Argon2,
     /// Private networks that webhooks and issuers of tenants may be in, as in `10.0.0.0/8`; none unless given.
-    pub private_networks: Vec<String>,
+    pub private_networks: Vec<Network>,
 }
 
 /// How passwords are hashed.

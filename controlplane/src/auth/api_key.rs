@@ -5,10 +5,10 @@
 use std::{net::IpAddr, sync::Arc};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use ipnet::IpNet;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
+use tenantry_config::network::Network;
 use uuid::Uuid;
 
 use super::{
@@ -89,8 +89,8 @@ pub(super) struct ApiKey {
 /// How a key may be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Limits {
-    /// Networks that it may be used from; all when there is none.
-    addresses: Vec<IpNet>,
+    /// Networks that it may be used from, unless from everywhere.
+    addresses: Option<Vec<Network>>,
     read_only: bool,
 }
 
@@ -185,11 +185,8 @@ impl ApiKey {
             version: row.text(11).and_then(|version| version.parse().ok()),
             ..Proof::default()
         };
-        let limits = Limits {
-            addresses: texts(&json(4).unwrap_or_default()).iter().filter_map(|net| network(net)).collect(),
-            read_only: is_true(row, 3),
-        };
-        let limits = (limits.read_only || !limits.addresses.is_empty()).then(|| Arc::new(limits));
+        let limits = Limits { addresses: listed(&json(4).unwrap_or_default()), read_only: is_true(row, 3) };
+        let limits = (limits.read_only || limits.addresses.is_some()).then(|| Arc::new(limits));
         Some(Verified { tenant: self.tenant, caller: Arc::new(caller), proof, limits, exp })
     }
 }
@@ -202,19 +199,24 @@ impl std::fmt::Debug for ApiKey {
 
 impl Limits {
     /// Whether a request may be made with the key.
-    pub fn admit(&self, method: &axum::http::Method, client: Option<&str>) -> bool {
+    pub fn admit(&self, method: &axum::http::Method, client: Option<IpAddr>) -> bool {
         let reads = matches!(method.as_str(), "GET" | "HEAD" | "OPTIONS");
-        let client =
-            client.and_then(|client| client.parse::<IpAddr>().ok()).map(|client| client.to_canonical());
-        let from_there = self.addresses.is_empty()
-            || client.is_some_and(|client| self.addresses.iter().any(|net| net.contains(&client)));
+        let from_there = self.addresses.as_ref().is_none_or(|networks| {
+            client.is_some_and(|client| networks.iter().any(|network| network.contains(client)))
+        });
         (reads || !self.read_only) && from_there
     }
 }
 
-/// A network, or an address as the network of itself.
-pub(super) fn network(text: &str) -> Option<IpNet> {
-    text.parse().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from))
+/// The networks that the document of a key lists, unless it lists none. An administrator can write anything there: what is no
+/// network is one that nobody is in.
+fn listed(addresses: &Value) -> Option<Vec<Network>> {
+    match addresses {
+        Value::Null => None,
+        Value::Array(items) if items.is_empty() => None,
+        Value::Array(items) => Some(items.iter().filter_map(|item| item.as_str()?.parse().ok()).collect()),
+        _ => Some(Vec::new()),
+    }
 }
 
 /// A key that somebody asks for.
@@ -314,18 +316,20 @@ mod tests {
 
     #[test]
     fn limits_hold() {
-        let limits = |addresses: &[&str], read_only| Limits {
-            addresses: addresses.iter().filter_map(|net| network(net)).collect(),
-            read_only,
-        };
-        let near = limits(&["10.0.0.0/8", "192.0.2.7", "2001:db8::/32"], false);
+        let limits = |addresses: Value, read_only| Limits { addresses: listed(&addresses), read_only };
+        let near = limits(json!(["10.0.0.0/8", "192.0.2.7", "2001:db8::/32", "nonsense"]), false);
         for client in ["10.1.2.3", "192.0.2.7", "2001:db8::1", "::ffff:10.1.2.3"] {
-            assert!(near.admit(&Method::POST, Some(client)), "{client}");
+            assert!(near.admit(&Method::POST, client.parse().ok()), "{client}");
         }
-        for client in [Some("11.1.2.3"), Some("192.0.2.8"), Some("::1"), Some("nonsense"), None] {
-            assert!(!near.admit(&Method::GET, client), "{client:?}");
+        for client in ["11.1.2.3", "192.0.2.8", "::1", "unknown"] {
+            assert!(!near.admit(&Method::GET, client.parse().ok()), "{client:?}");
         }
-        assert!(limits(&[], true).admit(&Method::GET, None));
-        assert!(!limits(&[], true).admit(&Method::POST, None));
+        for everywhere in [json!([]), Value::Null] {
+            assert!(limits(everywhere.clone(), true).admit(&Method::GET, None));
+            assert!(!limits(everywhere, true).admit(&Method::POST, None));
+        }
+        for unreadable in [json!(["nonsense"]), json!("10.0.0.0/8"), json!([1]), json!({})] {
+            assert!(!limits(unreadable, false).admit(&Method::GET, "10.1.2.3".parse().ok()));
+        }
     }
 }

@@ -121,7 +121,7 @@ pub struct RequestInfo {
     pub id: Arc<str>,
     /// The address that the request came from.
     pub client: Option<Arc<str>>,
-    /// The same, for limits.
+    /// The same, for limits, lockouts and the address lists of API keys.
     pub address: Option<IpAddr>,
     /// The trace that it belongs to, as a `traceparent` to pass on.
     pub trace: Option<Arc<str>>,

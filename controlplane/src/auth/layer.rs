@@ -120,7 +120,7 @@ pub(super) async fn scope(state: &AppState, parts: &Parts) -> Result<Scope, ApiE
         }
     };
     if let Some(limits) = &verified.limits
-        && !limits.admit(&parts.method, request.client.as_deref())
+        && !limits.admit(&parts.method, request.address)
     {
         return Err(ApiError::forbidden("this API key may not be used for this, or from here"));
     }

@@ -9,13 +9,11 @@ use std::{
     time::Duration,
 };
 
-use ipnet::IpNet;
 use reqwest::{
     Client, Url,
     dns::{Addrs, Name, Resolve, Resolving},
 };
-
-use super::api_key::network;
+use tenantry_config::network::Network;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -23,9 +21,6 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 /// A request that was not made, or came to nothing.
 #[derive(Debug, thiserror::Error)]
 pub enum OutboundError {
-    /// The settings name no network.
-    #[error("auth.privateNetworks: {0:?} is not a network, as in 10.0.0.0/8")]
-    Network(String),
     /// Not an address that requests may go to.
     #[error("the address is not one that requests may go to")]
     NotAllowed,
@@ -58,11 +53,9 @@ impl Outbound {
     /// May also reach `private_networks`.
     ///
     /// # Errors
-    /// When one is not a network.
-    pub fn new(private_networks: &[String]) -> Result<Self, OutboundError> {
-        let parse = |text: &String| network(text).ok_or_else(|| OutboundError::Network(text.clone()));
-        let networks: Arc<[IpNet]> = private_networks.iter().map(parse).collect::<Result<_, _>>()?;
-        let private = Allowed { networks, public: false };
+    /// When no client can be made.
+    pub fn new(private_networks: &[Network]) -> Result<Self, OutboundError> {
+        let private = Allowed { networks: private_networks.into(), public: false };
         let public = Allowed { public: true, ..private.clone() };
         let client = |allowed: &Allowed| {
             Client::builder()
@@ -134,14 +127,14 @@ impl Outbound {
 /// Addresses that may be reached.
 #[derive(Debug, Clone)]
 struct Allowed {
-    networks: Arc<[IpNet]>,
+    networks: Arc<[Network]>,
     public: bool,
 }
 
 impl Allowed {
     fn admits(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
-        (self.public && is_public(address)) || self.networks.iter().any(|net| net.contains(&address))
+        (self.public && is_public(address)) || self.networks.iter().any(|network| network.contains(address))
     }
 }
 
@@ -192,7 +185,7 @@ mod tests {
 
     fn outbound(private: &[&str]) -> Outbound {
         let _installed_before = rustls::crypto::ring::default_provider().install_default();
-        Outbound::new(&private.iter().map(|net| (*net).to_owned()).collect::<Vec<_>>()).unwrap()
+        Outbound::new(&private.iter().map(|network| network.parse().unwrap()).collect::<Vec<_>>()).unwrap()
     }
 
     #[test]
@@ -247,6 +240,5 @@ mod tests {
         let failed = outbound(&[]).get_json("https://localhost:1/", 10).await.unwrap_err();
         let OutboundError::Failed(error) = failed else { panic!("{failed:?}") };
         assert!(format!("{error:?}").contains("NotAllowed"), "{error:?}");
-        assert!(Outbound::new(&["nonsense".to_owned()]).is_err());
     }
 }

@@ -19,5 +19,5 @@ mod shared;
 #[cfg(test)]
 mod tests;
 
-pub use address::client;
+pub use address::{client, counted};
 pub use gate::{Rates, per_address};

@@ -1,6 +1,7 @@
 //! Sign-in from outside: passwords, sessions, second factors, API keys, other issuers, and the attacks on each.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 
+mod address;
 mod attacks;
 mod external;
 mod factors;
@@ -8,6 +9,7 @@ mod keys;
 mod lockout;
 mod mailbox;
 mod place;
+mod replica;
 mod roles;
 mod sessions;
 mod supabase;

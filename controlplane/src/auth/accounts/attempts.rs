@@ -3,6 +3,8 @@
 //! An attempt counts as failed before the password is looked at, and is taken back when it was right: attempts at the same
 //! moment are all counted. What is counted is a digest, the same for accounts that exist and that do not.
 
+use std::net::IpAddr;
+
 use uuid::Uuid;
 
 use super::{
@@ -15,6 +17,7 @@ use super::{
 use crate::{
     error::{ApiError, Code},
     postgres::{Bound, Group, Row},
+    rate::counted,
 };
 
 /// Attempts on one account from one address before they have to wait.
@@ -66,8 +69,9 @@ pub(super) struct Attempt {
 }
 
 impl Attempt {
-    pub(super) fn new(key: &SecretKey, tenant: Uuid, account: &str, client: Option<&str>) -> Self {
-        let client = client.unwrap_or("unknown");
+    pub(super) fn new(key: &SecretKey, tenant: Uuid, account: &str, address: Option<IpAddr>) -> Self {
+        // Whoever has a network of IPv6 has addresses without end.
+        let client = address.map_or_else(|| "unknown".to_owned(), |address| counted(address).to_string());
         let digest = |label: &str, parts: &[&[u8]]| {
             let digest = key.derive(Purpose::Attempt, parts);
             let hex: String = digest[..16].iter().map(|byte| format!("{byte:02x}")).collect();
@@ -142,7 +146,7 @@ impl Visit<'_> {
     /// # Errors
     /// When too many have failed.
     pub(super) async fn attempt(self, account: &str) -> Result<Attempt, ApiError> {
-        let attempt = Attempt::new(self.secrets(), self.tenant.uid, account, self.client());
+        let attempt = Attempt::new(self.secrets(), self.tenant.uid, account, self.request.address);
         let reply = self.run(Group::write(vec![attempt.note(), attempt.blocked()])).await?;
         let mut tally = Tally::default();
         for row in &reply.rows {

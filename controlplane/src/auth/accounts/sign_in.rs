@@ -28,7 +28,7 @@ impl Visit<'_> {
         code: Option<&str>,
     ) -> Result<Signed, ApiError> {
         let address = users::normalized(email);
-        let attempt = Attempt::new(self.secrets(), self.tenant.uid, &address, self.client());
+        let attempt = Attempt::new(self.secrets(), self.tenant.uid, &address, self.request.address);
         let both = array([email.trim(), &address]);
         let group = vec![attempt.note(), attempt.blocked(), users::by_email(email), factors::of_email(&both)];
         let reply = self.run(Group::write(group)).await?;

@@ -8,6 +8,7 @@ use axum::{
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
+use tenantry_config::network::Network;
 use uuid::Uuid;
 
 use crate::{
@@ -83,7 +84,7 @@ async fn create(
     if request.addresses.len() > MAX_ADDRESSES {
         return Err(invalid("/addresses", format!("must have at most {MAX_ADDRESSES} items")));
     }
-    if let Some(wrong) = request.addresses.iter().find(|net| api_key::network(net).is_none()) {
+    if let Some(wrong) = request.addresses.iter().find(|net| net.parse::<Network>().is_err()) {
         return Err(invalid(
             "/addresses",
             format!("{wrong:?} is no address and no network, as in 10.0.0.0/8"),
