@@ -11,6 +11,7 @@ mod mailbox;
 mod place;
 mod replica;
 mod roles;
+mod rotation;
 mod sessions;
 mod supabase;
 #[path = "../api/world.rs"]
