@@ -11,7 +11,7 @@ use super::refresh::{self, refresh};
 use super::registered::{self, registered};
 use super::report::{Budget, Report};
 use super::switch::{self, switch};
-use super::{Outcome, durable_platform};
+use super::{Outcome, Settings, platform_with};
 use crate::rig::{Platform, eventually};
 
 /// Milliseconds, at half of the budgeted rate.
@@ -31,6 +31,8 @@ pub struct Documents {
     switched: usize,
     #[command(flatten)]
     effort: Effort,
+    #[command(flatten)]
+    settings: Settings,
 }
 
 /// What is asked for, with the rate that it must reach.
@@ -65,17 +67,18 @@ pub async fn documents(size: &Documents) -> Outcome<Report> {
              connections, BEGIN, SET LOCAL ROLE, the query and COMMIT as round trips of their own, the same row, outbox and audit \
              rows, but no token, no permission and no validation. Latencies are taken at a pace, with the rate in brackets that \
              was come to: {PACED} connections that pause at random between two requests, so many that a late answer hardly holds up \
-             those that come after it.\n\n{} {} {}",
+             those that come after it.\n\n{} {} {}{}",
             effort.rounds,
             effort.seconds,
             refresh::METHOD,
             switch::METHOD,
             registered::METHOD,
+            size.settings.said(),
         ),
     );
     for (n, tenants) in size.tenants.iter().enumerate() {
         eprintln!("{tenants} tenants");
-        let platform = durable_platform().await?;
+        let platform = platform_with(&size.settings).await?;
         let users = crowd(&platform, *tenants).await?;
         let baseline = Baseline::start(&platform).await?;
         for case in &CASES {

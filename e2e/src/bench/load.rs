@@ -155,7 +155,10 @@ async fn wrk(url: &str, script: Script, requests: &Path, flow: Flow) -> Outcome<
         return Err(format!("wrk gave no result: {text}{}", said()).into());
     };
     let run: Run = serde_json::from_str(result)?;
-    if run.failed > 0 || run.requests == 0 {
+    if run.requests == 0 {
+        return Err(format!("no request was answered within {seconds} s {}", said()).into());
+    }
+    if run.failed > 0 {
         return Err(format!("{} of {} requests failed: {}", run.failed, run.requests, said()).into());
     }
     Ok(run)

@@ -9,17 +9,19 @@ mod server;
 use super::crowd::{Ask, by_id, crowd, insert, list, written};
 use super::load::{self, CLIENTS, Effort, Run, Script, median};
 use super::report::{Budget, Report};
-use super::{Outcome, durable_platform};
+use super::{Outcome, Settings, platform_with};
 use crate::rig::toolchain::Toolchain;
 
 /// How large the benchmark is.
-#[derive(Debug, Clone, Copy, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 pub struct Beside {
     /// Tenants.
     #[arg(default_value_t = 200)]
     tenants: usize,
     #[command(flatten)]
     effort: Effort,
+    #[command(flatten)]
+    settings: Settings,
 }
 
 /// What is asked for.
@@ -51,8 +53,8 @@ pub async fn peers(size: &Beside) -> Outcome<Report> {
     load::ensure().await?;
     // The first time, it takes a while.
     let installed = Toolchain::ensure_peers().await?;
-    let Beside { tenants, effort } = *size;
-    let platform = durable_platform().await?;
+    let (tenants, effort) = (size.tenants, size.effort);
+    let platform = platform_with(&size.settings).await?;
     let users = crowd(&platform, tenants).await?;
     let folder = platform.stack().folder()?.to_owned();
     let peers = [
@@ -68,10 +70,11 @@ pub async fn peers(size: &Beside) -> Outcome<Report> {
             "`make bench-peers`. {tenants} tenants, chosen at random for each request; {CLIENTS} connections of `wrk` with one \
              thread on the same two cores as PostgreSQL and the server. Ours checks a token and the permissions of role `sales`, \
              and an insert writes its outbox and audit rows, too; a peer's writes its row alone. Each figure is the median of \
-             {} rounds of {} s after a warm-up, everybody's by turns. {}",
+             {} rounds of {} s after a warm-up, everybody's by turns. {}{}",
             effort.rounds,
             effort.seconds,
             setups.join(" "),
+            size.settings.said(),
         ),
     );
     for (at, Case { name, ours, times, holds }) in CASES.into_iter().enumerate() {

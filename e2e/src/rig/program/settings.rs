@@ -22,9 +22,15 @@ pub struct ProgramOptions {
 const OPERATOR_SECTIONS: &[&str] =
     &["TENANTRY__LEADER__", "TENANTRY__RECONCILE__", "TENANTRY__SNAPSHOTS__", "TENANTRY__ACCESS__"];
 
-/// Sections that only the control plane has.
-const CONTROL_PLANE_SECTIONS: &[&str] =
-    &["TENANTRY__HTTP__", "TENANTRY__LIMITS__", "TENANTRY__AUTH__", "TENANTRY__WORKER__"];
+/// Settings that only the control plane has, by how they begin.
+const CONTROL_PLANE_SECTIONS: &[&str] = &[
+    "TENANTRY__HTTP__",
+    "TENANTRY__LIMITS__",
+    "TENANTRY__AUTH__",
+    "TENANTRY__WORKER__",
+    "TENANTRY__DATABASE__CONNECTIONS_PER_SHARD",
+    "TENANTRY__DATABASE__STATEMENT_TIMEOUT_MILLISECONDS",
+];
 
 /// The environment variables of one program.
 #[derive(Clone)]
