@@ -22,7 +22,10 @@ pub fn start(log: &Log) -> Result<(), InvalidFilter> {
         .with_writer(std::io::stderr);
     // A second start in one process (tests) keeps the first.
     let _kept = match log.format {
-        LogFormat::Json => events.json().flatten_event(true).with_current_span(true).try_init(),
+        // Without the list of spans: there is one, and each would be read again from its JSON for every line.
+        LogFormat::Json => {
+            events.json().flatten_event(true).with_current_span(true).with_span_list(false).try_init()
+        }
         LogFormat::Text => events.compact().try_init(),
     };
     Ok(())

@@ -6,7 +6,7 @@ use tokio::sync::Notify;
 
 use super::limit::Limit;
 
-/// How long tokens that were taken from Redis may be used: an idle replica must not save them up for a later burst.
+/// How long tokens that were taken from Redis stay after the last use: an idle replica must not save them up for a later burst.
 const CREDIT_NANOS: u64 = 2_000_000_000;
 
 /// What a replica knows of one bucket.
@@ -42,6 +42,8 @@ impl Bucket {
     pub fn take(&mut self, limit: Limit, now: u64) -> Take {
         if self.credit > 0 && now < self.credit_until {
             self.credit -= 1;
+            // Else a caller who asks now and then would wait for Redis every two seconds.
+            self.credit_until = now + CREDIT_NANOS;
             self.count(limit, now);
             // Before the last one is gone, so that nobody has to wait; of single tokens there is no half.
             let ask = !self.asked
@@ -155,6 +157,17 @@ mod tests {
         bucket.granted(0, SECOND, 0);
         assert!(matches!(bucket.take(LIMIT, SECOND / 2), Take::Refused { nanos } if nanos == SECOND / 2));
         assert!(matches!(bucket.take(LIMIT, SECOND), Take::Wait { ask: true, .. }));
+    }
+
+    #[test]
+    fn a_caller_who_comes_now_and_then_does_not_wait_for_redis_again() {
+        let mut bucket = Bucket::default();
+        let limit = Limit { per_minute: 24_000 };
+        bucket.take(limit, 0);
+        bucket.granted(200, 0, 0);
+        for second in 1..=90 {
+            assert!(matches!(bucket.take(limit, second * SECOND), Take::Go { ask: false }), "at {second}");
+        }
     }
 
     #[test]

@@ -33,7 +33,7 @@ impl Limit {
 
     /// Tokens that a replica takes at once: what it may leave unused is small against the burst.
     pub fn chunk(self) -> u32 {
-        (self.burst() / 20).clamp(1, 1000)
+        (self.burst() / 20).clamp(1, 10_000)
     }
 }
 
