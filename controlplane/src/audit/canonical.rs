@@ -1,4 +1,4 @@
-//! The bytes that are hashed. Documented in `docs/audit.md`: whoever has the rows can compute the chain without us.
+//! The bytes that are hashed. Documented in `docs/api/audit.md`: whoever has the rows can compute the chain without us.
 
 use hmac::{Hmac, KeyInit, Mac};
 use secrecy::{ExposeSecret, SecretString};

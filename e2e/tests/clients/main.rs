@@ -5,7 +5,6 @@
 #[allow(dead_code, reason = "other tests use the rest")]
 mod world;
 
-mod guide;
 mod smuggling;
 
 use std::process::Stdio;
