@@ -43,8 +43,14 @@ pub struct Registry {
 impl Registry {
     /// A registry of the tenants of these Postgres instances.
     pub fn new(cells: impl IntoIterator<Item = InstanceName>) -> Self {
-        let unread = watch::Sender::new(cells.into_iter().collect());
-        Self { newest: Arc::default(), changing: Arc::default(), unread }
+        let unread: BTreeSet<_> = cells.into_iter().collect();
+        let mut empty = Snapshot::default();
+        empty.set_partial(!unread.is_empty());
+        Self {
+            newest: Arc::new(ArcSwap::from_pointee(empty)),
+            changing: Arc::default(),
+            unread: watch::Sender::new(unread),
+        }
     }
 
     /// The newest snapshot.
@@ -61,10 +67,7 @@ impl Registry {
 
     /// These are all tenants of an instance.
     fn replace(&self, cell: &InstanceName, tenants: Vec<TenantEntry>) {
-        self.unread.send_modify(|unread| {
-            unread.remove(cell);
-        });
-        self.change(|snapshot| {
+        self.change(Some(cell), |snapshot| {
             let mut next = snapshot.without(cell);
             tenants.into_iter().for_each(|tenant| next.insert(tenant));
             next
@@ -73,7 +76,7 @@ impl Registry {
 
     /// Of the tenants of an instance, those with these names are now as `tenants` say, or gone.
     fn update(&self, cell: &InstanceName, names: &BTreeSet<String>, tenants: Vec<TenantEntry>) {
-        self.change(|snapshot| {
+        self.change(None, |snapshot| {
             let mut next = snapshot.clone();
             names.iter().for_each(|name| next.remove(cell, name));
             tenants.into_iter().for_each(|tenant| next.insert(tenant));
@@ -81,10 +84,32 @@ impl Registry {
         });
     }
 
-    fn change(&self, next: impl FnOnce(&Snapshot) -> Snapshot) {
+    /// With `read`, all tenants of that instance are known from now on.
+    fn change(&self, read: Option<&InstanceName>, next: impl FnOnce(&Snapshot) -> Snapshot) {
         let _one_at_a_time = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let mut next = next(&self.newest.load());
-        next.set_partial(!self.unread.borrow().is_empty());
+        next.set_partial(self.unread.borrow().iter().any(|unread| Some(unread) != read));
         self.newest.store(Arc::new(next));
+        // Whoever waits for it finds it in the snapshot.
+        if let Some(read) = read {
+            self.unread.send_if_modified(|unread| unread.remove(read));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tenant_is_unknown_only_when_every_instance_was_read() {
+        let cells = ["default", "second"].map(|name| InstanceName::new(name).unwrap());
+        let registry = Registry::new(cells.clone());
+        assert!(registry.snapshot().is_partial(), "before anything was read");
+        registry.replace(&cells[0], Vec::new());
+        assert!(registry.snapshot().is_partial());
+        registry.replace(&cells[1], Vec::new());
+        assert!(!registry.snapshot().is_partial());
+        assert!(!Registry::new([]).snapshot().is_partial());
     }
 }
