@@ -1,9 +1,9 @@
 use reqwest::Method;
 use serde_json::{Value, json};
-use tenantry_e2e::rig::eventually;
+use tenantry_e2e::rig::{endpoints::http_client, eventually};
 
 use crate::place::{Place, Tokens};
-use crate::world::LIMIT;
+use crate::world::{LIMIT, answer};
 
 async fn change(place: &Place, id: &str, body: Value) {
     let path = format!("/api/v1/data/core/users/{id}");
@@ -38,6 +38,16 @@ async fn a_change_of_roles_acts_on_tokens_that_are_out() {
     create().await.refused(403, "forbidden");
     let claims = json!({"roles": [place.role("writer")], "claims": {"team": "blue"}});
     change(&place, &person.id, claims).await;
+    assert_eq!(create().await.status, 201);
+    // Whatever route the change came by.
+    let batch = json!({"operations": [
+        {"op": "update", "type": "core/users", "id": person.id, "body": {"roles": []}}]});
+    assert_eq!(place.world.post("/api/v1/batch", &place.admin, batch).await.status, 200);
+    create().await.refused(403, "forbidden");
+    let rest = http_client().unwrap().patch(place.world.url(&format!("/rest/v1/users?id=eq.{}", person.id)));
+    let rest = rest.bearer_auth(&place.admin).header("content-profile", "core");
+    let changed = answer(rest.json(&json!({"roles": [place.role("writer")]}))).await;
+    assert_eq!(changed.status, 204, "{changed:?}");
     assert_eq!(create().await.status, 201);
     // A token of after the change says so itself.
     let fresh = Tokens::of(&place.try_refresh(&tokens.refresh).await);
