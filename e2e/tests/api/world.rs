@@ -71,6 +71,7 @@ pub fn app_spec() -> Value {
         "queues": [
             {"name": "default", "class": "Fast", "maxAttempts": 2, "leaseSeconds": 1},
             {"name": "steady", "class": "Fast", "leaseSeconds": 60},
+            {"name": "twice", "class": "Fast", "maxAttempts": 2, "leaseSeconds": 60},
             {"name": "small", "class": "Fast", "maxLength": 2, "leaseSeconds": 60}
         ]
     })
