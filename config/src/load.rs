@@ -91,6 +91,7 @@ mod tests {
     use serde::Deserialize;
 
     use super::*;
+    use crate::settings;
 
     #[derive(Debug, Deserialize)]
     #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -113,6 +114,34 @@ mod tests {
             assert_eq!(load::<Sample>(file).unwrap().http.max_body_bytes, 1);
             jail.set_env("TENANTRY__HTTP__MAX_BODY_BYTES", "2");
             assert_eq!(load::<Sample>(file).unwrap().http.max_body_bytes, 2);
+            Ok(())
+        });
+    }
+
+    #[test]
+    #[allow(clippy::result_large_err, reason = "the closure's type is figment's")]
+    fn a_share_and_networks_are_checked_where_they_are_read() {
+        #[derive(Debug, Deserialize)]
+        struct Sample {
+            #[serde(default)]
+            http: settings::Http,
+            #[serde(default)]
+            tracing: settings::Tracing,
+        }
+        figment::Jail::expect_with(|jail| {
+            jail.set_env("TENANTRY__TRACING__RATIO", "0.25");
+            jail.set_env("TENANTRY__HTTP__TRUSTED_PROXIES", r#"["10.0.0.0/8","::1"]"#);
+            let read = load::<Sample>(None).unwrap();
+            assert!(read.tracing.ratio == 0.25 && read.http.trusted_proxies.len() == 2, "{read:?}");
+            for wrong in ["-0.1", "1.5", "nan", "all"] {
+                jail.set_env("TENANTRY__TRACING__RATIO", wrong);
+                let message = load::<Sample>(None).unwrap_err().to_string();
+                assert!(message.contains("tracing.ratio"), "{wrong}: {message}");
+            }
+            jail.set_env("TENANTRY__TRACING__RATIO", "1");
+            jail.set_env("TENANTRY__HTTP__TRUSTED_PROXIES", r#"["10.0.0.0/33"]"#);
+            let message = load::<Sample>(None).unwrap_err().to_string();
+            assert!(message.contains("http.trustedProxies"), "{message}");
             Ok(())
         });
     }
