@@ -53,6 +53,12 @@ fn tenants() -> Vec<Case> {
             vec![("/spec/access/0/rotation", json!({"everySeconds": 60, "overlapSeconds": 60}))],
             "spec.access[].rotation: overlapSeconds must be less than everySeconds",
         ),
+        accepted("every origin", vec![("/spec/cors/allowedOrigins", json!(["*"]))]),
+        refused(
+            "every origin and one more",
+            vec![("/spec/cors/allowedOrigins", json!(["*", "https://app.example.com"]))],
+            "spec.cors.allowedOrigins: '*' stands alone",
+        ),
         accepted("auth with nothing in it", vec![("/spec/auth", json!({}))]),
         refused(
             "verification without anybody who sends",
