@@ -70,24 +70,27 @@ async fn what_someone_took_away_is_made_again() {
     cluster.tenant("drift-one", uses("drift", "Delete")).await;
     cluster.until_ready("drift-one").await;
     let stream = cluster.keys("drift-one").await.remove(0);
+    let shard = cluster.shard_of("drift-one").await;
     cluster
-        .run_sql(
+        .run_sql(&format!(
             "DROP TABLE tenant_drift_one.drift_order;
              DROP INDEX tenant_drift_one.\"drift_customer-region-idx\";
              ALTER TABLE tenant_drift_one.drift_customer DROP CONSTRAINT \"drift_customer-status-check\", DROP credit;
              REVOKE ALL ON tenant_drift_one.drift_customer FROM tenant_drift_one;
-             REVOKE tenant_drift_one FROM tenantry_shard_00 GRANTED BY tenantry_provisioner_00",
-        )
+             REVOKE tenant_drift_one FROM tenantry_shard_{shard} GRANTED BY tenantry_provisioner_{shard}",
+        ))
         .await;
     cluster.redis_command(&["DEL", &stream]).await;
     cluster.nudge("drift-one").await;
-    let repaired = "SELECT concat_ws(' ', to_regclass('tenant_drift_one.drift_order') IS NOT NULL,
+    let repaired = format!(
+        "SELECT concat_ws(' ', to_regclass('tenant_drift_one.drift_order') IS NOT NULL,
              to_regclass('tenant_drift_one.\"drift_customer-region-idx\"') IS NOT NULL,
              (SELECT count(*) FROM pg_constraint WHERE conrelid = 'tenant_drift_one.drift_customer'::regclass AND contype = 'c'),
              has_table_privilege('tenant_drift_one', 'tenant_drift_one.drift_customer', 'INSERT'),
-             pg_has_role('tenantry_shard_00', 'tenant_drift_one', 'SET'))";
+             pg_has_role('tenantry_shard_{shard}', 'tenant_drift_one', 'SET'))"
+    );
     tenantry_e2e::rig::eventually("all is made again", super::operated::LIMIT, || async {
-        let found = cluster.texts(repaired).await;
+        let found = cluster.texts(&repaired).await;
         if found == ["t t 1 t t"] { Ok(()) } else { Err(format!("{found:?}")) }
     })
     .await

@@ -113,9 +113,12 @@ async fn what_was_retained_is_taken_back_when_the_manifest_says_so() {
     let marks = "SELECT obj_description(oid, 'pg_namespace') FROM pg_namespace WHERE nspname = 'tenant_heir_one'
          UNION ALL SELECT shobj_description(oid, 'pg_authid') FROM pg_roles WHERE rolname LIKE 'tenant\\_heir\\_one%'";
     assert_eq!(cluster.texts(marks).await, [mark.clone(), mark.clone(), mark]);
-    let row = "SELECT concat_ws(' ', uid, state, ready, deleted_at IS NULL,
-                 pg_has_role('tenantry_shard_00', 'tenant_heir_one', 'SET')) FROM tenantry.tenant WHERE name = 'heir-one'";
-    assert_eq!(cluster.texts(row).await, [format!("{uid} Active t t t")]);
+    let row = format!(
+        "SELECT concat_ws(' ', uid, state, ready, deleted_at IS NULL,
+             pg_has_role('tenantry_shard_{}', 'tenant_heir_one', 'SET')) FROM tenantry.tenant WHERE name = 'heir-one'",
+        cluster.shard_of("heir-one").await
+    );
+    assert_eq!(cluster.texts(&row).await, [format!("{uid} Active t t t")]);
     assert_eq!(cluster.texts("SELECT name FROM tenant_heir_one.heir_customer").await, ["Ada"]);
     assert_eq!(jobs(&keys).await, 1, "jobs are data");
     assert!(cluster.index_settings("heir-one_heir_customer").await.is_some());

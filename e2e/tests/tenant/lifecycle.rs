@@ -114,9 +114,12 @@ async fn retain_keeps_the_data_and_no_successor_gets_it() {
 
     let everything = ["role tenant_kept_one", "role tenant_kept_one_owner", "row Retained", "schema"];
     assert_eq!(cluster.traces("kept-one").await, everything);
-    let served = "SELECT ready::text FROM tenantry.tenant WHERE name = 'kept-one'
-         UNION ALL SELECT pg_has_role('tenantry_shard_00', 'tenant_kept_one', 'SET')::text";
-    assert_eq!(cluster.texts(served).await, ["false", "false"]);
+    let served = format!(
+        "SELECT ready::text FROM tenantry.tenant WHERE name = 'kept-one'
+         UNION ALL SELECT pg_has_role('tenantry_shard_{}', 'tenant_kept_one', 'SET')::text",
+        cluster.shard_of("kept-one").await
+    );
+    assert_eq!(cluster.texts(&served).await, ["false", "false"]);
     assert_eq!(cluster.keys("kept-one").await.len(), 1, "jobs are data");
     assert_eq!(cluster.index_settings("kept-one_kept_customer").await, None, "an index can be made again");
 

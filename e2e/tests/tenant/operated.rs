@@ -74,6 +74,13 @@ impl Cluster {
     }
 
     /// Asks for the end of a tenant, and does not wait for it.
+    /// The number at the end of the names of the logins that reach this tenant.
+    pub async fn shard_of(&self, tenant: &str) -> String {
+        let query =
+            format!("SELECT to_char(login_shard, 'FM00') FROM tenantry.tenant WHERE name = '{tenant}'");
+        self.texts(&query).await.remove(0)
+    }
+
     pub async fn begin_delete(&self, tenant: &str) {
         let api: Api<Tenant> = Api::all(self.client.clone());
         api.delete(tenant, &DeleteParams::default()).await.unwrap();
