@@ -37,12 +37,16 @@ use crate::{
 /// screen.
 const STAYS_URGENT: u32 = 5;
 
+/// When to look again whether we lead. A renewal that came late may still have succeeded, and then nobody else will ask for
+/// this object: what is not asked for again is never done. A process that lost the Lease exits long before.
+const LEADS_AGAIN: Duration = Duration::from_secs(1);
+
 /// Gives `object` its pass, or says when it gets one. Never fails: what failed is in the status and in the lane.
 pub(super) async fn reconcile<K: Kind>(object: Arc<K>, ctx: Arc<Context>) -> Result<Action, Infallible> {
     ctx.stores.complete().await;
     ctx.rollouts.take_stock(&ctx.stores.apps);
     if ctx.leadership.check().is_err() {
-        return Ok(Action::await_change());
+        return Ok(Action::requeue(LEADS_AGAIN));
     }
     rest(&*object, &ctx);
     let (name, now) = (object.name_any(), Instant::now());

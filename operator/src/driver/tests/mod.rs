@@ -278,9 +278,13 @@ async fn a_paused_object_is_left_alone_and_says_so() {
 }
 
 #[tokio::test]
-async fn whoever_does_not_lead_writes_nothing() {
+async fn whoever_does_not_lead_writes_nothing_and_asks_again_for_a_renewal_may_only_be_late() {
     let server = Server::with("fenced", End::Ready, json!({}));
     let mut ctx = server.context();
     Arc::get_mut(&mut ctx).unwrap().leadership = Leadership::new(Tenure::lasting(Duration::ZERO));
-    assert_eq!(server.pass(&ctx).await, (Action::await_change(), Vec::new()));
+    let (action, writes) = server.pass(&ctx).await;
+    assert!(writes.is_empty());
+    assert_ne!(action, Action::await_change(), "nobody else would ask for it");
+    Arc::get_mut(&mut ctx).unwrap().leadership = Leadership::new(Tenure::lasting(Duration::from_secs(60)));
+    assert_eq!(server.pass(&ctx).await.1, ["finalizer added", "status"]);
 }
