@@ -38,6 +38,8 @@ pub(super) struct StatementCache {
 #[derive(Debug)]
 struct Entry {
     name: StatementName,
+    /// Its Parse was answered.
+    parsed: bool,
     last_used: u64,
 }
 
@@ -55,19 +57,30 @@ impl StatementCache {
         Self { known: HashMap::new(), capacity, clock: 0, next_name: 0, to_close: Vec::new() }
     }
 
-    pub fn lookup(&mut self, key: &StatementKey) -> Lookup {
+    /// The statement. With `trusting`, a Parse that is on the wire is taken to succeed: else whoever relies on it fails with it.
+    pub fn lookup(&mut self, key: &StatementKey, trusting: bool) -> Lookup {
         self.clock += 1;
-        if let Some(entry) = self.known.get_mut(key) {
+        if let Some(entry) = self.known.get_mut(key)
+            && (entry.parsed || trusting)
+        {
             entry.last_used = self.clock;
             return Lookup::Known(entry.name);
         }
+        self.discard(key);
         if self.known.len() >= self.capacity {
             self.evict();
         }
         self.next_name += 1;
         let name = StatementName(self.next_name);
-        self.known.insert(key.clone(), Entry { name, last_used: self.clock });
+        self.known.insert(key.clone(), Entry { name, parsed: false, last_used: self.clock });
         Lookup::Parse(name)
+    }
+
+    /// The Parse of `name` was answered.
+    pub fn parsed(&mut self, key: &StatementKey, name: StatementName) {
+        if let Some(entry) = self.known.get_mut(key).filter(|entry| entry.name == name) {
+            entry.parsed = true;
+        }
     }
 
     /// The Parse of `name` did not happen. Groups behind it fail as well and ask again.
@@ -116,33 +129,47 @@ mod tests {
     #[test]
     fn a_statement_is_parsed_once_for_each_schema() {
         let mut cache = StatementCache::new(8);
-        assert_eq!(cache.lookup(&key("a", "x")), Lookup::Parse(StatementName(1)));
-        assert_eq!(cache.lookup(&key("a", "x")), Lookup::Known(StatementName(1)));
-        assert_eq!(cache.lookup(&key("b", "x")), Lookup::Parse(StatementName(2)));
+        assert_eq!(cache.lookup(&key("a", "x"), true), Lookup::Parse(StatementName(1)));
+        assert_eq!(cache.lookup(&key("a", "x"), true), Lookup::Known(StatementName(1)));
+        assert_eq!(cache.lookup(&key("b", "x"), true), Lookup::Parse(StatementName(2)));
     }
 
     #[test]
     fn what_was_not_parsed_is_parsed_anew_under_another_name() {
         let mut cache = StatementCache::new(8);
-        cache.lookup(&key("a", "x"));
+        cache.lookup(&key("a", "x"), true);
         cache.forget(&key("a", "x"), StatementName(1));
-        assert_eq!(cache.lookup(&key("a", "x")), Lookup::Parse(StatementName(2)));
+        assert_eq!(cache.lookup(&key("a", "x"), true), Lookup::Parse(StatementName(2)));
         // The news of the first attempt must not undo the second.
         cache.forget(&key("a", "x"), StatementName(1));
-        assert_eq!(cache.lookup(&key("a", "x")), Lookup::Known(StatementName(2)));
+        assert_eq!(cache.lookup(&key("a", "x"), true), Lookup::Known(StatementName(2)));
         assert!(cache.take_closing().is_empty());
+    }
+
+    #[test]
+    fn who_does_not_trust_a_parse_on_the_wire_sends_one_of_its_own() {
+        let mut cache = StatementCache::new(8);
+        cache.lookup(&key("a", "x"), true);
+        assert_eq!(cache.lookup(&key("a", "x"), true), Lookup::Known(StatementName(1)));
+        assert_eq!(cache.lookup(&key("a", "x"), false), Lookup::Parse(StatementName(2)));
+        assert_eq!(cache.take_closing(), [StatementName(1)]);
+        // The news of the first is not that of the second.
+        cache.parsed(&key("a", "x"), StatementName(1));
+        assert_eq!(cache.lookup(&key("a", "x"), false), Lookup::Parse(StatementName(3)));
+        cache.parsed(&key("a", "x"), StatementName(3));
+        assert_eq!(cache.lookup(&key("a", "x"), false), Lookup::Known(StatementName(3)));
     }
 
     #[test]
     fn a_full_cache_closes_what_was_not_used_for_the_longest_time() {
         let mut cache = StatementCache::new(4);
         for text in ["a", "b", "c", "d"] {
-            cache.lookup(&key("t", text));
+            cache.lookup(&key("t", text), true);
         }
-        cache.lookup(&key("t", "a"));
-        cache.lookup(&key("t", "e"));
+        cache.lookup(&key("t", "a"), true);
+        cache.lookup(&key("t", "e"), true);
         assert_eq!(cache.take_closing(), [StatementName(2)]);
-        assert_eq!(cache.lookup(&key("t", "a")), Lookup::Known(StatementName(1)));
-        assert!(matches!(cache.lookup(&key("t", "b")), Lookup::Parse(_)));
+        assert_eq!(cache.lookup(&key("t", "a"), true), Lookup::Known(StatementName(1)));
+        assert!(matches!(cache.lookup(&key("t", "b"), true), Lookup::Parse(_)));
     }
 }

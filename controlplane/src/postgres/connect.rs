@@ -24,9 +24,6 @@ use super::{
     wire::{self, Answer},
 };
 
-/// How long the server keeps a transaction whose messages do not come: a group is written whole, so this is a dead peer.
-const IDLE_TRANSACTION_TIMEOUT: Duration = Duration::from_secs(10);
-
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ConnectError {
@@ -58,7 +55,6 @@ pub(super) async fn open(
     // A group is one write, so there is nothing to gather.
     stream.set_nodelay(true)?;
     let mut start = Startup { stream, input: BytesMut::with_capacity(16 * 1024), output: BytesMut::new() };
-    let milliseconds = |limit: Duration| limit.as_millis().to_string();
     frontend::startup_message(
         [
             ("user", login.as_str()),
@@ -73,8 +69,7 @@ pub(super) async fn open(
             ("bytea_output", "hex"),
             // Fixed, because another path would make every cached statement be planned again.
             ("search_path", "pg_catalog"),
-            ("statement_timeout", &milliseconds(statement_timeout)),
-            ("idle_in_transaction_session_timeout", &milliseconds(IDLE_TRANSACTION_TIMEOUT)),
+            ("statement_timeout", &statement_timeout.as_millis().to_string()),
         ],
         &mut start.output,
     )?;

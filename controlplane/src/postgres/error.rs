@@ -16,7 +16,7 @@ pub enum DatabaseError {
     /// The group waited too long to be sent. Nothing ran.
     #[error("the database did not get to the request in time")]
     Expired,
-    /// The connection broke, or no answer came, after a COMMIT was sent: the write may or may not be there.
+    /// The connection broke, or no answer came, after the end of a transaction was sent: the write may or may not be there.
     #[error("the answer to a commit was lost")]
     OutcomeUnknown,
     /// The answer is larger than a request may hold in memory.
@@ -35,8 +35,6 @@ pub enum DatabaseError {
 pub struct SqlState([u8; 5]);
 
 impl SqlState {
-    /// `in_failed_sql_transaction`
-    pub const IN_FAILED_TRANSACTION: Self = Self(*b"25P02");
     /// `feature_not_supported`, which a cached plan whose result type changed reports.
     pub const FEATURE_NOT_SUPPORTED: Self = Self(*b"0A000");
     /// `invalid_sql_statement_name`

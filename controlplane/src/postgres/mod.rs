@@ -1,7 +1,7 @@
 //! Tenants' Postgres traffic: thin connection actors on the wire protocol.
 //!
-//! A request is one group of messages with one Sync: BEGIN, the tenant's role, its statements, COMMIT. One task owns a
-//! connection and writes groups whole, so no two requests can interleave, and it finishes a group whether or not anybody
+//! A request is one group of messages with one Sync, which makes it one transaction: the tenant's role, then its statements. One
+//! task owns a connection and writes groups whole, so no two requests can interleave, and it finishes a group whether or not anybody
 //! still waits for the answer.
 //!
 //! - [`statement`]: SQL text, its parameters, and a group of both

@@ -1,10 +1,10 @@
 //! What is on the wire and what it came to. Pure: bytes come in, bytes go out.
 //!
-//! **Failure.** BEGIN is explicit, so an error leaves the transaction failed; the server skips to the Sync of that group and
-//! refuses the groups behind it with 25P02 before they run anything. The pipeline then stops sending, rolls back, and sends
-//! those groups again.
+//! **Transactions.** What stands before a Sync is one implicit transaction. An error undoes it, the server skips to that Sync,
+//! and the groups behind it run as if nothing had happened. BEGIN and COMMIT would be two statements more for each request.
+//! (PostgreSQL documentation, "Pipelining" in the chapter on message flow.)
 //!
-//! **Durability.** A connection commits one transaction after the other, and each COMMIT would wait for the disk. Writes are
+//! **Durability.** A connection commits one transaction after the other, and each commit would wait for the disk. Writes are
 //! sent in batches instead: all but the last commit without waiting, the last one waits, which covers those before it in the
 //! log, and only then are all of them acknowledged.
 
@@ -19,7 +19,7 @@ use super::{
     job::Job,
     reply::{Reply, Row},
     statement::Params,
-    wire::{self, Answer, CommandTag, TransactionStatus},
+    wire::{self, Answer, TransactionStatus},
 };
 
 #[cfg(test)]
@@ -36,49 +36,55 @@ const MAX_REPLY_BYTES: usize = 32 * 1024 * 1024;
 /// Times that a group is sent again because a connection broke or a statement was stale.
 const MAX_RETRIES: u8 = 1;
 
-const BEGIN: &str = "begin";
-const BEGIN_READ: &str = "begin_read";
-const ROLE: &str = "role";
-const ROLE_DEFERRED: &str = "role_deferred";
-const ROLE_TIMED: &str = "role_timed";
-const ROLE_DEFERRED_TIMED: &str = "role_deferred_timed";
+const READ: &str = "read";
+const READ_TIMED: &str = "read_timed";
+const WRITE: &str = "write";
+const WRITE_TIMED: &str = "write_timed";
+const DEFERRED: &str = "deferred";
+const DEFERRED_TIMED: &str = "deferred_timed";
 const FLUSH: &str = "flush";
-const COMMIT: &str = "commit";
-/// Of BEGIN and the role, which come before a group's own statements.
-const STEPS_BEFORE: usize = 2;
+/// Statements that come before a group's own: the one that makes the transaction the tenant's.
+const STEPS_BEFORE: usize = 1;
 
-/// The statements that every connection prepares before its first group.
-pub(super) const PREPARED: [(&str, &str); 8] = [
-    (BEGIN, "BEGIN READ WRITE"),
-    (BEGIN_READ, "BEGIN READ ONLY"),
-    (ROLE, "SELECT pg_catalog.set_config('role', $1, true)"),
+/// The statements that every connection prepares before its first group. All but the last begin one: the tenant's role until the
+/// transaction ends, and how it runs. The server times each statement anew, so the timeout that is set here holds for those that
+/// follow.
+pub(super) const PREPARED: [(&str, &str); 7] = [
     (
-        ROLE_DEFERRED,
-        "SELECT pg_catalog.set_config('role', $1, true), pg_catalog.set_config('synchronous_commit', 'off', true)",
+        READ,
+        "SELECT pg_catalog.set_config('role', $1, true), pg_catalog.set_config('transaction_read_only', 'on', true)",
     ),
-    // The server times each statement anew, so what is set here holds for those that follow in the group.
     (
-        ROLE_TIMED,
+        READ_TIMED,
+        "SELECT pg_catalog.set_config('role', $1, true), pg_catalog.set_config('transaction_read_only', 'on', true), \
+         pg_catalog.set_config('statement_timeout', $2, true)",
+    ),
+    (WRITE, "SELECT pg_catalog.set_config('role', $1, true)"),
+    (
+        WRITE_TIMED,
         "SELECT pg_catalog.set_config('role', $1, true), pg_catalog.set_config('statement_timeout', $2, true)",
     ),
     (
-        ROLE_DEFERRED_TIMED,
-        "SELECT pg_catalog.set_config('role', $1, true), pg_catalog.set_config('statement_timeout', $2, true), \
-         pg_catalog.set_config('synchronous_commit', 'off', true)",
+        DEFERRED,
+        "SELECT pg_catalog.set_config('role', $1, true), pg_catalog.set_config('synchronous_commit', 'off', true)",
     ),
-    // A transaction that wrote nothing does not wait for the disk at its COMMIT; this makes any transaction one that did.
+    (
+        DEFERRED_TIMED,
+        "SELECT pg_catalog.set_config('role', $1, true), pg_catalog.set_config('synchronous_commit', 'off', true), \
+         pg_catalog.set_config('statement_timeout', $2, true)",
+    ),
+    // A transaction that wrote nothing does not wait for the disk at its end; this makes any transaction one that did.
     (FLUSH, "SELECT pg_catalog.pg_logical_emit_message(true, 'tenantry', '')"),
-    (COMMIT, "COMMIT"),
 ];
 
 /// When a group may be acknowledged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Durability {
-    /// At its own COMMIT.
+    /// At its own end.
     Own,
-    /// When a later group's COMMIT has waited for the disk.
+    /// When the end of a later group has waited for the disk.
     Deferred,
-    /// At its own COMMIT, together with all that were deferred.
+    /// At its own end, together with all that were deferred.
     ForAll,
 }
 
@@ -96,9 +102,6 @@ pub(super) struct Pipeline {
     writes_in_flight: usize,
     /// Committed; on disk once the next [`Durability::ForAll`] is.
     deferred: Vec<(Job, Reply)>,
-    /// Failed only because a group before them had failed.
-    again: Vec<Job>,
-    recovering: bool,
     last_progress: Instant,
 }
 
@@ -107,11 +110,10 @@ struct Sent {
     content: Content,
     /// Statements whose Parse is in this group and not answered yet.
     parses: VecDeque<(StatementKey, StatementName)>,
-    /// Where in the stream of bytes its COMMIT begins.
-    commit_at: u64,
-    /// Statements that are complete, BEGIN and the role included.
+    /// Where in the stream of bytes its Sync begins, with which it is committed.
+    sync_at: u64,
+    /// Statements that are complete, the one that sets the role included.
     complete: usize,
-    committed: bool,
     error: Option<ServerError>,
     rows: Vec<Row>,
     row_bytes: usize,
@@ -120,7 +122,6 @@ struct Sent {
 #[derive(Debug)]
 enum Content {
     Tenant(Box<Job>, Durability),
-    Rollback,
     Flush,
 }
 
@@ -136,8 +137,6 @@ impl Pipeline {
             reads_in_flight: 0,
             writes_in_flight: 0,
             deferred: Vec::new(),
-            again: Vec::new(),
-            recovering: false,
             last_progress: now,
         }
     }
@@ -181,9 +180,6 @@ impl Pipeline {
 
     /// Puts as many waiting groups on the wire as may be there.
     pub fn pump(&mut self, now: Instant) -> io::Result<()> {
-        if self.recovering {
-            return Ok(());
-        }
         if self.in_flight.is_empty() {
             self.last_progress = now;
         }
@@ -228,12 +224,12 @@ impl Pipeline {
             };
             match answer {
                 Answer::Other => {}
-                Answer::ParseComplete => drop(front.parses.pop_front().ok_or_else(out_of_step)?),
-                Answer::Row(body) => front.row(body),
-                Answer::Complete(tag) => {
-                    front.complete += 1;
-                    front.committed = tag == CommandTag::Commit;
+                Answer::ParseComplete => {
+                    let (key, name) = front.parses.pop_front().ok_or_else(out_of_step)?;
+                    self.cache.parsed(&key, name);
                 }
+                Answer::Row(body) => front.row(body),
+                Answer::Complete => front.complete += 1,
                 Answer::Error(body) => {
                     let statement = front.complete.checked_sub(STEPS_BEFORE);
                     front.error = Some(ServerError { statement, ..ServerError::parse(&body) });
@@ -255,9 +251,9 @@ impl Pipeline {
         for sent in std::mem::take(&mut self.in_flight) {
             let steps = sent.steps();
             let fatal = sent.error.as_ref().is_some_and(|error| error.fatal);
-            // The server runs groups in order: it said goodbye before it came to this one, or before this one's COMMIT.
-            let failed_before_commit = sent.error.is_some() && sent.complete < steps;
-            let ran_nothing = server_left || failed_before_commit || written <= sent.commit_at;
+            // The server runs groups in order: it said goodbye before it came to this one, or before this one's Sync.
+            let failed_before_sync = sent.error.is_some() && sent.complete < steps;
+            let ran_nothing = server_left || failed_before_sync || written <= sent.sync_at;
             server_left |= fatal;
             let Content::Tenant(mut job, _) = sent.content else { continue };
             if job.is_write() && !ran_nothing {
@@ -272,7 +268,6 @@ impl Pipeline {
         for (job, _) in self.deferred {
             job.finish(Err(DatabaseError::OutcomeUnknown));
         }
-        unfinished.extend(self.again);
         unfinished.extend(self.reads);
         unfinished.extend(self.writes);
         unfinished
@@ -283,17 +278,12 @@ impl Pipeline {
         for (key, name) in &sent.parses {
             self.cache.forget(key, *name);
         }
-        match status {
-            TransactionStatus::Open => return Err(out_of_step()),
-            TransactionStatus::Failed if !self.recovering => self.send_rollback()?,
-            TransactionStatus::Failed | TransactionStatus::Idle => {}
+        // A transaction that goes on after its Sync was begun by nobody here.
+        if status != TransactionStatus::Idle || (sent.error.is_none() && sent.complete != sent.steps()) {
+            return Err(out_of_step());
         }
         match sent.content {
-            Content::Rollback if sent.error.is_some() || status != TransactionStatus::Idle => {
-                return Err(out_of_step());
-            }
-            Content::Rollback => self.recovering = false,
-            Content::Flush if !sent.committed => return Err(out_of_step()),
+            Content::Flush if sent.error.is_some() => return Err(out_of_step()),
             Content::Flush => {
                 self.writes_in_flight -= 1;
                 self.acknowledge_deferred();
@@ -304,17 +294,11 @@ impl Pipeline {
                 *in_flight -= 1;
                 match sent.error {
                     Some(error) => self.failed(*job, error),
-                    None if !sent.committed => return Err(out_of_step()),
                     None if sent.row_bytes > MAX_REPLY_BYTES => {
                         job.finish(Err(DatabaseError::ReplyTooLarge { limit: MAX_REPLY_BYTES }));
                     }
                     None => self.committed(*job, Reply { rows: sent.rows }, durability),
                 }
-            }
-        }
-        if !self.recovering {
-            for job in std::mem::take(&mut self.again).into_iter().rev() {
-                if job.is_write() { self.writes.push_front(job) } else { self.reads.push_front(job) }
             }
         }
         Ok(())
@@ -339,14 +323,14 @@ impl Pipeline {
 
     fn failed(&mut self, mut job: Job, error: ServerError) {
         match error.state {
-            // A group before it failed. It ran nothing, so this is no retry of its own; its deadline bounds it.
-            SqlState::IN_FAILED_TRANSACTION => self.again.push(job),
+            // The second also says that the group which was to parse it failed before it came to that; the next time it is parsed
+            // for this one.
             SqlState::FEATURE_NOT_SUPPORTED | SqlState::UNKNOWN_STATEMENT if job.retries < MAX_RETRIES => {
                 job.retries += 1;
                 for bound in &job.group.statements {
                     self.cache.discard(&key(&job, &bound.template));
                 }
-                self.again.push(job);
+                if job.is_write() { self.writes.push_front(job) } else { self.reads.push_front(job) }
             }
             _ => job.finish(Err(DatabaseError::Refused(Box::new(error)))),
         }
@@ -354,84 +338,66 @@ impl Pipeline {
 
     fn send(&mut self, job: Job, durability: Durability) -> io::Result<()> {
         let start = self.out.len();
-        // Before BEGIN: a group that fails skips what comes after its error, but never this.
+        // First of all: a group that fails skips what comes after its error, but never this.
         for name in self.cache.take_closing() {
             wire::close(&mut self.out, &name.to_string())?;
         }
+        let write = job.is_write();
+        let (usual, timed) = match (write, durability) {
+            (false, _) => (READ, READ_TIMED),
+            (true, Durability::Deferred) => (DEFERRED, DEFERRED_TIMED),
+            (true, Durability::Own | Durability::ForAll) => (WRITE, WRITE_TIMED),
+        };
         let mut role = Params::default();
         role.push(Some(job.role.as_str()));
-        let none = Params::default();
-        let write = job.is_write();
-        wire::bind_and_execute(&mut self.out, if write { BEGIN } else { BEGIN_READ }, &none);
-        let deferred = durability == Durability::Deferred;
         let become_tenant = match job.statement_timeout {
-            None if deferred => ROLE_DEFERRED,
-            None => ROLE,
+            None => usual,
             Some(milliseconds) => {
                 role.push(Some(&milliseconds.to_string()));
-                if deferred { ROLE_DEFERRED_TIMED } else { ROLE_TIMED }
+                timed
             }
         };
         wire::bind_and_execute(&mut self.out, become_tenant, &role);
         let mut parses = VecDeque::new();
         for bound in &job.group.statements {
             let key = key(&job, &bound.template);
-            let name = match self.cache.lookup(&key) {
-                Lookup::Known(name) => name.to_string(),
+            let name = match self.cache.lookup(&key, job.retries == 0) {
+                Lookup::Known(name) => name,
                 Lookup::Parse(name) => {
                     // After the role: a statement is parsed with the rights of the tenant.
                     wire::parse(&mut self.out, &name.to_string(), &bound.template.render(&job.schema))?;
                     parses.push_back((key, name));
-                    name.to_string()
+                    name
                 }
             };
-            wire::bind_and_execute(&mut self.out, &name, &bound.params);
+            wire::bind_and_execute(&mut self.out, name, &bound.params);
         }
         if durability == Durability::ForAll {
-            wire::bind_and_execute(&mut self.out, FLUSH, &none);
+            wire::bind_and_execute(&mut self.out, FLUSH, &Params::default());
         }
-        let commit_at = self.queued + (self.out.len() - start) as u64;
-        wire::bind_and_execute(&mut self.out, COMMIT, &none);
-        wire::sync(&mut self.out);
         *(if write { &mut self.writes_in_flight } else { &mut self.reads_in_flight }) += 1;
-        self.sent(start, Content::Tenant(Box::new(job), durability), parses, commit_at);
-        Ok(())
-    }
-
-    fn send_rollback(&mut self) -> io::Result<()> {
-        self.recovering = true;
-        let start = self.out.len();
-        wire::query(&mut self.out, "ROLLBACK")?;
-        self.sent(start, Content::Rollback, VecDeque::new(), self.queued);
+        self.sent(start, Content::Tenant(Box::new(job), durability), parses);
         Ok(())
     }
 
     /// Waits for the disk on behalf of deferred groups whose batch lost its last one.
     fn send_flush(&mut self) {
         let start = self.out.len();
-        let none = Params::default();
-        for statement in [BEGIN, FLUSH, COMMIT] {
-            wire::bind_and_execute(&mut self.out, statement, &none);
-        }
-        wire::sync(&mut self.out);
+        wire::bind_and_execute(&mut self.out, FLUSH, &Params::default());
         self.writes_in_flight += 1;
-        self.sent(start, Content::Flush, VecDeque::new(), self.queued);
+        self.sent(start, Content::Flush, VecDeque::new());
     }
 
-    fn sent(
-        &mut self,
-        start: usize,
-        content: Content,
-        parses: VecDeque<(StatementKey, StatementName)>,
-        commit_at: u64,
-    ) {
+    /// Ends the group that begins at `start` of what is to be written.
+    fn sent(&mut self, start: usize, content: Content, parses: VecDeque<(StatementKey, StatementName)>) {
+        let sync_at = self.queued + (self.out.len() - start) as u64;
+        wire::sync(&mut self.out);
         self.queued += (self.out.len() - start) as u64;
         self.in_flight.push_back(Sent {
             content,
             parses,
-            commit_at,
+            sync_at,
             complete: 0,
-            committed: false,
             error: None,
             rows: Vec::new(),
             row_bytes: 0,
@@ -440,13 +406,13 @@ impl Pipeline {
 }
 
 impl Sent {
-    /// Statements before the COMMIT.
+    /// Statements before the Sync.
     fn steps(&self) -> usize {
         match &self.content {
             Content::Tenant(job, durability) => {
                 STEPS_BEFORE + job.group.statements.len() + usize::from(*durability == Durability::ForAll)
             }
-            Content::Rollback | Content::Flush => 0,
+            Content::Flush => 1,
         }
     }
 

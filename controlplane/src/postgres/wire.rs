@@ -1,6 +1,9 @@
 //! The few messages that pipelines speak.
 
-use std::io;
+use std::{
+    fmt::{Display, Write},
+    io,
+};
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use postgres_protocol::message::{backend, frontend};
@@ -12,20 +15,11 @@ use super::statement::Params;
 pub(super) enum Answer {
     ParseComplete,
     Row(Bytes),
-    /// The tag, as in `COMMIT`.
-    Complete(CommandTag),
+    /// A statement ran to its end.
+    Complete,
     Error(Bytes),
     Ready(TransactionStatus),
     /// BindComplete, CloseComplete, notices and settings: nothing follows from them.
-    Other,
-}
-
-/// A command tag, as far as a pipeline cares.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum CommandTag {
-    Commit,
-    /// Also what COMMIT reports for a transaction that had failed.
-    Rollback,
     Other,
 }
 
@@ -56,9 +50,7 @@ pub(super) fn decode(buffer: &mut BytesMut) -> io::Result<Option<Answer>> {
         tag => {
             let answer = match (tag, buffer.get(5..length).unwrap_or_default()) {
                 (backend::PARSE_COMPLETE_TAG, _) => Answer::ParseComplete,
-                (backend::COMMAND_COMPLETE_TAG, b"COMMIT\0") => Answer::Complete(CommandTag::Commit),
-                (backend::COMMAND_COMPLETE_TAG, b"ROLLBACK\0") => Answer::Complete(CommandTag::Rollback),
-                (backend::COMMAND_COMPLETE_TAG, _) => Answer::Complete(CommandTag::Other),
+                (backend::COMMAND_COMPLETE_TAG, _) => Answer::Complete,
                 (backend::READY_FOR_QUERY_TAG, b"I") => Answer::Ready(TransactionStatus::Idle),
                 (backend::READY_FOR_QUERY_TAG, b"T") => Answer::Ready(TransactionStatus::Open),
                 (backend::READY_FOR_QUERY_TAG, b"E") => Answer::Ready(TransactionStatus::Failed),
@@ -89,20 +81,21 @@ pub(super) fn parse(out: &mut BytesMut, name: &str, sql: &str) -> io::Result<()>
 }
 
 /// Bind to the unnamed portal, everything in text form, and Execute it to its end.
-pub(super) fn bind_and_execute(out: &mut BytesMut, name: &str, params: &Params) {
-    const FIXED: usize = 4 + 1 + 1 + 2 + 2 + 2;
-    // Parameters come from a body, which is far below 2 GiB.
-    let length = i32::try_from(FIXED + name.len() + params.wire().len()).unwrap_or(i32::MAX);
-    out.reserve(1 + FIXED + name.len() + params.wire().len() + 10);
+pub(super) fn bind_and_execute(out: &mut BytesMut, name: impl Display, params: &Params) {
     out.put_u8(b'B');
-    out.put_i32(length);
+    let start = out.len();
+    out.put_i32(0);
     out.put_u8(0);
-    out.put_slice(name.as_bytes());
+    // A buffer that grows takes whatever is written to it.
+    let _written = write!(out, "{name}");
     out.put_u8(0);
     out.put_i16(0);
     out.put_u16(params.count());
     out.put_slice(params.wire());
     out.put_i16(0);
+    // Parameters come from a body, which is far below 2 GiB.
+    let length = i32::try_from(out.len() - start).unwrap_or(i32::MAX);
+    out[start..start + 4].copy_from_slice(&length.to_be_bytes());
     out.put_slice(b"E\0\0\0\x09\0\0\0\0\0");
 }
 
@@ -114,11 +107,6 @@ pub(super) fn close(out: &mut BytesMut, name: &str) -> io::Result<()> {
 /// Sync.
 pub(super) fn sync(out: &mut BytesMut) {
     frontend::sync(out);
-}
-
-/// A simple query: no Sync of its own, the server answers as if there were one.
-pub(super) fn query(out: &mut BytesMut, sql: &str) -> io::Result<()> {
-    frontend::query(sql, out)
 }
 
 /// Terminate.

@@ -97,9 +97,9 @@ impl Say {
     }
 }
 
-/// BEGIN and the role went well.
-const OPENED: [Say; 3] = [Done("BEGIN"), Say::Row("tenant_acme"), Done("SELECT 1")];
-const CLOSED: [Say; 2] = [Done("COMMIT"), Ready(b'I')];
+/// The transaction is the tenant's.
+const OPENED: [Say; 2] = [Say::Row("tenant_acme"), Done("SELECT 1")];
+const CLOSED: [Say; 1] = [Ready(b'I')];
 
 fn all(parts: &[&[Say]]) -> Vec<Say> {
     parts.concat()
@@ -109,39 +109,38 @@ fn all(parts: &[&[Say]]) -> Vec<Say> {
 fn a_statement_is_parsed_in_its_first_group_and_rows_are_its_own() {
     let mut test = Test::new();
     let mut first = test.give(Access::Read, "a");
-    assert_eq!(test.sent(), "xxPxxS");
+    assert_eq!(test.sent(), "xPxS");
     test.receive(&all(&[&OPENED, &[Parsed, Say::Row("r"), Done("SELECT 1")], &CLOSED])).unwrap();
     let reply = first.try_recv().unwrap().unwrap();
     assert_eq!(reply.rows.len(), 1);
     assert_eq!(reply.rows[0].text(0), Some("r"));
     let _second = test.give(Access::Read, "a");
-    assert_eq!(test.sent(), "xxxxS");
+    assert_eq!(test.sent(), "xxS");
 }
 
 #[test]
-fn groups_behind_a_failed_one_are_sent_again_after_a_rollback() {
+fn groups_behind_a_failed_one_run_and_those_that_relied_on_its_parse_come_again() {
     let mut test = Test::new();
     let mut failing = test.give(Access::Read, "a");
     let mut second = test.give(Access::Read, "b");
     let mut third = test.give(Access::Read, "a");
-    // The third relies on the Parse of the first.
-    assert_eq!(test.sent(), "xxPxxSxxPxxSxxxxS");
-    // The Parse itself fails.
-    test.receive(&all(&[&OPENED, &[Error("42P01"), Ready(b'E')]])).unwrap();
+    let mut fourth = test.give(Access::Read, "a");
+    // These two rely on the Parse of the first.
+    assert_eq!(test.sent(), "xPxSxPxSxxSxxS");
+    // Which fails with its group's role, before it comes to that.
+    test.receive(&[Error("22023"), Ready(b'I')]).unwrap();
     assert!(matches!(failing.try_recv().unwrap(), Err(DatabaseError::Refused(_))));
-    assert_eq!(test.sent(), "Q", "nothing but the rollback, whatever waits");
-    let mut late = test.give(Access::Read, "c");
-    test.receive(&[Error("25P02"), Ready(b'E'), Error("25P02"), Ready(b'E')]).unwrap();
-    assert_eq!(test.sent(), "");
-    test.receive(&[Done("ROLLBACK"), Ready(b'I')]).unwrap();
-    // In order, each with a Parse of its own: none of them exists. Then what came meanwhile.
-    assert_eq!(test.sent(), "xxPxxSxxPxxSxxPxxS");
-    for _ in 0..3 {
-        test.receive(&all(&[&OPENED, &[Parsed, Done("SELECT 0")], &CLOSED])).unwrap();
-    }
-    for answer in [&mut second, &mut third, &mut late] {
-        assert!(answer.try_recv().unwrap().is_ok());
-    }
+    test.receive(&all(&[&OPENED, &[Parsed, Done("SELECT 0")], &CLOSED])).unwrap();
+    assert!(second.try_recv().unwrap().is_ok());
+    test.receive(&all(&[&OPENED, &[Error("26000")], &CLOSED])).unwrap();
+    test.receive(&all(&[&OPENED, &[Error("26000")], &CLOSED])).unwrap();
+    assert_eq!(third.try_recv().unwrap_err(), TryRecvError::Empty);
+    // Neither relies on the other's this time: each is told what is wrong with its statement, if anything is.
+    assert_eq!(test.sent(), "xPxSxPxS");
+    test.receive(&all(&[&OPENED, &[Error("42703")], &CLOSED])).unwrap();
+    test.receive(&all(&[&OPENED, &[Parsed, Done("SELECT 0")], &CLOSED])).unwrap();
+    assert!(matches!(fourth.try_recv().unwrap(), Err(DatabaseError::Refused(_))));
+    assert!(third.try_recv().unwrap().is_ok());
 }
 
 #[test]
@@ -149,15 +148,13 @@ fn a_statement_that_was_parsed_survives_its_groups_failure() {
     let mut test = Test::new();
     let _failing = test.give(Access::Read, "a");
     test.sent();
-    test.receive(&all(&[&OPENED, &[Parsed, Error("22012"), Ready(b'E')]])).unwrap();
-    test.sent();
-    test.receive(&[Done("ROLLBACK"), Ready(b'I')]).unwrap();
+    test.receive(&all(&[&OPENED, &[Parsed, Error("22012"), Ready(b'I')]])).unwrap();
     let _again = test.give(Access::Read, "a");
-    assert_eq!(test.sent(), "xxxxS");
+    assert_eq!(test.sent(), "xxS");
 }
 
 #[test]
-fn an_error_at_commit_needs_no_rollback() {
+fn an_error_at_the_end_of_a_transaction_is_the_groups() {
     let mut test = Test::new();
     let mut failing = test.give(Access::Write, "a");
     let mut behind = test.give(Access::Read, "b");
@@ -167,7 +164,7 @@ fn an_error_at_commit_needs_no_rollback() {
     test.receive(&all(&[&OPENED, &[Parsed, Done("INSERT 0 1"), Error("40001"), Ready(b'I')]])).unwrap();
     assert!(matches!(failing.try_recv().unwrap(), Err(DatabaseError::Refused(_))));
     let _next = test.give(Access::Write, "a");
-    assert_eq!(test.sent(), "xxxxS");
+    assert_eq!(test.sent(), "xxS");
 }
 
 #[test]
@@ -178,19 +175,17 @@ fn a_lost_statement_is_parsed_again_once() {
     test.receive(&all(&[&OPENED, &[Parsed, Done("SELECT 0")], &CLOSED])).unwrap();
     let mut second = test.give(Access::Read, "a");
     for attempt in 0..2 {
-        assert_eq!(test.sent(), if attempt == 0 { "xxxxS" } else { "CxxPxxS" });
-        test.receive(&all(&[&OPENED, &[Error("26000"), Ready(b'E')]])).unwrap();
-        assert_eq!(test.sent(), "Q");
-        test.receive(&[Done("ROLLBACK"), Ready(b'I')]).unwrap();
+        assert_eq!(test.sent(), if attempt == 0 { "xxS" } else { "CxPxS" });
+        test.receive(&all(&[&OPENED, &[Error("26000"), Ready(b'I')]])).unwrap();
     }
     assert!(matches!(second.try_recv().unwrap(), Err(DatabaseError::Refused(_))));
 }
 
 #[test]
-fn a_batch_is_acknowledged_by_its_last_commit() {
+fn a_batch_is_acknowledged_by_its_last_transaction() {
     let mut test = Test::new();
     let mut answers: Vec<_> = (0..3).map(|_| test.give(Access::Write, "a")).collect();
-    assert_eq!(test.sent(), "xxPxxSxxxxSxxxxxS", "the last one flushes");
+    assert_eq!(test.sent(), "xPxSxxSxxxS", "the last one flushes");
     let mut late = test.give(Access::Write, "a");
     assert_eq!(test.sent(), "", "the next batch gathers");
     test.receive(&all(&[&OPENED, &[Parsed, Done("INSERT 0 1")], &CLOSED])).unwrap();
@@ -203,7 +198,7 @@ fn a_batch_is_acknowledged_by_its_last_commit() {
     for answer in &mut answers {
         assert!(answer.try_recv().unwrap().unwrap().rows.is_empty());
     }
-    assert_eq!(test.sent(), "xxxxS");
+    assert_eq!(test.sent(), "xxS");
     test.receive(&all(&[&OPENED, &[Done("INSERT 0 1")], &CLOSED])).unwrap();
     assert!(late.try_recv().unwrap().is_ok());
 }
@@ -215,13 +210,11 @@ fn a_batch_that_loses_its_last_write_is_flushed_all_the_same() {
     let mut last = test.give(Access::Write, "a");
     test.sent();
     test.receive(&all(&[&OPENED, &[Parsed, Done("INSERT 0 1")], &CLOSED])).unwrap();
-    test.receive(&all(&[&OPENED, &[Error("23505"), Ready(b'E')]])).unwrap();
+    test.receive(&all(&[&OPENED, &[Error("23505"), Ready(b'I')]])).unwrap();
     assert!(matches!(last.try_recv().unwrap(), Err(DatabaseError::Refused(_))));
     assert_eq!(first.try_recv().unwrap_err(), TryRecvError::Empty);
-    assert_eq!(test.sent(), "Q");
-    test.receive(&[Done("ROLLBACK"), Ready(b'I')]).unwrap();
-    assert_eq!(test.sent(), "xxxS", "a transaction that only waits for the disk");
-    test.receive(&[Done("BEGIN"), Say::Row("0/1"), Done("SELECT 1")]).unwrap();
+    assert_eq!(test.sent(), "xS", "a transaction that only waits for the disk");
+    test.receive(&[Say::Row("0/1"), Done("SELECT 1")]).unwrap();
     test.receive(&CLOSED).unwrap();
     assert!(first.try_recv().unwrap().is_ok());
 }
@@ -240,7 +233,7 @@ fn a_lost_connection_repeats_reads_and_what_surely_did_not_run() {
 }
 
 #[test]
-fn a_write_whose_commit_was_not_written_is_repeated() {
+fn a_write_whose_sync_was_not_written_is_repeated() {
     let mut test = Test::new();
     let mut write = test.give(Access::Write, "a");
     test.0.pump(Instant::now()).unwrap();
@@ -250,7 +243,7 @@ fn a_write_whose_commit_was_not_written_is_repeated() {
 }
 
 #[test]
-fn a_server_that_says_goodbye_before_the_commit_ran_nothing() {
+fn a_server_that_says_goodbye_before_the_sync_ran_nothing() {
     let mut test = Test::new();
     let mut answers: Vec<_> = (0..3).map(|_| test.give(Access::Write, "a")).collect();
     test.sent();
@@ -278,6 +271,10 @@ fn answers_that_do_not_match_end_the_connection() {
     let _read = test.give(Access::Read, "a");
     test.sent();
     assert!(test.receive(&all(&[&OPENED, &[Parsed, Done("SELECT 0"), Ready(b'T')]])).is_err());
+    let mut test = Test::new();
+    let _read = test.give(Access::Read, "a");
+    test.sent();
+    assert!(test.receive(&all(&[&OPENED, &[Parsed], &CLOSED])).is_err(), "a statement that never ended");
     assert!(Test::new().receive(&[Ready(b'I')]).is_err());
 }
 
