@@ -34,6 +34,8 @@ const RECONNECT: Duration = Duration::from_secs(1);
 const LOOK_FOR_NEW: Duration = Duration::from_secs(1);
 /// Indexes that are filled at once.
 const FILLS: usize = 2;
+/// After a batch that was not full: each look has its price, and a moment later there is more than one event to pay it.
+const GATHER: Duration = Duration::from_millis(50);
 
 /// The worker of a Postgres instance.
 pub(super) struct Worker {
@@ -127,6 +129,9 @@ impl Term<'_> {
             let _timer = self.worker.metrics.batch.start_timer();
             self.worker.metrics.size.observe(events.len() as f64);
             self.turn(events).await?;
+            if self.cursor.is_at_the_start() {
+                tokio::time::sleep(GATHER).await;
+            }
         }
     }
 
