@@ -55,7 +55,7 @@ const CASES: [Case; 3] = [
 /// When a platform does not start, or any request fails.
 pub async fn documents(size: &Documents) -> Outcome<Report> {
     load::ensure().await?;
-    let effort = size.effort;
+    let effort = &size.effort;
     let mut report = Report::new(
         "documents",
         "Documents over HTTP",
@@ -75,17 +75,25 @@ pub async fn documents(size: &Documents) -> Outcome<Report> {
             registered::METHOD,
             size.settings.said(),
         ),
-    );
+    )
+    .only(effort.only.as_deref());
     for (n, tenants) in size.tenants.iter().enumerate() {
         eprintln!("{tenants} tenants");
         let platform = platform_with(&size.settings).await?;
         let users = crowd(&platform, *tenants).await?;
         let baseline = Baseline::start(&platform).await?;
         for case in &CASES {
-            measure(&platform, &baseline, &mut report, effort, case, &users).await?;
+            if report.wants(case.name) {
+                measure(&platform, &baseline, &mut report, effort, case, &users).await?;
+            }
         }
         drop(baseline);
-        refresh(&platform, &mut report, effort, &users).await?;
+        if report.wants("refresh") {
+            refresh(&platform, &mut report, effort, &users).await?;
+        }
+        if effort.only.is_some() {
+            continue;
+        }
         if n + 1 == size.tenants.len() {
             switch(&platform, &mut report, size.switched).await?;
             registered(&platform, &mut report, size.registered, &users).await?;
@@ -98,7 +106,7 @@ async fn measure(
     platform: &Platform<'_>,
     baseline: &Baseline,
     report: &mut Report,
-    effort: Effort,
+    effort: &Effort,
     case: &Case,
     users: &[User],
 ) -> Outcome<()> {

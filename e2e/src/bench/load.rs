@@ -80,7 +80,7 @@ pub enum Script {
 }
 
 /// How much is measured.
-#[derive(Debug, Clone, Copy, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 pub struct Effort {
     /// Seconds that a round lasts.
     #[arg(long, default_value_t = 8)]
@@ -88,26 +88,29 @@ pub struct Effort {
     /// Rounds of which the median is taken.
     #[arg(long, default_value_t = 3)]
     pub rounds: usize,
+    /// Measures only what has this in its name, as in `GET by id`, and writes no page.
+    #[arg(long)]
+    pub only: Option<String>,
 }
 
 impl Effort {
     /// As many requests as [`CLIENTS`] come to without a pause, before anything counts.
-    pub async fn warm_up(self, url: &str, script: Script, requests: &Path) -> Outcome<Run> {
+    pub async fn warm_up(&self, url: &str, script: Script, requests: &Path) -> Outcome<Run> {
         wrk(url, script, requests, Flow { seconds: self.seconds.div_ceil(3), ..self.flat_out() }).await
     }
 
     /// As many requests as [`CLIENTS`] come to without a pause.
-    pub async fn run(self, url: &str, script: Script, requests: &Path) -> Outcome<Run> {
+    pub async fn run(&self, url: &str, script: Script, requests: &Path) -> Outcome<Run> {
         wrk(url, script, requests, self.flat_out()).await
     }
 
     /// About `rate` requests a second, from so many connections ([`PACED`]) that a late answer holds no other request up.
-    pub async fn paced(self, url: &str, script: Script, requests: &Path, rate: f64) -> Outcome<Run> {
+    pub async fn paced(&self, url: &str, script: Script, requests: &Path, rate: f64) -> Outcome<Run> {
         let pause = Duration::from_secs_f64(PACED as f64 / rate);
         wrk(url, script, requests, Flow { connections: PACED, pause, seconds: self.seconds }).await
     }
 
-    fn flat_out(self) -> Flow {
+    fn flat_out(&self) -> Flow {
         Flow { connections: CLIENTS, pause: Duration::ZERO, seconds: self.seconds }
     }
 }

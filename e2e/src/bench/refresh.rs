@@ -35,7 +35,7 @@ pub const METHOD: &str =
 pub async fn refresh(
     platform: &Platform<'_>,
     report: &mut Report,
-    effort: Effort,
+    effort: &Effort,
     users: &[User],
 ) -> Outcome<()> {
     let sessions = Sessions::of(platform, users).await?;

@@ -36,12 +36,25 @@ pub struct Report {
     title: &'static str,
     method: String,
     figures: Vec<Figure>,
+    /// What a figure's name must have in it to be taken.
+    only: Option<String>,
 }
 
 impl Report {
     /// An empty report.
     pub fn new(bench: &'static str, title: &'static str, method: impl Into<String>) -> Self {
-        Self { bench, title, method: method.into(), figures: Vec::new() }
+        Self { bench, title, method: method.into(), figures: Vec::new(), only: None }
+    }
+
+    /// Takes only figures that have `part` in their name, and then keeps none of them: [`Self::write`] writes nothing.
+    pub fn only(mut self, part: Option<&str>) -> Self {
+        self.only = part.map(str::to_owned);
+        self
+    }
+
+    /// Whether figures with this in their name are to be taken.
+    pub fn wants(&self, name: &str) -> bool {
+        self.only.as_deref().is_none_or(|part| name.contains(part))
     }
 
     /// Adds a figure.
@@ -59,6 +72,9 @@ impl Report {
     /// # Errors
     /// When a file cannot be written.
     pub fn write(&self, repository: &Path) -> Outcome<String> {
+        if self.only.is_some() {
+            return Ok(self.page());
+        }
         let page = repository.join("docs/benchmarks").join(format!("{}.md", self.bench));
         std::fs::write(&page, self.page())?;
         let results = repository.join("target/bench/results.json");

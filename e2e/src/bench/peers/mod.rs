@@ -53,7 +53,7 @@ pub async fn peers(size: &Beside) -> Outcome<Report> {
     load::ensure().await?;
     // The first time, it takes a while.
     let installed = Toolchain::ensure_peers().await?;
-    let (tenants, effort) = (size.tenants, size.effort);
+    let (tenants, effort) = (size.tenants, &size.effort);
     let platform = platform_with(&size.settings).await?;
     let users = crowd(&platform, tenants).await?;
     let folder = platform.stack().folder()?.to_owned();
@@ -76,8 +76,12 @@ pub async fn peers(size: &Beside) -> Outcome<Report> {
             setups.join(" "),
             size.settings.said(),
         ),
-    );
+    )
+    .only(effort.only.as_deref());
     for (at, Case { name, ours, times, holds }) in CASES.into_iter().enumerate() {
+        if !report.wants(name) {
+            continue;
+        }
         let url = platform.url()?;
         server::answers(url, &server::first(ours, &users[0])?, holds).await?;
         let own = written(&folder, "ours", &users, ours)?;
