@@ -61,7 +61,7 @@ async fn main() -> ExitCode {
 async fn run(cli: Cli) -> Result<(), StartError> {
     rustls::crypto::ring::default_provider().install_default().map_err(|_| StartError::Crypto)?;
     let settings: settings::ControlPlane = tenantry_config::load(cli.config.as_deref())?;
-    telemetry::start(&settings.log)?;
+    let _log = telemetry::start(&settings.log)?;
     match cli.command {
         Command::Serve => serve::serve(settings, shutdown::on_signal().map_err(StartError::Signals)?).await,
         Command::Work => worker::work(settings, shutdown::on_signal().map_err(StartError::Signals)?).await,

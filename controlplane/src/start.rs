@@ -18,7 +18,7 @@ pub enum StartError {
     #[error("settings")]
     Instances(#[from] tenantry_config::instances::InstanceError),
     #[error("logging")]
-    Telemetry(#[from] telemetry::InvalidFilter),
+    Telemetry(#[from] telemetry::NoLog),
     #[error("tracing.endpoint")]
     Tracing(#[from] opentelemetry_otlp::ExporterBuildError),
     #[error("tokens")]

@@ -73,7 +73,7 @@ pub fn main() -> ExitCode {
 }
 
 fn operate(settings: settings::Operator) -> Result<(), Failure> {
-    telemetry::start(&settings.log)?;
+    let _log = telemetry::start(&settings.log)?;
     let settings = Arc::new(settings);
     let (metrics, readiness) = (Metrics::new()?, Readiness::of(&[PART]));
     let runtime = runtime::Builder::new_multi_thread().enable_all().build()?;
@@ -112,7 +112,7 @@ fn prepare(
     settings: &settings::Operator,
     instance: &InstanceName,
 ) -> Result<(), Failure> {
-    telemetry::start(&settings.log)?;
+    let _log = telemetry::start(&settings.log)?;
     let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(bootstrap::run(admin_url, settings, instance))?;
     Ok(())

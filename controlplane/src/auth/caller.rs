@@ -132,19 +132,31 @@ pub struct RequestInfo {
 /// What became known of a request on its way, for the log.
 #[derive(Debug, Default)]
 pub struct Seen {
-    caller: OnceLock<(Arc<TenantEntry>, Arc<Caller>)>,
+    tenant: OnceLock<Arc<TenantEntry>>,
+    caller: OnceLock<Arc<Caller>>,
     rows: AtomicU64,
 }
 
 impl Seen {
-    /// Who calls, and for which tenant.
-    pub fn caller(&self) -> Option<&(Arc<TenantEntry>, Arc<Caller>)> {
-        self.caller.get()
+    /// Which tenant it is for.
+    pub fn tenant(&self) -> Option<&TenantEntry> {
+        self.tenant.get().map(|tenant| &**tenant)
+    }
+
+    /// Who calls.
+    pub fn caller(&self) -> Option<&Caller> {
+        self.caller.get().map(|caller| &**caller)
+    }
+
+    /// The request is for this tenant; nobody may have signed in.
+    pub fn is_at(&self, tenant: &Arc<TenantEntry>) {
+        let _first = self.tenant.set(Arc::clone(tenant));
     }
 
     /// The request is that of a caller.
     pub fn is_of(&self, scope: &Scope) {
-        let _first = self.caller.set((Arc::clone(&scope.tenant), Arc::clone(&scope.caller)));
+        self.is_at(&scope.tenant);
+        let _first = self.caller.set(Arc::clone(&scope.caller));
     }
 
     /// Rows that the database answered with.

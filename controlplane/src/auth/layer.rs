@@ -32,7 +32,6 @@ pub async fn require_scope(State(state): State<AppState>, request: Request, next
     let (mut parts, body) = request.into_parts();
     match admitted(&state, &parts).await {
         Ok(scope) => {
-            tracing::Span::current().record("tenant", scope.tenant.name.as_str());
             scope.request.seen.is_of(&scope);
             let changing = changes_users(&parts).then(|| Arc::clone(&scope.tenant));
             parts.extensions.insert(scope);
@@ -168,10 +167,11 @@ impl FromRequestParts<AppState> for Visitor {
 
     async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ApiError> {
         let tenant = tenant::visited(&state.registry.snapshot(), &parts.headers, &parts.uri)?;
-        tracing::Span::current().record("tenant", tenant.name.as_str());
         let agent = parts.headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok());
         let agent = agent.map(|agent| agent.chars().take(MAX_AGENT).collect());
-        Ok(Self { tenant, request: RequestInfo::of(parts), agent })
+        let request = RequestInfo::of(parts);
+        request.seen.is_at(&tenant);
+        Ok(Self { tenant, request, agent })
     }
 }
 

@@ -11,8 +11,8 @@ use axum::{
 };
 use opentelemetry_sdk::trace::SdkTracer;
 use prometheus::{HistogramOpts, HistogramVec};
-use tenantry_config::network::Network;
-use tracing::{Instrument, field};
+use tenantry_config::{network::Network, telemetry::ACCESS};
+use tracing::Instrument;
 use uuid::Uuid;
 
 use super::{cors, spans::RequestSpan, trace};
@@ -76,7 +76,7 @@ pub(super) async fn observe(State(observer): State<Observer>, mut request: Reque
     let matched = matched.as_ref().map(MatchedPath::as_str);
     let route = matched.unwrap_or(NO_ROUTE);
     let method = known_method(request.method());
-    let span = tracing::info_span!("request", id = &*id, method, route, tenant = field::Empty);
+    let span = tracing::info_span!("request", id = &*id);
     let parent = trace::parent(request.headers());
     let exported =
         observer.tracer.as_ref().map(|tracer| RequestSpan::start(tracer, parent, method, matched, &id));
@@ -111,20 +111,23 @@ pub(super) async fn observe(State(observer): State<Observer>, mut request: Reque
         .duration
         .with_label_values(&[route, method, class(status.as_u16())])
         .observe(elapsed.as_secs_f64());
-    let caller = seen.caller();
+    let tenant = seen.tenant().map(|tenant| tenant.name.as_str());
     if let Some(exported) = exported {
-        exported.end(status, caller.map(|(tenant, _)| tenant.name.as_str()));
+        exported.end(status, tenant);
     }
-    span.in_scope(|| {
-        tracing::info!(
-            target: "access",
-            status = status.as_u16(),
-            duration_us = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX),
-            rows = seen.rows(),
-            tenant = caller.map(|(tenant, _)| tenant.name.as_str()),
-            user = caller.map(|(_, caller)| &*caller.user),
-        );
-    });
+    // Without the span, whose fields the formatter would read again from their JSON.
+    tracing::info!(
+        target: ACCESS,
+        parent: None,
+        id = &*id,
+        method,
+        route,
+        status = status.as_u16(),
+        duration_us = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX),
+        rows = seen.rows(),
+        tenant,
+        user = seen.caller().map(|caller| &*caller.user),
+    );
     let headers = response.headers_mut();
     if let Ok(id) = HeaderValue::from_str(&id) {
         headers.insert(REQUEST_ID, id);

@@ -12,6 +12,7 @@ use prost::Message;
 use serde_json::{Value, json};
 use sqlx::{Connection, PgConnection};
 use tenantry_e2e::rig::endpoints::http_client;
+use tenantry_e2e::rig::eventually;
 use tenantry_e2e::rig::process::Signal;
 use tenantry_e2e::rig::program::{Program, ProgramOptions};
 use tokio::net::TcpListener;
@@ -220,15 +221,21 @@ async fn the_log_says_who_asked_for_what_and_how_much_it_took() {
         .unwrap();
     let made = create(serve.http_url().unwrap(), &world, &user, "logged-1", "none").await;
     assert_eq!(made.status, 201, "{made:?}");
-    let log = std::fs::read_to_string(serve.process().log()).unwrap();
-    let line = log.lines().find(|line| line.contains("logged-1") && line.contains("\"access\"")).unwrap();
-    let line: Value = serde_json::from_str(line).unwrap();
+    // Lines of requests are written together, a moment later.
+    let (line, log) = eventually("the request is logged", LIMIT, async || {
+        let log = std::fs::read_to_string(serve.process().log()).unwrap();
+        let line = log.lines().find(|line| line.contains("logged-1") && line.contains("\"access\""));
+        line.map(str::to_owned).map(|line| (line, log)).ok_or("no such line")
+    })
+    .await
+    .unwrap();
+    let line: Value = serde_json::from_str(&line).unwrap();
     assert_eq!(
         (&line["status"], &line["rows"], &line["user"]),
         (&json!(201), &json!(1), &json!("ann")),
         "{line}"
     );
-    assert_eq!((&line["tenant"], &line["span"]["id"]), (&json!(world.tenant), &json!("logged-1")), "{line}");
-    assert_eq!(line["span"]["route"], "/api/v1/data/{app}/{plural}");
+    assert_eq!((&line["tenant"], &line["id"]), (&json!(world.tenant), &json!("logged-1")), "{line}");
+    assert_eq!(line["route"], "/api/v1/data/{app}/{plural}");
     assert!(line["duration_us"].as_u64() > Some(0) && !log.contains(&user), "{line}");
 }
