@@ -169,7 +169,7 @@ impl<'a> Wanted<'a> {
         }
         let n = params.push(Some(&(self.limit + 1).to_string()));
         sql.push(&format!(" ORDER BY id DESC LIMIT ${n}::bigint) AS shown"));
-        Bound { template: sql.build(), params }
+        Bound { template: sql.build(), params, by_value: true }
     }
 }
 

@@ -33,7 +33,7 @@ pub(super) fn bound(template: &Template, values: &[Option<&str>]) -> Bound {
     for value in values {
         params.push(*value);
     }
-    Bound { template: template.clone(), params }
+    Bound { template: template.clone(), params, by_value: false }
 }
 
 /// Runs `group` as the tenant.

@@ -46,6 +46,12 @@ const FLUSH: &str = "flush";
 /// Statements that come before a group's own: the one that makes the transaction the tenant's.
 const STEPS_BEFORE: usize = 1;
 
+/// A plan for any values, made at the first use, as most writes are planned: their rows are found by a key. The server would plan
+/// each of the first five uses anew, and a connection has many tenants of which each writes now and then.
+const PLANNED_ONCE: &str = "force_generic_plan";
+/// As the server sees fit.
+const PLANNED_BY_VALUE: &str = "auto";
+
 /// The statements that every connection prepares before its first group. All but the last begin one: the tenant's role until the
 /// transaction ends, and how it runs. The server times each statement anew, so the timeout that is set here holds for those that
 /// follow.
@@ -59,19 +65,25 @@ pub(super) const PREPARED: [(&str, &str); 7] = [
         "SELECT pg_catalog.set_config('role', $1, true), pg_catalog.set_config('transaction_read_only', 'on', true), \
          pg_catalog.set_config('statement_timeout', $2, true)",
     ),
-    (WRITE, "SELECT pg_catalog.set_config('role', $1, true)"),
+    (
+        WRITE,
+        "SELECT pg_catalog.set_config('role', $1, true), pg_catalog.set_config('plan_cache_mode', $2, true)",
+    ),
     (
         WRITE_TIMED,
-        "SELECT pg_catalog.set_config('role', $1, true), pg_catalog.set_config('statement_timeout', $2, true)",
+        "SELECT pg_catalog.set_config('role', $1, true), pg_catalog.set_config('plan_cache_mode', $2, true), \
+         pg_catalog.set_config('statement_timeout', $3, true)",
     ),
     (
         DEFERRED,
-        "SELECT pg_catalog.set_config('role', $1, true), pg_catalog.set_config('synchronous_commit', 'off', true)",
+        "SELECT pg_catalog.set_config('role', $1, true), pg_catalog.set_config('plan_cache_mode', $2, true), \
+         pg_catalog.set_config('synchronous_commit', 'off', true)",
     ),
     (
         DEFERRED_TIMED,
-        "SELECT pg_catalog.set_config('role', $1, true), pg_catalog.set_config('synchronous_commit', 'off', true), \
-         pg_catalog.set_config('statement_timeout', $2, true)",
+        "SELECT pg_catalog.set_config('role', $1, true), pg_catalog.set_config('plan_cache_mode', $2, true), \
+         pg_catalog.set_config('synchronous_commit', 'off', true), \
+         pg_catalog.set_config('statement_timeout', $3, true)",
     ),
     // A transaction that wrote nothing does not wait for the disk at its end; this makes any transaction one that did.
     (FLUSH, "SELECT pg_catalog.pg_logical_emit_message(true, 'tenantry', '')"),
@@ -348,16 +360,17 @@ impl Pipeline {
             (true, Durability::Deferred) => (DEFERRED, DEFERRED_TIMED),
             (true, Durability::Own | Durability::ForAll) => (WRITE, WRITE_TIMED),
         };
-        let mut role = Params::default();
-        role.push(Some(job.role.as_str()));
-        let become_tenant = match job.statement_timeout {
-            None => usual,
-            Some(milliseconds) => {
-                role.push(Some(&milliseconds.to_string()));
-                timed
-            }
-        };
-        wire::bind_and_execute(&mut self.out, become_tenant, &role);
+        let mut params = Params::default();
+        params.push(Some(job.role.as_str()));
+        if write {
+            let by_value = job.group.statements.iter().any(|bound| bound.by_value);
+            params.push(Some(if by_value { PLANNED_BY_VALUE } else { PLANNED_ONCE }));
+        }
+        if let Some(milliseconds) = job.statement_timeout {
+            params.push(Some(&milliseconds.to_string()));
+        }
+        let begin = if job.statement_timeout.is_some() { timed } else { usual };
+        wire::bind_and_execute(&mut self.out, begin, &params);
         let mut parses = VecDeque::new();
         for bound in &job.group.statements {
             let key = key(&job, &bound.template);

@@ -132,6 +132,8 @@ pub struct Bound {
     pub template: Template,
     /// The parameters.
     pub params: Params,
+    /// Which plan is best depends on the parameters: it filters by fields, of which some values are rare and others are not.
+    pub by_value: bool,
 }
 
 /// What a group may do.

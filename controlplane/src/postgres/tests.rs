@@ -25,7 +25,7 @@ pub(super) fn bound(text: &str, params: &[&str]) -> Bound {
     for param in params {
         list.push(Some(param));
     }
-    Bound { template: template(text), params: list }
+    Bound { template: template(text), params: list, by_value: false }
 }
 
 pub(super) fn read(text: &str, params: &[&str]) -> Group {
@@ -64,6 +64,28 @@ async fn a_group_runs_as_the_tenant_and_leaves_no_role_behind() {
     let refused = database.run(&a, read("CREATE TABLE @.t (a int)", &[])).await.unwrap_err();
     assert!(matches!(refused, DatabaseError::Refused(_)));
     assert_eq!(text(&database, &a, "SELECT current_user::text").await, a.role.as_str());
+}
+
+#[tokio::test]
+async fn reads_cannot_write_and_only_writes_by_a_key_are_planned_once() {
+    let fixture = Fixture::new().await;
+    let database = fixture.database(one_connection());
+    let tenant = fixture.tenant("a", &[]).await;
+    let refused = database.run(&tenant, read(INSERT, &["x"])).await.unwrap_err();
+    assert!(matches!(&refused, DatabaseError::Refused(e) if e.state.as_str() == "25006"), "{refused:?}");
+    let set =
+        "SELECT concat_ws(' ', current_setting('transaction_read_only'), current_setting('plan_cache_mode'))";
+    let by_value = Group::write(vec![Bound { by_value: true, ..bound(set, &[]) }]);
+    for (group, expected) in [
+        (read(set, &[]), "on auto"),
+        (write(set, &[]), "off force_generic_plan"),
+        (by_value, "off auto"),
+        // Nothing of the others is left.
+        (read(set, &[]), "on auto"),
+    ] {
+        let reply = database.run(&tenant, group).await.unwrap();
+        assert_eq!(reply.rows[0].text(0), Some(expected));
+    }
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ use super::refresh::{self, refresh};
 use super::registered::{self, registered};
 use super::report::{Budget, Report};
 use super::switch::{self, switch};
-use super::{Outcome, Settings, platform_with};
+use super::{Outcome, Settings, platform_with, wal};
 use crate::rig::{Platform, eventually};
 
 /// Milliseconds, at half of the budgeted rate.
@@ -67,9 +67,10 @@ pub async fn documents(size: &Documents) -> Outcome<Report> {
              connections, BEGIN, SET LOCAL ROLE, the query and COMMIT as round trips of their own, the same row, outbox and audit \
              rows, but no token, no permission and no validation. Latencies are taken at a pace, with the rate in brackets that \
              was come to: {PACED} connections that pause at random between two requests, so many that a late answer hardly holds up \
-             those that come after it.\n\n{} {} {}{}",
+             those that come after it. {}\n\n{} {} {}{}",
             effort.rounds,
             effort.seconds,
+            wal::METHOD,
             refresh::METHOD,
             switch::METHOD,
             registered::METHOD,
@@ -81,6 +82,7 @@ pub async fn documents(size: &Documents) -> Outcome<Report> {
         eprintln!("{tenants} tenants");
         let platform = platform_with(&size.settings).await?;
         let users = crowd(&platform, *tenants).await?;
+        wal::recycled(&platform.endpoints().database_url).await?;
         let baseline = Baseline::start(&platform).await?;
         for case in &CASES {
             if report.wants(case.name) {

@@ -16,6 +16,7 @@ mod registered;
 mod report;
 mod switch;
 mod tenants;
+mod wal;
 
 use std::error::Error;
 

@@ -14,11 +14,12 @@ use crate::{
 pub(super) struct Statement {
     text: TemplateBuilder,
     params: Params,
+    by_value: bool,
 }
 
 impl Statement {
     pub fn new(text: &str) -> Self {
-        Self { text: TemplateBuilder::new(text), params: Params::default() }
+        Self { text: TemplateBuilder::new(text), params: Params::default(), by_value: false }
     }
 
     pub fn push(&mut self, text: &str) -> &mut Self {
@@ -71,8 +72,13 @@ impl Statement {
         self
     }
 
+    /// What it filters by decides how it is best planned.
+    pub fn planned_by_value(&mut self) {
+        self.by_value = true;
+    }
+
     pub fn finish(self) -> Bound {
-        Bound { template: self.text.build(), params: self.params }
+        Bound { template: self.text.build(), params: self.params, by_value: self.by_value }
     }
 }
 

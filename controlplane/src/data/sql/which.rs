@@ -48,6 +48,7 @@ impl Which<'_> {
                 sql.push(" WHERE \"id\" = ").push(&result_of(result, &cast));
             }
             Self::Expired { ttl, needed_by, most } => {
+                sql.planned_by_value();
                 sql.push(" WHERE \"id\" IN (SELECT old.\"id\" FROM ").table(doc).push(" AS old WHERE old.");
                 sql.ident(&ttl.column)
                     .push(" < now() - ")
@@ -63,6 +64,7 @@ impl Which<'_> {
                 sql.push(" LIMIT ").show(most).push(" FOR UPDATE SKIP LOCKED)");
             }
             Self::Matching { level, .. } => {
+                sql.planned_by_value();
                 let mut joint = Joint(" WHERE ");
                 Levels::new(Style::default()).conditions(sql, level, &mut joint);
                 // Whatever else must hold comes behind it.

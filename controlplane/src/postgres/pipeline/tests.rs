@@ -9,7 +9,8 @@ type Answered = oneshot::Receiver<Result<Reply, DatabaseError>>;
 fn job(access: Access, sql: &str) -> (Job, Answered) {
     let tenant = TenantName::new("acme").unwrap();
     let (reply, answer) = oneshot::channel();
-    let statements = vec![Bound { template: TemplateBuilder::new(sql).build(), params: Params::default() }];
+    let template = TemplateBuilder::new(sql).build();
+    let statements = vec![Bound { template, params: Params::default(), by_value: false }];
     let job = Job {
         group: Group { access, statements },
         schema: SchemaName::of(&tenant),

@@ -9,7 +9,7 @@ mod server;
 use super::crowd::{Ask, by_id, crowd, insert, list, written};
 use super::load::{self, CLIENTS, Effort, Run, Script, median};
 use super::report::{Budget, Report};
-use super::{Outcome, Settings, platform_with};
+use super::{Outcome, Settings, platform_with, wal};
 use crate::rig::toolchain::Toolchain;
 
 /// How large the benchmark is.
@@ -56,6 +56,7 @@ pub async fn peers(size: &Beside) -> Outcome<Report> {
     let (tenants, effort) = (size.tenants, &size.effort);
     let platform = platform_with(&size.settings).await?;
     let users = crowd(&platform, tenants).await?;
+    wal::recycled(&platform.endpoints().database_url).await?;
     let folder = platform.stack().folder()?.to_owned();
     let peers = [
         fastapi::start(&installed, &platform, &users[0]).await?,
@@ -70,9 +71,10 @@ pub async fn peers(size: &Beside) -> Outcome<Report> {
             "`make bench-peers`. {tenants} tenants, chosen at random for each request; {CLIENTS} connections of `wrk` with one \
              thread on the same two cores as PostgreSQL and the server. Ours checks a token and the permissions of role `sales`, \
              and an insert writes its outbox and audit rows, too; a peer's writes its row alone. Each figure is the median of \
-             {} rounds of {} s after a warm-up, everybody's by turns. {}{}",
+             {} rounds of {} s after a warm-up, everybody's by turns. {} {}{}",
             effort.rounds,
             effort.seconds,
+            wal::METHOD,
             setups.join(" "),
             size.settings.said(),
         ),

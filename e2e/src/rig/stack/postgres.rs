@@ -144,7 +144,10 @@ fn settings(port: u16, durable: bool) -> Vec<String> {
     ];
     // What is measured is not how often a page is read again: thousands of tenants have a gigabyte of catalog.
     settings.push(format!("shared_buffers={}", if durable { "2GB" } else { "256MB" }));
-    if !durable {
+    if durable {
+        // Files of the log are kept, as on a server that writes all the time.
+        settings.push("min_wal_size=2GB".to_owned());
+    } else {
         // Commits stay synchronous: a commit that waits for nothing is lost when the server is killed, and tests kill it. What is
         // handed to the kernel survives that.
         settings.extend(["fsync=off", "full_page_writes=off"].map(str::to_owned));
