@@ -227,12 +227,36 @@ mod tests {
     #[test]
     fn a_private_network_that_is_named_can_be_reached() {
         let outbound = outbound(&["127.0.0.0/8", "10.1.0.0/16"]);
-        for url in ["http://127.0.0.1:1/", "https://127.0.0.1/", "http://10.1.2.3/"] {
+        for url in
+            ["http://127.0.0.1:1/", "https://127.0.0.1/", "http://10.1.2.3/", "http://[::ffff:10.1.2.3]/"]
+        {
             assert!(outbound.reach(url).is_ok(), "{url}");
         }
         for url in ["http://10.2.0.1/", "http://93.184.216.34/", "https://[::1]/"] {
             assert!(outbound.reach(url).is_err(), "{url}");
         }
+    }
+
+    #[tokio::test]
+    async fn nobody_is_led_elsewhere_by_an_answer() {
+        let asked = Arc::new(std::sync::Mutex::new(Vec::new()));
+        let paths = Arc::clone(&asked);
+        let router = axum::Router::new().fallback(async move |uri: axum::http::Uri| {
+            paths.lock().unwrap().push(uri.path().to_owned());
+            axum::response::Redirect::temporary("/inside")
+        });
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = tokio::spawn(async move { axum::serve(listener, router).await });
+        let outbound = outbound(&["127.0.0.0/8"]);
+        let url = format!("http://{address}/door");
+        let answers =
+            [outbound.get_json(&url, 10).await.map(drop), outbound.post(&url, &[], Vec::new()).await];
+        for answer in answers {
+            assert!(matches!(answer, Err(OutboundError::Status(307))), "{answer:?}");
+        }
+        assert_eq!(*asked.lock().unwrap(), ["/door", "/door"]);
+        server.abort();
     }
 
     #[tokio::test]
