@@ -220,8 +220,10 @@ impl Sweep {
             let lost: Vec<_> = expected.difference(&found).collect();
             let more: Vec<_> = found.difference(expected).collect();
             if !lost.is_empty() || !more.is_empty() {
-                self.different
-                    .push(format!("{what}: {scenario:?} of {name}: lost {lost:#?}, more {more:#?}"));
+                let difference = format!("{what}: {scenario:?} of {name}: lost {lost:#?}, more {more:#?}");
+                // At once, too: the end is far away.
+                eprintln!("{difference}");
+                self.different.push(difference);
             }
         }
         self.end(&operator).await;
