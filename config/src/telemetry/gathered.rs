@@ -1,4 +1,4 @@
-//! Lines that are written together: a `write` for each of them would cost a request more than all else that is done to log it.
+//! Lines that are written together: one `write` for many of them instead of one for each.
 
 use std::{
     io::{self, Write},

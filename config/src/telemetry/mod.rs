@@ -46,7 +46,7 @@ impl Drop for Logging {
 /// Starts logging. Call once, first of all.
 ///
 /// # Errors
-/// When the filter cannot be read.
+/// When the filter cannot be read, or the thread that writes cannot be started.
 pub fn start(log: &Log) -> Result<Logging, NoLog> {
     let filter = EnvFilter::try_new(&log.filter)?;
     let gathered = Gathered::start()?;

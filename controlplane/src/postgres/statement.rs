@@ -132,7 +132,8 @@ pub struct Bound {
     pub template: Template,
     /// The parameters.
     pub params: Params,
-    /// Which plan is best depends on the parameters: it filters by fields, of which some values are rare and others are not.
+    /// Of a write: which plan is best depends on the parameters, since it filters by fields, of which some values are rare and
+    /// others are not. Reads are planned as the server sees fit, whatever this says.
     pub by_value: bool,
 }
 
