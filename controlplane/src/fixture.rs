@@ -13,13 +13,13 @@ use tenantry_crds::{
     names::{AppName, OwnerRole, SchemaName, TenantName, TenantRole},
     v1alpha1::OnDelete,
 };
-use tenantry_e2e::rig::Stack;
 use tenantry_migrations::{
     layout::{Composition, DefaultValue},
     logins::{LoginKey, LoginShard},
     platform,
     sql::{Ident, Literal},
 };
+use tenantry_rig::Stack;
 use uuid::Uuid;
 
 use crate::{

@@ -8,7 +8,6 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Response},
 };
-
 use tenantry_crds::core_app;
 
 use super::{

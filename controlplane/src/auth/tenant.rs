@@ -6,7 +6,6 @@
 use std::sync::Arc;
 
 use axum::http::{HeaderMap, Uri, header};
-
 use uuid::Uuid;
 
 use super::{api_key::ApiKey, token::Refused};

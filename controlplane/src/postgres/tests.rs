@@ -217,7 +217,7 @@ async fn a_write_that_was_cut_off_is_never_said_to_have_failed_cleanly() {
                 SELECT $1::text, $1::text, 'me', 'me' FROM pg_sleep(3)";
     let cut = database.run(&a, write(slow, &["slow"]));
     let kill = async {
-        tenantry_e2e::rig::wait::eventually("the write runs", std::time::Duration::from_secs(5), || async {
+        tenantry_rig::wait::eventually("the write runs", std::time::Duration::from_secs(5), || async {
             let ended: i64 = sqlx::query_scalar(
                 "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = current_database() \
                  AND application_name = 'tenantry-controlplane' AND wait_event = 'PgSleep'",

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tenantry_config::settings;
-use tenantry_e2e::rig::Stack;
+use tenantry_rig::Stack;
 use uuid::Uuid;
 
 use super::{

@@ -1,8 +1,7 @@
 use reqwest::Method;
 use serde_json::{Value, json};
-use tenantry_e2e::rig::Endpoints;
-
-use super::world::{World, unique};
+use tenantry_e2e::world::{World, unique};
+use tenantry_rig::Endpoints;
 
 const TENANTS: &str = "/api/v1/admin/tenants";
 
@@ -52,7 +51,7 @@ async fn a_tenant_is_made_read_listed_and_deleted_by_an_account_that_may() {
     assert_ne!(second.body["items"][0]["metadata"]["name"], page.body["items"][0]["metadata"]["name"]);
 
     assert_eq!(world.send(Method::DELETE, &one, &admin, None).await.status, 202);
-    tenantry_e2e::rig::eventually("the tenant is gone", super::world::LIMIT, || async {
+    tenantry_rig::eventually("the tenant is gone", tenantry_e2e::world::LIMIT, || async {
         let answer = world.get(&one, &admin).await;
         if answer.status == 404 { Ok(()) } else { Err(format!("{answer:?}")) }
     })

@@ -1,34 +1,31 @@
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
-use tenantry_e2e::rig::program::{ProgramOptions, controlplane};
-use tenantry_e2e::rig::{RigError, eventually};
+use tenantry_e2e::program::{ProgramOptions, controlplane};
+use tenantry_e2e::world::{LIMIT, World, unique};
+use tenantry_rig::{RigError, eventually};
 
-use super::world::{LIMIT, World, unique};
-
-impl World {
-    /// `audit verify` of the world's tenant; what it prints, and whether it succeeds.
-    async fn verify(&self) -> Result<String, String> {
-        let args = ["audit", "verify", "--tenant", &self.tenant];
-        match controlplane(self.platform.endpoints(), &ProgramOptions::default(), &args).await {
-            Ok(printed) => Ok(printed),
-            Err(RigError::Command { output, .. }) => Err(output),
-            Err(other) => panic!("{other}"),
-        }
+/// `audit verify` of the world's tenant; what it prints, and whether it succeeds.
+async fn verify(world: &World) -> Result<String, String> {
+    let args = ["audit", "verify", "--tenant", &world.tenant];
+    match controlplane(world.platform.endpoints(), &ProgramOptions::default(), &args).await {
+        Ok(printed) => Ok(printed),
+        Err(RigError::Command { output, .. }) => Err(output),
+        Err(other) => panic!("{other}"),
     }
+}
 
-    async fn sealed(&self, rows: i64) -> String {
-        eventually("all rows are sealed", LIMIT, || async {
-            let printed = self.verify().await?;
-            if printed.contains(&format!(": ok, {rows} rows in ")) { Ok(printed) } else { Err(printed) }
-        })
-        .await
-        .unwrap()
-    }
+async fn sealed(world: &World, rows: i64) -> String {
+    eventually("all rows are sealed", LIMIT, || async {
+        let printed = verify(world).await?;
+        if printed.contains(&format!(": ok, {rows} rows in ")) { Ok(printed) } else { Err(printed) }
+    })
+    .await
+    .unwrap()
+}
 
-    async fn as_owner_of_the_database(&self, sql: &str) {
-        let mut admin = PgConnection::connect(&self.platform.endpoints().database_url).await.unwrap();
-        sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).execute(&mut admin).await.unwrap();
-    }
+async fn as_owner_of_the_database(world: &World, sql: &str) {
+    let mut admin = PgConnection::connect(&world.platform.endpoints().database_url).await.unwrap();
+    sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).execute(&mut admin).await.unwrap();
 }
 
 #[tokio::test]
@@ -39,7 +36,7 @@ async fn writes_are_sealed_and_what_somebody_does_to_them_afterwards_is_found() 
         let made = world.post(&world.cards("data"), &user, json!({"title": format!("card {n}")})).await;
         assert_eq!(made.status, 201, "{made:?}");
     }
-    world.sealed(5).await;
+    sealed(&world, 5).await;
     let role = format!("tenant_{}", world.tenant.replace('-', "_"));
     let second =
         format!("(SELECT id FROM tenantry.audit WHERE role = '{role}' ORDER BY id OFFSET 1 LIMIT 1)");
@@ -47,31 +44,33 @@ async fn writes_are_sealed_and_what_somebody_does_to_them_afterwards_is_found() 
         format!("UPDATE tenantry.audit SET actor = '{actor}' WHERE role = '{role}' AND id = {second}")
     };
 
-    world.as_owner_of_the_database(&with("eve")).await;
-    let found = world.verify().await.unwrap_err();
+    as_owner_of_the_database(&world, &with("eve")).await;
+    let found = verify(&world).await.unwrap_err();
     assert!(found.contains("was changed") && found.contains("BROKEN"), "{found}");
-    world.as_owner_of_the_database(&with("ann")).await;
-    world.verify().await.unwrap();
+    as_owner_of_the_database(&world, &with("ann")).await;
+    verify(&world).await.unwrap();
 
     let smuggled = format!(
         "INSERT INTO tenantry.audit (id, role, actor, action, app, doc_type, doc_id, doc_version, request_id) \
          OVERRIDING SYSTEM VALUE SELECT -1, '{role}', 'eve', 'Create', '{}', 'card', '9', 1, ''",
         world.app
     );
-    world.as_owner_of_the_database(&smuggled).await;
-    let found = world.verify().await.unwrap_err();
+    as_owner_of_the_database(&world, &smuggled).await;
+    let found = verify(&world).await.unwrap_err();
     assert!(found.contains("row -1 was inserted"), "{found}");
-    world
-        .as_owner_of_the_database(&format!("DELETE FROM tenantry.audit WHERE role = '{role}' AND id = -1"))
-        .await;
-    world.verify().await.unwrap();
+    as_owner_of_the_database(
+        &world,
+        &format!("DELETE FROM tenantry.audit WHERE role = '{role}' AND id = -1"),
+    )
+    .await;
+    verify(&world).await.unwrap();
 
-    world
-        .as_owner_of_the_database(&format!(
-            "DELETE FROM tenantry.audit WHERE role = '{role}' AND id = {second}"
-        ))
-        .await;
-    let found = world.verify().await.unwrap_err();
+    as_owner_of_the_database(
+        &world,
+        &format!("DELETE FROM tenantry.audit WHERE role = '{role}' AND id = {second}"),
+    )
+    .await;
+    let found = verify(&world).await.unwrap_err();
     assert!(found.contains("was removed"), "{found}");
     // What is left goes with the tenant, seals included.
     world.delete_tenant(&world.tenant).await;

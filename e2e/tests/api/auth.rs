@@ -4,24 +4,21 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use sha2::Sha256;
 use tenantry_crds::v1alpha1::Tenant;
-use tenantry_e2e::rig::endpoints::http_client;
-use tenantry_e2e::rig::eventually;
+use tenantry_e2e::world::{LIMIT, World, answer, unique};
+use tenantry_rig::endpoints::http_client;
+use tenantry_rig::eventually;
 
-use super::world::{LIMIT, World, answer, unique};
+fn secret(world: &World) -> &[u8] {
+    world.platform.endpoints().programs["TENANTRY__AUTH__HS256_SECRET"].as_bytes()
+}
 
-impl World {
-    fn secret(&self) -> &[u8] {
-        self.platform.endpoints().command_line["TENANTRY__AUTH__HS256_SECRET"].as_bytes()
-    }
-
-    async fn claims(&self) -> Value {
-        let tenant = self.api::<Tenant>().await.get(&self.tenant).await.unwrap();
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
-        json!({
-            "iss": "tenantry", "aud": "tenantry", "sub": "alice", "tid": tenant.metadata.uid,
-            "roles": [format!("{}:reader", self.app)], "iat": now, "exp": now + 600
-        })
-    }
+async fn claims(world: &World) -> Value {
+    let tenant = world.api::<Tenant>().await.get(&world.tenant).await.unwrap();
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    json!({
+        "iss": "tenantry", "aud": "tenantry", "sub": "alice", "tid": tenant.metadata.uid,
+        "roles": [format!("{}:reader", world.app)], "iat": now, "exp": now + 600
+    })
 }
 
 fn signed(header: &Value, claims: &Value, secret: &[u8]) -> String {
@@ -36,8 +33,8 @@ async fn only_a_token_that_holds_in_every_part_is_accepted() {
     let world = World::new().await;
     let path = world.cards("data");
     let header = json!({"alg": "HS256", "typ": "at+jwt"});
-    let good = world.claims().await;
-    let fine = world.get(&path, &signed(&header, &good, world.secret())).await;
+    let good = claims(&world).await;
+    let fine = world.get(&path, &signed(&header, &good, secret(&world))).await;
     assert_eq!(fine.status, 200, "the forger of this test knows how: {fine:?}");
 
     let with = |name: &str, value: Value| {
@@ -61,7 +58,7 @@ async fn only_a_token_that_holds_in_every_part_is_accepted() {
         ("no tid", with("tid", Value::Null)),
     ];
     for (what, claims) in forged_claims {
-        let refused = world.get(&path, &signed(&header, &claims, world.secret())).await;
+        let refused = world.get(&path, &signed(&header, &claims, secret(&world))).await;
         refused.refused(401, "unauthenticated");
         assert!(refused.headers.contains_key("www-authenticate"), "{what}");
     }
@@ -77,9 +74,9 @@ async fn only_a_token_that_holds_in_every_part_is_accepted() {
         json!({"alg": "HS256", "typ": "at+jwt", "zip": "DEF"}),
     ];
     for header in headers {
-        world.get(&path, &signed(&header, &good, world.secret())).await.refused(401, "unauthenticated");
+        world.get(&path, &signed(&header, &good, secret(&world))).await.refused(401, "unauthenticated");
     }
-    let whole = signed(&header, &good, world.secret());
+    let whole = signed(&header, &good, secret(&world));
     let unsigned = whole.rsplit_once('.').unwrap().0;
     let strange = [
         String::new(),

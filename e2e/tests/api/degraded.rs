@@ -2,15 +2,15 @@
 
 use reqwest::Method;
 use serde_json::json;
-use tenantry_e2e::rig::{Platform, Stack, StackOptions, eventually};
-
-use super::world::{LIMIT, World};
+use tenantry_e2e::Platform;
+use tenantry_e2e::world::{LIMIT, World};
+use tenantry_rig::{Stack, StackOptions, eventually};
 
 async fn broken_world() -> World {
     let stack = Stack::start(StackOptions::default()).await.unwrap();
     let platform = Platform::start(stack).await.unwrap();
     // Leaked on purpose: the world borrows it, and the sandbox ends the servers with this process.
-    let world = World::on(Box::leak(Box::new(platform))).await;
+    let world = World::builder().on(Box::leak(Box::new(platform))).build().await;
     world.make_searchable().await;
     let reader = world.user("eve", &["reader"]).await;
     eventually("the index is there", LIMIT, || async {
@@ -92,7 +92,7 @@ async fn a_restart_of_postgres_is_an_interruption_and_changes_are_heard_of_after
     .await
     .unwrap();
     // A tenant that is made after the restart is heard of without a restart of ours.
-    let other = super::world::unique("t-");
+    let other = tenantry_e2e::world::unique("t-");
     world.install(&other).await;
     let token = world.token_of(&other, "ann", &["admin"]).await;
     eventually("the new tenant is served", LIMIT, || async {

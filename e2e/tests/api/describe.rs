@@ -1,9 +1,8 @@
 use serde_json::json;
 use tenantry_crds::v1alpha1::App;
-use tenantry_e2e::rig::endpoints::http_client;
-use tenantry_e2e::rig::eventually;
-
-use super::world::{LIMIT, World, answer, app_spec};
+use tenantry_e2e::world::{LIMIT, World, answer, app_spec};
+use tenantry_rig::endpoints::http_client;
+use tenantry_rig::eventually;
 
 #[tokio::test]
 async fn a_tenant_describes_what_the_caller_may_use() {

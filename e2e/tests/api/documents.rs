@@ -1,20 +1,17 @@
 use reqwest::{Method, header};
 use serde_json::{Value, json};
+use tenantry_e2e::world::{Answer, World, answer, unique};
 
-use super::world::{Answer, World, answer, unique};
-
-impl World {
-    async fn conditional(
-        &self,
-        method: Method,
-        path: &str,
-        token: &str,
-        header: (&str, &str),
-        body: Value,
-    ) -> Answer {
-        let request = tenantry_e2e::rig::endpoints::http_client().unwrap().request(method, self.url(path));
-        answer(request.bearer_auth(token).header(header.0, header.1).json(&body)).await
-    }
+async fn conditional(
+    world: &World,
+    method: Method,
+    path: &str,
+    token: &str,
+    header: (&str, &str),
+    body: Value,
+) -> Answer {
+    let request = tenantry_rig::endpoints::http_client().unwrap().request(method, world.url(path));
+    answer(request.bearer_auth(token).header(header.0, header.1).json(&body)).await
 }
 
 fn titles(answer: &Answer) -> Vec<&str> {
@@ -36,13 +33,13 @@ async fn a_document_is_made_read_changed_and_deleted_with_its_version_as_the_eta
     let read = world.get(&path, &ann).await;
     assert_eq!(read.body, made.body);
     let tag = read.headers[header::ETAG].to_str().unwrap().to_owned();
-    let unchanged = world.conditional(Method::GET, &path, &ann, ("if-none-match", &tag), Value::Null).await;
+    let unchanged = conditional(&world, Method::GET, &path, &ann, ("if-none-match", &tag), Value::Null).await;
     assert_eq!(unchanged.status, 304);
 
     let done = json!({"status": "done"});
-    let changed = world.conditional(Method::PATCH, &path, &ann, ("if-match", &tag), done.clone()).await;
+    let changed = conditional(&world, Method::PATCH, &path, &ann, ("if-match", &tag), done.clone()).await;
     assert_eq!((changed.status, &changed.body["version"]), (200, &json!(2)), "{changed:?}");
-    let late = world.conditional(Method::PATCH, &path, &ann, ("if-match", &tag), done).await;
+    let late = conditional(&world, Method::PATCH, &path, &ann, ("if-match", &tag), done).await;
     late.refused(412, "precondition_failed");
     let replaced = world.send(Method::PUT, &path, &ann, Some(json!({"title": "two"}))).await;
     assert_eq!(

@@ -7,58 +7,55 @@ use std::{
 use serde_json::{Value, json};
 use sqlx::{Connection, PgConnection};
 use tenantry_crds::v1alpha1::Tenant;
-use tenantry_e2e::rig::eventually;
+use tenantry_e2e::world::{Answer, LIMIT, World, unique};
+use tenantry_rig::eventually;
 
-use super::world::{Answer, LIMIT, World, unique};
+fn path_of(world: &World, rest: &str) -> String {
+    format!("/api/v1/jobs/{}/{rest}", world.app)
+}
 
-impl World {
-    fn queue(&self, rest: &str) -> String {
-        format!("/api/v1/jobs/{}/{rest}", self.app)
-    }
+async fn enqueue(world: &World, queue: &str, token: &str, n: u32) -> Answer {
+    let job = json!({"type": "test", "id": format!("job-{n}"), "payload": {"n": n}});
+    world.post(&path_of(world, queue), token, job).await
+}
 
-    async fn enqueue(&self, queue: &str, token: &str, n: u32) -> Answer {
-        let job = json!({"type": "test", "id": format!("job-{n}"), "payload": {"n": n}});
-        self.post(&self.queue(queue), token, job).await
-    }
+async fn lease(world: &World, queue: &str, token: &str, max: u32, wait_ms: u32) -> Vec<Value> {
+    let path = path_of(world, &format!("{queue}/lease"));
+    let answer = world.post(&path, token, json!({"max": max, "wait_ms": wait_ms})).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    answer.body["jobs"].as_array().unwrap().clone()
+}
 
-    async fn lease(&self, queue: &str, token: &str, max: u32, wait_ms: u32) -> Vec<Value> {
-        let path = self.queue(&format!("{queue}/lease"));
-        let answer = self.post(&path, token, json!({"max": max, "wait_ms": wait_ms})).await;
-        assert_eq!(answer.status, 200, "{answer:?}");
-        answer.body["jobs"].as_array().unwrap().clone()
-    }
+async fn counts(world: &World, queue: &str, token: &str) -> Value {
+    world.get(&path_of(world, queue), token).await.body
+}
 
-    async fn counts(&self, queue: &str, token: &str) -> Value {
-        self.get(&self.queue(queue), token).await.body
-    }
-
-    async fn settle(&self, queue: &str, verb: &str, token: &str, job: &Value, more: Value) -> Answer {
-        let mut body = more;
-        body["token"] = job["token"].clone();
-        self.post(&self.queue(&format!("{queue}/{verb}")), token, body).await
-    }
+async fn settle(world: &World, queue: &str, verb: &str, token: &str, job: &Value, more: Value) -> Answer {
+    let mut body = more;
+    body["token"] = job["token"].clone();
+    world.post(&path_of(world, &format!("{queue}/{verb}")), token, body).await
 }
 
 #[tokio::test]
 async fn a_job_goes_from_waiting_to_done() {
     let world = World::new().await;
     let worker = world.user("w", &["worker"]).await;
-    let made = world.enqueue("steady", &worker, 1).await;
+    let made = enqueue(&world, "steady", &worker, 1).await;
     assert_eq!((made.status, &made.body["id"]), (201, &json!("job-1")), "{made:?}");
-    let jobs = world.lease("steady", &worker, 10, 5000).await;
+    let jobs = lease(&world, "steady", &worker, 10, 5000).await;
     assert_eq!(jobs.len(), 1);
     assert_eq!(
         (&jobs[0]["type"], &jobs[0]["payload"], &jobs[0]["attempt"]),
         (&json!("test"), &json!({"n": 1}), &json!(1))
     );
     assert_eq!(
-        world.counts("steady", &worker).await,
+        counts(&world, "steady", &worker).await,
         json!({"waiting": 0, "leased": 1, "delayed": 0, "dead": 0})
     );
-    assert_eq!(world.settle("steady", "ack", &worker, &jobs[0], json!({})).await.status, 204);
-    world.settle("steady", "ack", &worker, &jobs[0], json!({})).await.refused(409, "stale_lease");
+    assert_eq!(settle(&world, "steady", "ack", &worker, &jobs[0], json!({})).await.status, 204);
+    settle(&world, "steady", "ack", &worker, &jobs[0], json!({})).await.refused(409, "stale_lease");
     assert_eq!(
-        world.counts("steady", &worker).await,
+        counts(&world, "steady", &worker).await,
         json!({"waiting": 0, "leased": 0, "delayed": 0, "dead": 0})
     );
 }
@@ -67,14 +64,14 @@ async fn a_job_goes_from_waiting_to_done() {
 async fn a_lease_that_ran_out_is_given_to_another_and_the_first_holder_is_fenced_off() {
     let world = World::new().await;
     let worker = world.user("w", &["worker"]).await;
-    world.enqueue("default", &worker, 1).await;
-    let first = world.lease("default", &worker, 1, 5000).await.remove(0);
+    enqueue(&world, "default", &worker, 1).await;
+    let first = lease(&world, "default", &worker, 1, 5000).await.remove(0);
     // The lease is one second; the call waits for longer.
-    let second = world.lease("default", &worker, 1, 10_000).await.remove(0);
+    let second = lease(&world, "default", &worker, 1, 10_000).await.remove(0);
     assert_eq!(second["id"], first["id"]);
     assert_eq!(second["attempt"], json!(1), "a lease that ran out is no failed attempt");
     for (verb, more) in [("ack", json!({})), ("nack", json!({})), ("extend", json!({}))] {
-        world.settle("default", verb, &worker, &first, more).await.refused(409, "stale_lease");
+        settle(&world, "default", verb, &worker, &first, more).await.refused(409, "stale_lease");
     }
     // The second one has a second, too; when that was not enough, there is a third.
     let mut holder = Some(second);
@@ -83,9 +80,9 @@ async fn a_lease_that_ran_out_is_given_to_another_and_the_first_holder_is_fenced
         async {
             let held = match held {
                 Some(held) => held,
-                None => world.lease("default", &worker, 1, 5000).await.pop().ok_or("nothing")?,
+                None => lease(&world, "default", &worker, 1, 5000).await.pop().ok_or("nothing")?,
             };
-            match world.settle("default", "ack", &worker, &held, json!({})).await.status {
+            match settle(&world, "default", "ack", &worker, &held, json!({})).await.status {
                 204 => Ok(()),
                 _ => Err("too late"),
             }
@@ -99,11 +96,11 @@ async fn a_lease_that_ran_out_is_given_to_another_and_the_first_holder_is_fenced
 async fn an_extended_lease_is_kept() {
     let world = World::new().await;
     let worker = world.user("w", &["worker"]).await;
-    world.enqueue("steady", &worker, 1).await;
-    let job = world.lease("steady", &worker, 1, 5000).await.remove(0);
+    enqueue(&world, "steady", &worker, 1).await;
+    let job = lease(&world, "steady", &worker, 1, 5000).await.remove(0);
     let until: String = job["leaseUntil"].as_str().unwrap().to_owned();
     let extended = eventually("the lease begins anew", LIMIT, || async {
-        let answer = world.settle("steady", "extend", &worker, &job, json!({})).await;
+        let answer = settle(&world, "steady", "extend", &worker, &job, json!({})).await;
         match answer.body["leaseUntil"].as_str() {
             Some(later) if later > until.as_str() => Ok(answer),
             _ => Err(format!("{answer:?}")),
@@ -112,25 +109,25 @@ async fn an_extended_lease_is_kept() {
     .await
     .unwrap();
     assert_eq!(extended.status, 200);
-    assert!(world.lease("steady", &worker, 1, 0).await.is_empty(), "nobody else gets it");
-    assert_eq!(world.settle("steady", "ack", &worker, &job, json!({})).await.status, 204);
+    assert!(lease(&world, "steady", &worker, 1, 0).await.is_empty(), "nobody else gets it");
+    assert_eq!(settle(&world, "steady", "ack", &worker, &job, json!({})).await.status, 204);
 }
 
 #[tokio::test]
 async fn a_job_that_fails_is_tried_again_and_then_kept_among_the_dead() {
     let world = World::new().await;
     let worker = world.user("w", &["worker"]).await;
-    world.enqueue("twice", &worker, 1).await;
-    let first = world.lease("twice", &worker, 1, 5000).await.remove(0);
+    enqueue(&world, "twice", &worker, 1).await;
+    let first = lease(&world, "twice", &worker, 1, 5000).await.remove(0);
     let again = json!({"error": "boom", "retry_in_seconds": 0});
-    let delayed = world.settle("twice", "nack", &worker, &first, again).await;
+    let delayed = settle(&world, "twice", "nack", &worker, &first, again).await;
     assert_eq!((delayed.status, &delayed.body["state"]), (200, &json!("delayed")), "{delayed:?}");
-    let second = world.lease("twice", &worker, 1, 5000).await.remove(0);
+    let second = lease(&world, "twice", &worker, 1, 5000).await.remove(0);
     assert_eq!((&second["id"], &second["attempt"]), (&json!("job-1"), &json!(2)));
-    let dead = world.settle("twice", "nack", &worker, &second, json!({"error": "boom"})).await;
+    let dead = settle(&world, "twice", "nack", &worker, &second, json!({"error": "boom"})).await;
     assert_eq!(dead.body, json!({"state": "dead"}), "two attempts is what the queue gives");
     assert_eq!(
-        world.counts("twice", &worker).await,
+        counts(&world, "twice", &worker).await,
         json!({"waiting": 0, "leased": 0, "delayed": 0, "dead": 1})
     );
 }
@@ -139,11 +136,11 @@ async fn a_job_that_fails_is_tried_again_and_then_kept_among_the_dead() {
 async fn a_job_that_crashes_its_workers_ends_among_the_dead() {
     let world = World::new().await;
     let worker = world.user("w", &["worker"]).await;
-    world.enqueue("default", &worker, 1).await;
+    enqueue(&world, "default", &worker, 1).await;
     let deliveries = AtomicUsize::new(0);
     eventually("nobody answers for the job", LIMIT, || async {
-        deliveries.fetch_add(world.lease("default", &worker, 1, 0).await.len(), Ordering::Relaxed);
-        match world.counts("default", &worker).await["dead"].as_u64() {
+        deliveries.fetch_add(lease(&world, "default", &worker, 1, 0).await.len(), Ordering::Relaxed);
+        match counts(&world, "default", &worker).await["dead"].as_u64() {
             Some(1) => Ok(()),
             _ => Err("not yet"),
         }
@@ -158,16 +155,16 @@ async fn a_full_queue_refuses_and_loses_nothing() {
     let world = World::new().await;
     let worker = world.user("w", &["worker"]).await;
     for n in 1..=2 {
-        assert_eq!(world.enqueue("small", &worker, n).await.status, 201);
+        assert_eq!(enqueue(&world, "small", &worker, n).await.status, 201);
     }
-    let full = world.enqueue("small", &worker, 3).await;
+    let full = enqueue(&world, "small", &worker, 3).await;
     full.refused(429, "queue_full");
     assert!(full.headers.contains_key("retry-after"));
-    let jobs = world.lease("small", &worker, 10, 0).await;
+    let jobs = lease(&world, "small", &worker, 10, 0).await;
     assert_eq!(jobs.len(), 2);
-    world.enqueue("small", &worker, 3).await.refused(429, "queue_full");
-    assert_eq!(world.settle("small", "ack", &worker, &jobs[0], json!({})).await.status, 204);
-    assert_eq!(world.enqueue("small", &worker, 3).await.status, 201);
+    enqueue(&world, "small", &worker, 3).await.refused(429, "queue_full");
+    assert_eq!(settle(&world, "small", "ack", &worker, &jobs[0], json!({})).await.status, 204);
+    assert_eq!(enqueue(&world, "small", &worker, 3).await.status, 201);
 }
 
 #[tokio::test]
@@ -177,17 +174,17 @@ async fn many_workers_get_each_job_once() {
     // More than one script call moves at once.
     const JOBS: u32 = 250;
     for n in 0..JOBS {
-        assert_eq!(world.enqueue("steady", &worker, n).await.status, 201);
+        assert_eq!(enqueue(&world, "steady", &worker, n).await.status, 201);
     }
     let takers = (0..8).map(|_| async {
         let mut mine = Vec::new();
         loop {
-            let jobs = world.lease("steady", &worker, 10, 0).await;
+            let jobs = lease(&world, "steady", &worker, 10, 0).await;
             if jobs.is_empty() {
                 return mine;
             }
             for job in jobs {
-                assert_eq!(world.settle("steady", "ack", &worker, &job, json!({})).await.status, 204);
+                assert_eq!(settle(&world, "steady", "ack", &worker, &job, json!({})).await.status, 204);
                 mine.push(job["id"].as_str().unwrap().to_owned());
             }
         }
@@ -210,18 +207,18 @@ async fn a_suspended_tenant_keeps_its_jobs_and_gives_out_none() {
         Instant::now()
     };
     for n in 1..=3 {
-        assert_eq!(world.enqueue("steady", &worker, n).await.status, 201);
+        assert_eq!(enqueue(&world, "steady", &worker, n).await.status, 201);
     }
-    let held = world.lease("steady", &worker, 2, 5000).await;
+    let held = lease(&world, "steady", &worker, 2, 5000).await;
     let later = json!({"error": "later", "retry_in_seconds": 3600});
-    assert_eq!(world.settle("steady", "nack", &worker, &held[0], later).await.status, 200);
-    let before = world.counts("steady", &worker).await;
+    assert_eq!(settle(&world, "steady", "nack", &worker, &held[0], later).await.status, 200);
+    let before = counts(&world, "steady", &worker).await;
     assert_eq!(before, json!({"waiting": 1, "leased": 1, "delayed": 1, "dead": 0}));
 
     // A worker that waits on another queue meanwhile.
-    let lease = world.queue("default/lease");
+    let leases = path_of(&world, "default/lease");
     let waiting = async {
-        let answer = world.post(&lease, &worker, json!({"max": 1, "wait_ms": 9000})).await;
+        let answer = world.post(&leases, &worker, json!({"max": 1, "wait_ms": 9000})).await;
         (answer, Instant::now())
     };
     let ((answer, told), suspended) = tokio::join!(waiting, state("Suspended"));
@@ -234,19 +231,19 @@ async fn a_suspended_tenant_keeps_its_jobs_and_gives_out_none() {
         ("steady", json!({"type": "test"})),
         ("steady/ack", json!({"token": held[1]["token"]})),
     ] {
-        world.post(&world.queue(path), &worker, body).await.refused(503, "tenant_suspended");
+        world.post(&path_of(&world, path), &worker, body).await.refused(503, "tenant_suspended");
     }
 
     state("Active").await;
     eventually("the tenant is served again", LIMIT, || async {
-        let answer = world.get(&world.queue("steady"), &worker).await;
+        let answer = world.get(&path_of(&world, "steady"), &worker).await;
         if answer.status == 200 { Ok(()) } else { Err(format!("{answer:?}")) }
     })
     .await
     .unwrap();
-    assert_eq!(world.counts("steady", &worker).await, before);
-    assert_eq!(world.lease("steady", &worker, 9, 0).await.len(), 1);
-    assert_eq!(world.settle("steady", "ack", &worker, &held[1], json!({})).await.status, 204);
+    assert_eq!(counts(&world, "steady", &worker).await, before);
+    assert_eq!(lease(&world, "steady", &worker, 9, 0).await.len(), 1);
+    assert_eq!(settle(&world, "steady", "ack", &worker, &held[1], json!({})).await.status, 204);
 }
 
 /// Redis, and the stream of the world's default queue.
@@ -301,8 +298,8 @@ async fn jobs_wait_for_a_group_that_was_lost() {
     let destroyed: i64 =
         redis::cmd("XGROUP").arg("DESTROY").arg(&key).arg("workers").query_async(&mut redis).await.unwrap();
     assert_eq!(destroyed, 1);
-    world.enqueue("default", &worker, 1).await;
-    assert_eq!(world.lease("default", &worker, 1, 0).await.len(), 1);
+    enqueue(&world, "default", &worker, 1).await;
+    assert_eq!(lease(&world, "default", &worker, 1, 0).await.len(), 1);
 }
 
 #[tokio::test]
@@ -310,22 +307,22 @@ async fn jobs_are_for_workers_of_the_app_and_leases_for_their_queue() {
     let world = World::new().await;
     let worker = world.user("w", &["worker"]).await;
     let reader = world.user("eve", &["reader"]).await;
-    world.enqueue("default", &reader, 1).await.refused(403, "forbidden");
-    world.get(&world.queue("default"), &reader).await.refused(403, "forbidden");
+    enqueue(&world, "default", &reader, 1).await.refused(403, "forbidden");
+    world.get(&path_of(&world, "default"), &reader).await.refused(403, "forbidden");
     let other_app = world.token_of(&world.tenant, "w", &["zzz:worker"]).await;
-    world.enqueue("default", &other_app, 1).await.refused(403, "forbidden");
-    world.enqueue("nothing", &worker, 1).await.refused(404, "not_found");
+    enqueue(&world, "default", &other_app, 1).await.refused(403, "forbidden");
+    enqueue(&world, "nothing", &worker, 1).await.refused(404, "not_found");
     let admin = world.user("root", &["admin"]).await;
-    assert_eq!(world.enqueue("small", &admin, 1).await.status, 201);
+    assert_eq!(enqueue(&world, "small", &admin, 1).await.status, 201);
 
-    let job = world.lease("small", &worker, 1, 0).await.remove(0);
-    world.settle("default", "ack", &worker, &job, json!({})).await.refused(409, "stale_lease");
+    let job = lease(&world, "small", &worker, 1, 0).await.remove(0);
+    settle(&world, "default", "ack", &worker, &job, json!({})).await.refused(409, "stale_lease");
     let other = unique("t-");
     world.install(&other).await;
     let stranger = world.token_of(&other, "w", &[&format!("{}:worker", world.app)]).await;
-    world.settle("small", "ack", &stranger, &job, json!({})).await.refused(409, "stale_lease");
-    assert!(world.lease("small", &stranger, 1, 0).await.is_empty());
+    settle(&world, "small", "ack", &stranger, &job, json!({})).await.refused(409, "stale_lease");
+    assert!(lease(&world, "small", &stranger, 1, 0).await.is_empty());
     let forged = json!({"token": "MS0wIDEgMQ.AAAA"});
-    world.post(&world.queue("small/ack"), &worker, forged).await.refused(409, "stale_lease");
-    assert_eq!(world.settle("small", "ack", &worker, &job, json!({})).await.status, 204);
+    world.post(&path_of(&world, "small/ack"), &worker, forged).await.refused(409, "stale_lease");
+    assert_eq!(settle(&world, "small", "ack", &worker, &job, json!({})).await.status, 204);
 }

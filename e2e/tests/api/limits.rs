@@ -1,27 +1,12 @@
 use std::time::{Duration, Instant};
 
 use reqwest::Method;
-use serde_json::{Value, json};
+use serde_json::json;
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
-use tenantry_crds::v1alpha1::Tenant;
-use tenantry_e2e::rig::endpoints::http_client;
-use tenantry_e2e::rig::eventually;
-use tenantry_e2e::rig::program::{Program, ProgramOptions};
-
-use super::world::{LIMIT, World, answer, unique};
-
-impl World {
-    /// The world's tenant with more in its manifest.
-    pub async fn with(&self, name: &str, value: Value) {
-        let mut spec = json!({
-            "hosts": [format!("{}.example.com", self.tenant)],
-            "apps": [{"name": self.app}],
-            "deletionPolicy": "Delete"
-        });
-        spec[name] = value;
-        self.apply::<Tenant>("Tenant", &self.tenant, spec).await;
-    }
-}
+use tenantry_e2e::program::{Program, ProgramOptions};
+use tenantry_e2e::world::{LIMIT, World, answer, unique};
+use tenantry_rig::endpoints::http_client;
+use tenantry_rig::eventually;
 
 #[tokio::test]
 async fn a_tenant_has_as_many_requests_as_its_quota_says_and_others_have_theirs() {

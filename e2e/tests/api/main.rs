@@ -1,19 +1,22 @@
-//! The control plane from outside: who is let in, search, jobs, and Tenants by REST.
+//! The control plane from outside: who is let in, documents, search, jobs, sign-in, client libraries, the guide, and Tenants by REST.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 
 mod admin;
 mod audit;
 mod auth;
+mod clients;
 mod degraded;
 mod describe;
 mod documents;
+mod guide;
+mod isolation;
 mod jobs;
 mod limits;
 mod matrix;
 mod owasp;
 mod placement;
 mod search;
+mod sign_in;
 mod stranger;
 mod traces;
-mod world;
 mod writes;

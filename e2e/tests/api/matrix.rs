@@ -7,11 +7,10 @@ use std::sync::Mutex;
 use reqwest::Method;
 use serde_json::{Value, json};
 use tenantry_crds::v1alpha1::Tenant;
-use tenantry_e2e::rig::endpoints::http_client;
-use tenantry_e2e::rig::program::{ProgramOptions, controlplane};
+use tenantry_e2e::program::{ProgramOptions, controlplane};
+use tenantry_e2e::world::{Answer, World, answer, unique};
+use tenantry_rig::endpoints::http_client;
 use uuid::Uuid;
-
-use super::world::{Answer, World, answer, unique};
 
 /// What belongs to the tenant that is attacked.
 struct Victim {

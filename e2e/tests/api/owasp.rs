@@ -5,10 +5,11 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use reqwest::Method;
 use serde_json::{Value, json};
 use sqlx::{Connection, PgConnection};
-use tenantry_e2e::rig::{endpoints::http_client, eventually};
+use tenantry_e2e::world::{Answer, LIMIT, World, answer, unique};
+use tenantry_rig::endpoints::http_client;
+use tenantry_rig::eventually;
 
 use super::stranger::{Says, Stranger};
-use super::world::{Answer, LIMIT, World, answer, unique};
 
 #[tokio::test]
 async fn properties_that_are_not_the_callers_cannot_be_set_or_seen() {
@@ -127,66 +128,63 @@ async fn what_goes_wrong_says_nothing_of_how_it_is_made() {
     }
 }
 
-impl World {
-    /// A request of somebody without a token.
-    async fn knock(&self, tenant: &str, path: &str, body: Value) -> Answer {
-        answer(http_client().unwrap().post(self.url(path)).header("x-tenant", tenant).json(&body)).await
-    }
+/// A request of somebody without a token.
+async fn knock(world: &World, tenant: &str, path: &str, body: Value) -> Answer {
+    answer(http_client().unwrap().post(world.url(path)).header("x-tenant", tenant).json(&body)).await
+}
 
-    /// How many people may sign up at once, until one is refused; and how.
-    async fn sign_ups(&self) -> (usize, Answer) {
-        for n in 0..60 {
-            let body =
-                json!({"email": format!("{n}.{}@acme.example", unique("p")), "password": "Another fine day"});
-            let made = self.knock(&self.tenant, "/api/v1/auth/signup", body).await;
-            if made.status != 201 {
-                return (n, made);
-            }
+/// How many people may sign up at once, until one is refused; and how.
+async fn sign_ups(world: &World) -> (usize, Answer) {
+    for n in 0..60 {
+        let body =
+            json!({"email": format!("{n}.{}@acme.example", unique("p")), "password": "Another fine day"});
+        let made = knock(world, &world.tenant, "/api/v1/auth/signup", body).await;
+        if made.status != 201 {
+            return (n, made);
         }
-        panic!("nobody was refused");
     }
+    panic!("nobody was refused");
+}
 
-    /// Waits until `spec.auth` of the tenant is in effect, which lets people sign up.
-    async fn until_open(&self) {
-        eventually("the tenant is open", LIMIT, || async {
-            let settings = http_client().unwrap().get(self.url("/auth/v1/settings"));
-            let settings = answer(settings.header("x-tenant", &self.tenant)).await;
-            if settings.body["disable_signup"] == false { Ok(()) } else { Err(format!("{settings:?}")) }
-        })
-        .await
-        .unwrap();
-    }
+/// Waits until `spec.auth` of the tenant is in effect, which lets people sign up.
+async fn until_open(world: &World) {
+    eventually("the tenant is open", LIMIT, || async {
+        let settings = http_client().unwrap().get(world.url("/auth/v1/settings"));
+        let settings = answer(settings.header("x-tenant", &world.tenant)).await;
+        if settings.body["disable_signup"] == false { Ok(()) } else { Err(format!("{settings:?}")) }
+    })
+    .await
+    .unwrap();
+}
 
-    /// A request with a token of this issuer, which nobody has signed.
-    async fn with_token_of(&self, issuer: &str) -> Answer {
-        let part = |value: Value| URL_SAFE_NO_PAD.encode(value.to_string());
-        let (header, claims) = (json!({"alg": "ES256", "kid": "one"}), json!({"iss": issuer}));
-        let token = format!("{}.{}.{}", part(header), part(claims), "A".repeat(86));
-        let request = http_client().unwrap().get(self.url(&self.cards("data"))).bearer_auth(token);
-        answer(request.header("x-tenant", &self.tenant)).await
-    }
+/// A request with a token of this issuer, which nobody has signed.
+async fn with_token_of(world: &World, issuer: &str) -> Answer {
+    let part = |value: Value| URL_SAFE_NO_PAD.encode(value.to_string());
+    let (header, claims) = (json!({"alg": "ES256", "kid": "one"}), json!({"iss": issuer}));
+    let token = format!("{}.{}.{}", part(header), part(claims), "A".repeat(86));
+    let request = http_client().unwrap().get(world.url(&world.cards("data"))).bearer_auth(token);
+    answer(request.header("x-tenant", &world.tenant)).await
+}
 
-    /// The one-time tokens of the world's tenant: how often each was tried, and whether it waits for another time.
-    async fn mails(&self) -> Vec<(i32, bool)> {
-        let url = &self.platform.endpoints().database_url;
-        let mut admin = PgConnection::connect(url).await.unwrap();
-        let mails =
-            "SELECT attempts, due_at IS NOT NULL FROM tenantry.auth_token WHERE role = $1::text::name";
-        let role = format!("tenant_{}", self.tenant.replace('-', "_"));
-        sqlx::query_as(mails).bind(role).fetch_all(&mut admin).await.unwrap()
-    }
+/// The one-time tokens of the world's tenant: how often each was tried, and whether it waits for another time.
+async fn mails(world: &World) -> Vec<(i32, bool)> {
+    let url = &world.platform.endpoints().database_url;
+    let mut admin = PgConnection::connect(url).await.unwrap();
+    let mails = "SELECT attempts, due_at IS NOT NULL FROM tenantry.auth_token WHERE role = $1::text::name";
+    let role = format!("tenant_{}", world.tenant.replace('-', "_"));
+    sqlx::query_as(mails).bind(role).fetch_all(&mut admin).await.unwrap()
+}
 
-    /// Waits until the tenant's only e-mail was tried in vain: the second attempt comes when the first one is over.
-    async fn until_tried_in_vain(&self) {
-        eventually("the webhook was tried", LIMIT, || async {
-            match self.mails().await.as_slice() {
-                [(2.., true)] => Ok(()),
-                mails => Err(format!("{mails:?}")),
-            }
-        })
-        .await
-        .unwrap();
-    }
+/// Waits until the tenant's only e-mail was tried in vain: the second attempt comes when the first one is over.
+async fn until_tried_in_vain(world: &World) {
+    eventually("the webhook was tried", LIMIT, || async {
+        match mails(world).await.as_slice() {
+            [(2.., true)] => Ok(()),
+            mails => Err(format!("{mails:?}")),
+        }
+    })
+    .await
+    .unwrap();
 }
 
 fn trusts(name: &str, issuer: &str, keys: Option<String>) -> Value {
@@ -205,19 +203,19 @@ async fn accounts_are_not_made_and_e_mails_not_sent_by_the_thousand() {
     world
         .with("auth", json!({"signUp": "Open", "webhook": {"url": stranger.url("127.0.0.1", "/mail")}}))
         .await;
-    world.until_open().await;
+    until_open(&world).await;
     // One e-mail a minute to the same person, whoever asks for it.
     let email = format!("{}@acme.example", unique("ann."));
     let admin = world.user("root", &["admin"]).await;
     let made = world.post("/api/v1/data/core/users", &admin, json!({"email": email})).await;
     assert_eq!(made.status, 201, "{made:?}");
     for _ in 0..3 {
-        let asked = world.knock(&world.tenant, "/api/v1/auth/recover", json!({"email": email})).await;
+        let asked = knock(&world, &world.tenant, "/api/v1/auth/recover", json!({"email": email})).await;
         assert_eq!(asked.status, 202, "{asked:?}");
     }
-    assert_eq!(world.mails().await.len(), 1);
+    assert_eq!(mails(&world).await.len(), 1);
 
-    let (made, refused) = world.sign_ups().await;
+    let (made, refused) = sign_ups(&world).await;
     assert!((1..40).contains(&made), "{made}");
     refused.refused(429, "rate_limited");
     assert_eq!(refused.headers["ratelimit-policy"], "\"sign-up\";q=30;w=60");
@@ -232,7 +230,7 @@ async fn accounts_are_not_made_and_e_mails_not_sent_by_the_thousand() {
         eventually("it is refused", LIMIT, || async {
             let body = json!({"email": email, "password": "Another fine day", "type": "signup"});
             let body = if path.ends_with("/v1/auth/recover") { json!({"email": email}) } else { body };
-            let answer = world.knock(&world.tenant, path, body).await;
+            let answer = knock(&world, &world.tenant, path, body).await;
             if answer.status == 429 { Ok(()) } else { Err(format!("{path}: {answer:?}")) }
         })
         .await
@@ -240,11 +238,11 @@ async fn accounts_are_not_made_and_e_mails_not_sent_by_the_thousand() {
     }
     // Whoever has an account is not concerned, nor is another tenant.
     let sign_in = json!({"grant_type": "password", "email": email, "password": "wrong"});
-    world.knock(&world.tenant, "/api/v1/auth/token", sign_in).await.refused(401, "invalid_credentials");
+    knock(&world, &world.tenant, "/api/v1/auth/token", sign_in).await.refused(401, "invalid_credentials");
     let other = unique("t-");
     world.install(&other).await;
     eventually("the neighbour is served", LIMIT, || async {
-        let asked = world.knock(&other, "/api/v1/auth/recover", json!({"email": "x@acme.example"})).await;
+        let asked = knock(&world, &other, "/api/v1/auth/recover", json!({"email": "x@acme.example"})).await;
         if asked.status == 202 { Ok(()) } else { Err(format!("{asked:?}")) }
     })
     .await
@@ -278,24 +276,24 @@ async fn addresses_that_a_tenant_chose_lead_nowhere_inside() {
             ]}),
         )
         .await;
-    world.until_open().await;
+    until_open(&world).await;
     for issuer in inner.iter().cloned().chain([of("/keys"), of("/meta"), of("/led"), of("/moved")]) {
-        world.with_token_of(&issuer).await.refused(401, "unauthenticated");
+        with_token_of(&world, &issuer).await.refused(401, "unauthenticated");
     }
     let config = "/.well-known/openid-configuration";
     assert_eq!(outside.asked(), [format!("/led{config}"), format!("/moved{config}")]);
     let account = json!({"email": "ann@acme.example", "password": "Another fine day"});
-    assert_eq!(world.knock(&world.tenant, "/api/v1/auth/signup", account.clone()).await.status, 201);
+    assert_eq!(knock(&world, &world.tenant, "/api/v1/auth/signup", account.clone()).await.status, 201);
     // A redirect is no success.
-    world.until_tried_in_vain().await;
+    until_tried_in_vain(&world).await;
     assert!(outside.asked().contains(&"/mail".to_owned()));
 
     let webhooks = inner.iter().map(async |address| {
         let world = World::new().await;
         world.with("auth", json!({"signUp": "Open", "webhook": {"url": address}})).await;
-        world.until_open().await;
-        assert_eq!(world.knock(&world.tenant, "/api/v1/auth/signup", account.clone()).await.status, 201);
-        world.until_tried_in_vain().await;
+        until_open(&world).await;
+        assert_eq!(knock(&world, &world.tenant, "/api/v1/auth/signup", account.clone()).await.status, 201);
+        until_tried_in_vain(&world).await;
     });
     futures::future::join_all(webhooks).await;
     assert_eq!(inside.connections(), 0, "{:?}", inside.asked());
@@ -329,21 +327,21 @@ async fn servers_of_others_may_answer_what_they_like() {
     world
         .with("auth", json!({"signUp": "Open", "webhook": {"url": of("/mail")}, "oidcIssuers": trusted}))
         .await;
-    world.until_open().await;
+    until_open(&world).await;
     let user = world.user("ann", &["reader"]).await;
     let asked = issuers.map(|path| {
         let (world, issuer) = (&world, of(path));
         // Not the 504 of a request that takes too long.
-        async move { world.with_token_of(&issuer).await.refused(401, "unauthenticated") }
+        async move { with_token_of(world, &issuer).await.refused(401, "unauthenticated") }
     });
     futures::future::join_all(asked).await;
     assert_eq!(world.get(&world.cards("data"), &user).await.status, 200);
 
     // Its answer is not read, so the e-mail is on its way.
     let account = json!({"email": "ann@acme.example", "password": "Another fine day"});
-    assert_eq!(world.knock(&world.tenant, "/api/v1/auth/signup", account).await.status, 201);
+    assert_eq!(knock(&world, &world.tenant, "/api/v1/auth/signup", account).await.status, 201);
     eventually("the webhook has it", LIMIT, || async {
-        match world.mails().await.as_slice() {
+        match mails(&world).await.as_slice() {
             [(1, false)] => Ok(()),
             mails => Err(format!("{mails:?}")),
         }
@@ -367,9 +365,9 @@ async fn a_webhook_that_does_not_answer_holds_up_nobody_elses_mail() {
     for (world, stranger) in worlds.iter().zip([&silent, &good]) {
         let url = stranger.url("127.0.0.1", "/mail");
         world.with("auth", json!({"signUp": "Open", "webhook": {"url": url}})).await;
-        world.until_open().await;
+        until_open(world).await;
     }
-    let (made, _) = worlds[0].sign_ups().await;
+    let (made, _) = sign_ups(&worlds[0]).await;
     assert!(made > 4, "more than are sent at once");
     eventually("the silent one is asked", LIMIT, || async {
         if silent.talking() > 0 { Ok(()) } else { Err("not yet") }
@@ -377,7 +375,7 @@ async fn a_webhook_that_does_not_answer_holds_up_nobody_elses_mail() {
     .await
     .unwrap();
     let account = json!({"email": "ann@acme.example", "password": "Another fine day"});
-    assert_eq!(worlds[1].knock(&worlds[1].tenant, "/api/v1/auth/signup", account).await.status, 201);
+    assert_eq!(knock(&worlds[1], &worlds[1].tenant, "/api/v1/auth/signup", account).await.status, 201);
     eventually("the mail of the other one has come", LIMIT, || async {
         if good.asked().is_empty() { Err("not yet") } else { Ok(()) }
     })

@@ -10,12 +10,12 @@ use serde_json::{Value, json};
 use sqlx::{Connection, PgConnection, postgres::PgConnectOptions};
 use tenantry_crds::names::InstanceName;
 use tenantry_crds::v1alpha1::{App, Tenant};
-use tenantry_e2e::rig::endpoints::{SecondInstance, http_client};
-use tenantry_e2e::rig::program::ProgramOptions;
-use tenantry_e2e::rig::{Credentials, Platform, SECOND, Stack, StackOptions, eventually};
+use tenantry_e2e::program::ProgramOptions;
+use tenantry_e2e::world::{Answer, LIMIT, World, app_spec, unique};
+use tenantry_e2e::{Credentials, Platform};
 use tenantry_migrations::logins::{LoginKey, LoginName};
-
-use super::world::{Answer, LIMIT, World, app_spec, unique};
+use tenantry_rig::endpoints::{SecondInstance, http_client};
+use tenantry_rig::{SECOND, Stack, StackOptions, eventually};
 
 /// What one instance of each backend has of the tenants.
 #[derive(Debug, PartialEq, Eq)]
@@ -78,64 +78,62 @@ async fn world(settings: &[(&str, &str)]) -> World {
     let options = ProgramOptions { settings, ..ProgramOptions::default() };
     let platform = Platform::start_with(stack, &options).await.unwrap();
     // Leaked on purpose: the world borrows it, and the sandbox ends the servers with this process.
-    World::on(Box::leak(Box::new(platform))).await
+    World::builder().on(Box::leak(Box::new(platform))).build().await
 }
 
-impl World {
-    async fn place(&self, tenant: &str, placement: Value, hosts: &[&str]) {
-        let spec = json!({
-            "apps": [{"name": self.app}], "placement": placement, "hosts": hosts, "deletionPolicy": "Delete",
-        });
-        self.apply::<Tenant>("Tenant", tenant, spec).await;
-    }
+async fn place(world: &World, tenant: &str, placement: Value, hosts: &[&str]) {
+    let spec = json!({
+        "apps": [{"name": world.app}], "placement": placement, "hosts": hosts, "deletionPolicy": "Delete",
+    });
+    world.apply::<Tenant>("Tenant", tenant, spec).await;
+}
 
-    /// The instances that the status names.
-    async fn placement(&self, tenant: &str) -> [String; 3] {
-        let tenant = self.api::<Tenant>().await.get(tenant).await.unwrap();
-        let placement = tenant.status.unwrap().placement.unwrap();
-        [placement.postgres, placement.redis, placement.search].map(Option::unwrap)
-    }
+/// The instances that the status names.
+async fn placement(world: &World, tenant: &str) -> [String; 3] {
+    let tenant = world.api::<Tenant>().await.get(tenant).await.unwrap();
+    let placement = tenant.status.unwrap().placement.unwrap();
+    [placement.postgres, placement.redis, placement.search].map(Option::unwrap)
+}
 
-    /// Waits until a condition has this reason; its message.
-    async fn until_reason(&self, tenant: &str, condition: &str, reason: &str) -> String {
-        let api = self.api::<Tenant>().await;
-        eventually(&format!("{tenant} {condition} {reason}"), LIMIT, || async {
-            let found = api.get(tenant).await.map_err(|error| error.to_string())?;
-            let conditions = found.status.map(|status| status.conditions).unwrap_or_default();
-            let found = conditions.iter().find(|c| c.type_ == condition && c.reason == reason);
-            found.map(|found| found.message.clone()).ok_or_else(|| format!("{conditions:?}"))
-        })
-        .await
-        .unwrap()
-    }
+/// Waits until a condition has this reason; its message.
+async fn until_reason(world: &World, tenant: &str, condition: &str, reason: &str) -> String {
+    let api = world.api::<Tenant>().await;
+    eventually(&format!("{tenant} {condition} {reason}"), LIMIT, || async {
+        let found = api.get(tenant).await.map_err(|error| error.to_string())?;
+        let conditions = found.status.map(|status| status.conditions).unwrap_or_default();
+        let found = conditions.iter().find(|c| c.type_ == condition && c.reason == reason);
+        found.map(|found| found.message.clone()).ok_or_else(|| format!("{conditions:?}"))
+    })
+    .await
+    .unwrap()
+}
 
-    async fn of(&self, tenant: &str, user: &str) -> String {
-        let roles = ["reader", "writer", "worker"].map(|role| format!("{}:{role}", self.app));
-        self.token_of(tenant, user, &roles.each_ref().map(String::as_str)).await
-    }
+async fn of(world: &World, tenant: &str, user: &str) -> String {
+    let roles = ["reader", "writer", "worker"].map(|role| format!("{}:{role}", world.app));
+    world.token_of(tenant, user, &roles.each_ref().map(String::as_str)).await
+}
 
-    /// Writes, reads, finds and queues with a token, which decides whose.
-    async fn is_served(&self, token: &str, title: &str) {
-        let made = self.post(&self.cards("data"), token, json!({"title": title})).await;
-        assert_eq!(made.status, 201, "{made:?}");
-        let path = format!("{}/{}", self.cards("data"), made.body["id"].as_str().unwrap());
-        assert_eq!(self.get(&path, token).await.body["title"], title);
-        let queue = format!("/api/v1/jobs/{}/steady", self.app);
-        assert_eq!(self.post(&queue, token, json!({"type": "test", "id": title})).await.status, 201);
-        let leased = self.post(&format!("{queue}/lease"), token, json!({"max": 10})).await;
-        assert_eq!(leased.body["jobs"][0]["id"], title, "{leased:?}");
-        let search = format!("{}?q={title}", self.cards("search"));
-        self.until(&search, token, |answer| answer.body["estimatedTotal"] == 1).await;
-    }
+/// Writes, reads, finds and queues with a token, which decides whose.
+async fn is_served(world: &World, token: &str, title: &str) {
+    let made = world.post(&world.cards("data"), token, json!({"title": title})).await;
+    assert_eq!(made.status, 201, "{made:?}");
+    let path = format!("{}/{}", world.cards("data"), made.body["id"].as_str().unwrap());
+    assert_eq!(world.get(&path, token).await.body["title"], title);
+    let queue = format!("/api/v1/jobs/{}/steady", world.app);
+    assert_eq!(world.post(&queue, token, json!({"type": "test", "id": title})).await.status, 201);
+    let leased = world.post(&format!("{queue}/lease"), token, json!({"max": 10})).await;
+    assert_eq!(leased.body["jobs"][0]["id"], title, "{leased:?}");
+    let search = format!("{}?q={title}", world.cards("search"));
+    until(world, &search, token, |answer| answer.body["estimatedTotal"] == 1).await;
+}
 
-    async fn until(&self, path: &str, token: &str, is: impl Fn(&Answer) -> bool) -> Answer {
-        eventually(path, LIMIT, || async {
-            let answer = self.get(path, token).await;
-            if is(&answer) { Ok(answer) } else { Err(format!("{answer:?}")) }
-        })
-        .await
-        .unwrap()
-    }
+async fn until(world: &World, path: &str, token: &str, is: impl Fn(&Answer) -> bool) -> Answer {
+    eventually(path, LIMIT, || async {
+        let answer = world.get(path, token).await;
+        if is(&answer) { Ok(answer) } else { Err(format!("{answer:?}")) }
+    })
+    .await
+    .unwrap()
 }
 
 #[tokio::test]
@@ -143,15 +141,15 @@ async fn tenants_are_placed_where_the_manifest_or_free_capacity_says_and_stay_th
     let world = world(&[("TENANTRY__INSTANCES__POSTGRES__DEFAULT__CAPACITY", "4")]).await;
     world.make_searchable().await;
     let (here, there, mixed) = (world.tenant.clone(), unique("t-"), unique("t-"));
-    assert_eq!(world.placement(&here).await, ["default"; 3], "of equals the first by name");
-    world.place(&there, json!({}), &[]).await;
+    assert_eq!(placement(&world, &here).await, ["default"; 3], "of equals the first by name");
+    place(&world, &there, json!({}), &[]).await;
     world.until_ready(&there).await;
-    assert_eq!(world.placement(&there).await, [SECOND; 3], "the others have more room");
-    world.place(&mixed, json!({"postgres": "default", "redis": SECOND, "search": "default"}), &[]).await;
+    assert_eq!(placement(&world, &there).await, [SECOND; 3], "the others have more room");
+    place(&world, &mixed, json!({"postgres": "default", "redis": SECOND, "search": "default"}), &[]).await;
     world.until_ready(&mixed).await;
 
     for tenant in [&here, &there, &mixed] {
-        world.is_served(&world.of(tenant, "ann").await, &format!("card-of-{tenant}")).await;
+        is_served(&world, &of(&world, tenant, "ann").await, &format!("card-of-{tenant}")).await;
     }
     let (default, east) = (Holdings::of(&first(&world)).await, Holdings::of(&second(&world)).await);
     assert_eq!((default.has(&here), east.has(&here)), ([true; 3], [false; 3]));
@@ -159,11 +157,11 @@ async fn tenants_are_placed_where_the_manifest_or_free_capacity_says_and_stay_th
     assert_eq!((default.has(&mixed), east.has(&mixed)), ([true, false, true], [false, true, false]));
 
     // What one tenant has, no other sees, wherever it is.
-    let token = world.of(&there, "ann").await;
+    let token = of(&world, &there, "ann").await;
     let list = world.get(&world.cards("data"), &token).await;
     assert_eq!(list.body["items"].as_array().unwrap().len(), 1, "{list:?}");
     let request = http_client().unwrap().get(world.url(&world.cards("data"))).bearer_auth(&token);
-    let foreign = super::world::answer(request.header("X-Tenant", &here)).await;
+    let foreign = tenantry_e2e::world::answer(request.header("X-Tenant", &here)).await;
     foreign.refused(403, "tenant_mismatch");
     a_password_of_one_instance_opens_no_other(&world).await;
 
@@ -192,8 +190,8 @@ async fn a_password_of_one_instance_opens_no_other(world: &World) {
 
 async fn unknown_and_changed_places_are_refused(world: &World, there: &str) {
     let lost = unique("t-");
-    world.place(&lost, json!({"postgres": "nowhere"}), &[]).await;
-    let message = world.until_reason(&lost, "Stalled", "InstanceNotFound").await;
+    place(world, &lost, json!({"postgres": "nowhere"}), &[]).await;
+    let message = until_reason(world, &lost, "Stalled", "InstanceNotFound").await;
     assert!(message.contains("nowhere") && message.contains("default, east"), "{message}");
     world.delete_tenant(&lost).await;
 
@@ -201,10 +199,10 @@ async fn unknown_and_changed_places_are_refused(world: &World, there: &str) {
     let api = world.api::<Tenant>().await;
     let asks = |instance: &str| Patch::Merge(json!({"spec": {"placement": {"postgres": instance}}}));
     api.patch(there, &PatchParams::default(), &asks("default")).await.unwrap();
-    let message = world.until_reason(there, "Stalled", "PlacementImmutable").await;
+    let message = until_reason(world, there, "Stalled", "PlacementImmutable").await;
     assert!(message.contains("default") && message.contains(&format!("is in {SECOND}")), "{message}");
-    assert_eq!(world.placement(there).await[0], SECOND);
-    let token = world.of(there, "ann").await;
+    assert_eq!(placement(world, there).await[0], SECOND);
+    let token = of(world, there, "ann").await;
     assert_eq!(world.get(&world.cards("data"), &token).await.status, 200, "served all the same");
     for refused in [json!(SECOND), Value::Null] {
         let patch = Patch::Merge(json!({"spec": {"placement": {"postgres": refused}}}));
@@ -215,8 +213,8 @@ async fn unknown_and_changed_places_are_refused(world: &World, there: &str) {
 
 async fn hosts_are_unique_over_instances(world: &World, here: &str) {
     let (host, rival) = (format!("{here}.example.com"), unique("t-"));
-    world.place(&rival, json!({"postgres": SECOND}), &[&host]).await;
-    let message = world.until_reason(&rival, "Stalled", "HostConflict").await;
+    place(world, &rival, json!({"postgres": SECOND}), &[&host]).await;
+    let message = until_reason(world, &rival, "Stalled", "HostConflict").await;
     assert!(message.contains(&host) && message.contains(here), "{message}");
     world.delete_tenant(&rival).await;
 }
@@ -225,15 +223,15 @@ async fn hosts_are_unique_over_instances(world: &World, here: &str) {
 async fn a_full_instance_takes_nobody(world: &World, mixed: &str) {
     let [third, fourth, late] = [unique("t-"), unique("t-"), unique("t-")];
     for tenant in [&third, &fourth] {
-        world.place(tenant, json!({"postgres": "default"}), &[]).await;
+        place(world, tenant, json!({"postgres": "default"}), &[]).await;
         world.until_ready(tenant).await;
     }
-    world.place(&late, json!({"postgres": "default"}), &[]).await;
-    let message = world.until_reason(&late, "Stalled", "CapacityExhausted").await;
+    place(world, &late, json!({"postgres": "default"}), &[]).await;
+    let message = until_reason(world, &late, "Stalled", "CapacityExhausted").await;
     assert!(message.contains("default 4/4") && message.contains("raise its capacity"), "{message}");
     world.delete_tenant(mixed).await;
     world.until_ready(&late).await;
-    assert_eq!(world.placement(&late).await[0], "default");
+    assert_eq!(placement(world, &late).await[0], "default");
 }
 
 #[tokio::test]
@@ -242,10 +240,11 @@ async fn an_instance_that_is_away_takes_nothing_from_the_others_and_nothing_is_p
         world(&[("TENANTRY__LEADER__DURATION_SECONDS", "3"), ("TENANTRY__LEADER__RENEW_SECONDS", "1")]).await;
     let [here, there] = [unique("t-"), unique("t-")];
     for (tenant, instance) in [(&here, "default"), (&there, SECOND)] {
-        world.place(tenant, json!({"postgres": instance, "redis": instance, "search": instance}), &[]).await;
+        place(&world, tenant, json!({"postgres": instance, "redis": instance, "search": instance}), &[])
+            .await;
         world.until_ready(tenant).await;
     }
-    let (ann, eve) = (world.of(&here, "ann").await, world.of(&there, "eve").await);
+    let (ann, eve) = (of(&world, &here, "ann").await, of(&world, &there, "eve").await);
     let card = world.post(&world.cards("data"), &eve, json!({"title": "kept"})).await;
     let kept = format!("{}/{}", world.cards("data"), card.body["id"].as_str().unwrap());
     let east = &world.platform.stack().second().unwrap().postgres;
@@ -257,11 +256,11 @@ async fn an_instance_that_is_away_takes_nothing_from_the_others_and_nothing_is_p
     assert_eq!(write("one").await.status, 201);
     assert_eq!(world.get(&kept, &eve).await.status, 503);
     let [free, bound] = [unique("t-"), unique("t-")];
-    world.place(&free, json!({}), &[]).await;
+    place(&world, &free, json!({}), &[]).await;
     world.until_ready(&free).await;
-    assert_eq!(world.placement(&free).await[0], "default", "the one that answers");
-    world.place(&bound, json!({"postgres": SECOND}), &[]).await;
-    let message = world.until_reason(&bound, "DatabaseReady", "BackendUnavailable").await;
+    assert_eq!(placement(&world, &free).await[0], "default", "the one that answers");
+    place(&world, &bound, json!({"postgres": SECOND}), &[]).await;
+    let message = until_reason(&world, &bound, "DatabaseReady", "BackendUnavailable").await;
     assert!(message.contains(&format!("instance {SECOND}")), "{message}");
 
     // A new version reaches those that are there, and the App says who waits.
@@ -292,14 +291,14 @@ async fn an_instance_that_is_away_takes_nothing_from_the_others_and_nothing_is_p
     assert_eq!(write("three").await.status, 201);
     world.send(Method::GET, &kept, &eve, None).await.refused(503, "unavailable");
     let [fixed, unsure] = [unique("t-"), unique("t-")];
-    world.place(&fixed, json!({"postgres": "default"}), &[]).await;
+    place(&world, &fixed, json!({"postgres": "default"}), &[]).await;
     world.until_ready(&fixed).await;
-    world.place(&unsure, json!({}), &[]).await;
-    let message = world.until_reason(&unsure, "DatabaseReady", "BackendUnavailable").await;
+    place(&world, &unsure, json!({}), &[]).await;
+    let message = until_reason(&world, &unsure, "DatabaseReady", "BackendUnavailable").await;
     assert!(message.contains(SECOND) && message.contains("may hold the tenant"), "{message}");
 
     east.start().await.unwrap();
-    world.until(&kept, &eve, |answer| answer.status == 200).await;
+    until(&world, &kept, &eve, |answer| answer.status == 200).await;
     for tenant in [&here, &there, &free, &bound, &fixed, &unsure] {
         world.until_ready(tenant).await;
     }
@@ -317,10 +316,10 @@ async fn an_instance_that_is_away_takes_nothing_from_the_others_and_nothing_is_p
         .await
         .unwrap();
 
-    let before = [world.placement(&free).await, world.placement(&unsure).await];
+    let before = [placement(&world, &free).await, placement(&world, &unsure).await];
     restart(&world).await;
-    world.until(&kept, &eve, |answer| answer.status == 200).await;
-    assert_eq!([world.placement(&free).await, world.placement(&unsure).await], before);
+    until(&world, &kept, &eve, |answer| answer.status == 200).await;
+    assert_eq!([placement(&world, &free).await, placement(&world, &unsure).await], before);
     let (default, east) = (Holdings::of(&first(&world)).await, Holdings::of(&second(&world)).await);
     for tenant in [&here, &there, &free, &bound, &fixed, &unsure] {
         assert_ne!(default.has(tenant)[0], east.has(tenant)[0], "{tenant} is in one instance");

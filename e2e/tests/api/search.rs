@@ -2,33 +2,30 @@ use std::collections::BTreeSet;
 
 use reqwest::Method;
 use serde_json::{Value, json};
-use tenantry_e2e::rig::eventually;
+use tenantry_e2e::world::{Answer, LIMIT, World, unique};
+use tenantry_rig::eventually;
 
-use super::world::{Answer, LIMIT, World, unique};
+async fn card(world: &World, token: &str, card: Value) -> String {
+    let made = world.post(&world.cards("data"), token, card).await;
+    assert_eq!(made.status, 201, "{made:?}");
+    made.body["id"].as_str().unwrap().to_owned()
+}
 
-impl World {
-    async fn card(&self, token: &str, card: Value) -> String {
-        let made = self.post(&self.cards("data"), token, card).await;
-        assert_eq!(made.status, 201, "{made:?}");
-        made.body["id"].as_str().unwrap().to_owned()
-    }
+async fn search(world: &World, token: &str, query: &str) -> Answer {
+    world.get(&format!("{}?{query}", world.cards("search")), token).await
+}
 
-    async fn search(&self, token: &str, query: &str) -> Answer {
-        self.get(&format!("{}?{query}", self.cards("search")), token).await
-    }
-
-    /// Waits until a search finds exactly the cards with these titles.
-    async fn until_found(&self, token: &str, query: &str, titles: &[&str]) -> Answer {
-        let expected: BTreeSet<&str> = titles.iter().copied().collect();
-        eventually(&format!("{query} finds {titles:?}"), LIMIT, || async {
-            let answer = self.search(token, query).await;
-            let items = answer.body["items"].as_array().cloned().unwrap_or_default();
-            let found: BTreeSet<&str> = items.iter().filter_map(|item| item["title"].as_str()).collect();
-            if answer.status == 200 && found == expected { Ok(answer) } else { Err(format!("{answer:?}")) }
-        })
-        .await
-        .unwrap()
-    }
+/// Waits until a search finds exactly the cards with these titles.
+async fn until_found(world: &World, token: &str, query: &str, titles: &[&str]) -> Answer {
+    let expected: BTreeSet<&str> = titles.iter().copied().collect();
+    eventually(&format!("{query} finds {titles:?}"), LIMIT, || async {
+        let answer = search(world, token, query).await;
+        let items = answer.body["items"].as_array().cloned().unwrap_or_default();
+        let found: BTreeSet<&str> = items.iter().filter_map(|item| item["title"].as_str()).collect();
+        if answer.status == 200 && found == expected { Ok(answer) } else { Err(format!("{answer:?}")) }
+    })
+    .await
+    .unwrap()
 }
 
 #[tokio::test]
@@ -38,8 +35,8 @@ async fn documents_are_found_with_typos_changed_and_gone_with_their_events() {
     world.until_ready(&world.tenant).await;
     let writer = world.user("ann", &["reader", "writer"]).await;
     let price = "90000000000000.10";
-    let id = world.card(&writer, json!({"title": "Lovelace", "price": price, "pin": "hunter2"})).await;
-    let found = world.until_found(&writer, "q=lovelcae", &["Lovelace"]).await;
+    let id = card(&world, &writer, json!({"title": "Lovelace", "price": price, "pin": "hunter2"})).await;
+    let found = until_found(&world, &writer, "q=lovelcae", &["Lovelace"]).await;
     let hit = &found.body["items"][0];
     let stored = world.get(&format!("{}/{id}", world.cards("data")), &writer).await;
     assert_eq!(*hit, stored.body, "a hit is the document itself, decimals and all");
@@ -50,14 +47,14 @@ async fn documents_are_found_with_typos_changed_and_gone_with_their_events() {
     let changed =
         world.send(Method::PATCH, &path, &writer, Some(json!({"title": "Hopper", "status": "done"}))).await;
     assert_eq!(changed.status, 200, "{changed:?}");
-    world.until_found(&writer, "q=hopper&status=eq.done&facets=status", &["Hopper"]).await;
-    world.until_found(&writer, "q=lovelace", &[]).await;
-    world.until_found(&writer, "q=hopper&status=eq.open", &[]).await;
-    world.until_found(&writer, "q=hopper&price=gte.90000000000000", &["Hopper"]).await;
-    world.until_found(&writer, "q=hopper&price=lt.90000000000000", &[]).await;
+    until_found(&world, &writer, "q=hopper&status=eq.done&facets=status", &["Hopper"]).await;
+    until_found(&world, &writer, "q=lovelace", &[]).await;
+    until_found(&world, &writer, "q=hopper&status=eq.open", &[]).await;
+    until_found(&world, &writer, "q=hopper&price=gte.90000000000000", &["Hopper"]).await;
+    until_found(&world, &writer, "q=hopper&price=lt.90000000000000", &[]).await;
 
     assert_eq!(world.send(Method::DELETE, &path, &writer, None).await.status, 204);
-    world.until_found(&writer, "q=hopper", &[]).await;
+    until_found(&world, &writer, "q=hopper", &[]).await;
 }
 
 #[tokio::test]
@@ -65,17 +62,17 @@ async fn documents_from_before_the_index_are_found_and_deleted_ones_are_not() {
     let world = World::new().await;
     let writer = world.user("ann", &["reader", "writer"]).await;
     for title in ["first", "second", "third"] {
-        world.card(&writer, json!({"title": title})).await;
+        card(&world, &writer, json!({"title": title})).await;
     }
-    let gone = world.card(&writer, json!({"title": "fourth"})).await;
-    let before = world.search(&writer, "q=first").await;
+    let gone = card(&world, &writer, json!({"title": "fourth"})).await;
+    let before = search(&world, &writer, "q=first").await;
     before.refused(404, "not_found");
     assert!(before.body["hint"].as_str().unwrap().contains("SearchIndex"), "{before:?}");
 
     world.make_searchable().await;
     let path = format!("{}/{gone}", world.cards("data"));
     assert_eq!(world.send(Method::DELETE, &path, &writer, None).await.status, 204);
-    world.until_found(&writer, "q=", &["first", "second", "third"]).await;
+    until_found(&world, &writer, "q=", &["first", "second", "third"]).await;
 }
 
 #[tokio::test]
@@ -87,18 +84,18 @@ async fn a_search_shows_what_the_caller_may_read_and_nothing_of_another_tenant()
     world.install(&other).await;
     let (ann, bob) = (world.user("ann", &["writer"]).await, world.user("bob", &["writer"]).await);
     let reader = world.user("eve", &["reader"]).await;
-    world.card(&ann, json!({"title": "shared word ann"})).await;
-    world.card(&bob, json!({"title": "shared word bob"})).await;
-    world.until_found(&reader, "q=shared", &["shared word ann", "shared word bob"]).await;
-    world.until_found(&ann, "q=shared", &["shared word ann"]).await;
+    card(&world, &ann, json!({"title": "shared word ann"})).await;
+    card(&world, &bob, json!({"title": "shared word bob"})).await;
+    until_found(&world, &reader, "q=shared", &["shared word ann", "shared word bob"]).await;
+    until_found(&world, &ann, "q=shared", &["shared word ann"]).await;
     // The engine compares without regard to case; permissions do not.
     let capital = world.user("ANN", &["writer"]).await;
-    world.until_found(&capital, "q=shared", &[]).await;
+    until_found(&world, &capital, "q=shared", &[]).await;
 
     let stranger = world.token_of(&other, "ann", &[&format!("{}:reader", world.app)]).await;
-    world.until_found(&stranger, "q=shared", &[]).await;
+    until_found(&world, &stranger, "q=shared", &[]).await;
     let forced = "q=shared&status=eq.open%22%20OR%20created_by%20!%3D%20%22x";
-    world.until_found(&ann, forced, &[]).await;
+    until_found(&world, &ann, forced, &[]).await;
 }
 
 #[tokio::test]
@@ -109,7 +106,7 @@ async fn a_search_that_cannot_be_is_refused_with_what_can_be() {
     let reader = world.user("eve", &["reader"]).await;
     for query in ["pin=eq.1", "title=eq.x", "limit=0", "limit=5000", "offset=1000", "order=pin", "facets=pin"]
     {
-        world.search(&reader, query).await.refused(400, "bad_request");
+        search(&world, &reader, query).await.refused(400, "bad_request");
     }
     let unknown = format!("/api/v1/search/{}/nothing", world.app);
     world.get(&unknown, &reader).await.refused(404, "not_found");

@@ -11,13 +11,12 @@ use opentelemetry_proto::tonic::{
 use prost::Message;
 use serde_json::{Value, json};
 use sqlx::{Connection, PgConnection};
-use tenantry_e2e::rig::endpoints::http_client;
-use tenantry_e2e::rig::eventually;
-use tenantry_e2e::rig::process::Signal;
-use tenantry_e2e::rig::program::{Program, ProgramOptions};
+use tenantry_e2e::program::{Program, ProgramOptions};
+use tenantry_e2e::world::{Answer, LIMIT, World, answer};
+use tenantry_rig::endpoints::http_client;
+use tenantry_rig::eventually;
+use tenantry_rig::process::Signal;
 use tokio::net::TcpListener;
-
-use super::world::{Answer, LIMIT, World, answer};
 
 const PLAIN: &str = "0af7651916cd43dd8448eb211c80319c";
 const KEPT: &str = "4bf92f3577b34da6a3ce929d0e0e4736";

@@ -4,10 +4,9 @@ use futures::future::join_all;
 use reqwest::Method;
 use serde_json::{Value, json};
 use tenantry_crds::v1alpha1::App;
-use tenantry_e2e::rig::endpoints::http_client;
-use tenantry_e2e::rig::{Platform, eventually};
-
-use super::world::{Answer, LIMIT, World, answer, unique};
+use tenantry_e2e::world::{Answer, LIMIT, World, answer};
+use tenantry_rig::endpoints::http_client;
+use tenantry_rig::eventually;
 
 fn spec() -> Value {
     json!({
@@ -50,22 +49,16 @@ fn spec() -> Value {
 }
 
 async fn world() -> World {
-    let platform = Platform::shared().await.unwrap();
-    let world = World { platform, tenant: unique("t-"), app: unique("a") };
-    world.apply::<App>("App", &world.app, spec()).await;
-    world.install(&world.tenant).await;
-    world
+    World::builder().app(spec()).build().await
 }
 
-impl World {
-    fn data(&self, plural: &str) -> String {
-        format!("/api/v1/data/{}/{plural}", self.app)
-    }
+fn data(world: &World, plural: &str) -> String {
+    format!("/api/v1/data/{}/{plural}", world.app)
+}
 
-    async fn once(&self, path: &str, token: &str, key: &str, body: &Value) -> Answer {
-        let request = http_client().unwrap().request(Method::POST, self.url(path));
-        answer(request.bearer_auth(token).header("idempotency-key", key).json(body)).await
-    }
+async fn once(world: &World, path: &str, token: &str, key: &str, body: &Value) -> Answer {
+    let request = http_client().unwrap().request(Method::POST, world.url(path));
+    answer(request.bearer_auth(token).header("idempotency-key", key).json(body)).await
 }
 
 #[tokio::test]
@@ -80,7 +73,7 @@ async fn a_batch_happens_as_a_whole_and_points_back() {
         {"op": "update", "type": sales, "id": {"$ref": "1.id"}, "body": {"lines": []}},
         {"op": "delete", "type": sales, "id": {"$ref": "1.id"}}
     ]});
-    let done = world.once("/api/v1/batch", &ann, "b-1", &batch).await;
+    let done = once(&world, "/api/v1/batch", &ann, "b-1", &batch).await;
     assert_eq!(done.status, 200, "{done:?}");
     let results = done.body["results"].as_array().unwrap();
     let statuses: Vec<_> = results.iter().map(|result| result["status"].as_u64().unwrap()).collect();
@@ -90,7 +83,7 @@ async fn a_batch_happens_as_a_whole_and_points_back() {
         (&results[1]["body"]["id"], &results[2]["body"]["credit"]),
         (&json!("S-0001"), &json!("5.00"))
     );
-    let again = world.once("/api/v1/batch", &ann, "b-1", &batch).await;
+    let again = once(&world, "/api/v1/batch", &ann, "b-1", &batch).await;
     assert_eq!((&again.body, &again.headers["idempotency-replayed"]), (&done.body, &"true".parse().unwrap()));
 
     for (wrong, status, code, pointer) in [
@@ -131,11 +124,11 @@ async fn a_batch_happens_as_a_whole_and_points_back() {
         refused.refused(status, code);
         assert_eq!(refused.body["errors"][0]["pointer"], pointer, "{refused:?}");
     }
-    let kept = world.get(&format!("{}?name=eq.lost", world.data("buyers")), &ann).await;
+    let kept = world.get(&format!("{}?name=eq.lost", data(&world, "buyers")), &ann).await;
     assert_eq!(kept.body["items"], json!([]), "nothing of what was refused is there");
     let next = json!({"buyer": results[0]["body"]["id"]});
     assert_eq!(
-        world.post(&world.data("sales"), &ann, next).await.body["id"],
+        world.post(&data(&world, "sales"), &ann, next).await.body["id"],
         "S-0002",
         "and no number is lost"
     );
@@ -145,23 +138,23 @@ async fn a_batch_happens_as_a_whole_and_points_back() {
 async fn a_request_that_is_sent_many_times_at_once_happens_once() {
     let world = world().await;
     let ann = world.user("ann", &["seller"]).await;
-    let (path, body) = (world.data("buyers"), json!({"name": "once"}));
-    let answers = join_all((0..12).map(|_| world.once(&path, &ann, "k", &body))).await;
+    let (path, body) = (data(&world, "buyers"), json!({"name": "once"}));
+    let answers = join_all((0..12).map(|_| once(&world, &path, &ann, "k", &body))).await;
     let made: Vec<&Answer> = answers.iter().filter(|answer| answer.status == 201).collect();
     assert!(answers.iter().all(|answer| matches!(answer.status, 201 | 409)), "{answers:?}");
     assert!(!made.is_empty() && made.iter().all(|answer| answer.body == made[0].body));
     let list = world.get(&path, &ann).await;
     assert_eq!(list.body["items"].as_array().unwrap().len(), 1);
-    world.once(&path, &ann, "k", &json!({"name": "other"})).await.refused(422, "idempotency_mismatch");
-    world.once(&path, &ann, &"k".repeat(256), &body).await.refused(400, "bad_request");
+    once(&world, &path, &ann, "k", &json!({"name": "other"})).await.refused(422, "idempotency_mismatch");
+    once(&world, &path, &ann, &"k".repeat(256), &body).await.refused(400, "bad_request");
 }
 
 #[tokio::test]
 async fn versions_are_read_and_compared_and_a_deleted_document_comes_back() {
     let world = world().await;
     let ann = world.user("ann", &["seller"]).await;
-    let made = world.post(&world.data("buyers"), &ann, json!({"name": "a", "credit": 1})).await;
-    let path = format!("{}/{}", world.data("buyers"), made.body["id"].as_str().unwrap());
+    let made = world.post(&data(&world, "buyers"), &ann, json!({"name": "a", "credit": 1})).await;
+    let path = format!("{}/{}", data(&world, "buyers"), made.body["id"].as_str().unwrap());
     let changed = json!({"name": "b", "extra": {"k": 1}});
     assert_eq!(world.send(Method::PATCH, &path, &ann, Some(changed)).await.status, 200);
     assert_eq!(world.send(Method::DELETE, &path, &ann, None).await.status, 204);
@@ -186,8 +179,8 @@ async fn versions_are_read_and_compared_and_a_deleted_document_comes_back() {
     let back = world.post(&format!("{path}/restore"), &ann, json!({})).await;
     assert_eq!((back.status, &back.body["name"]), (200, &json!("b")), "{back:?}");
 
-    let sale = world.post(&world.data("sales"), &ann, json!({"buyer": made.body["id"]})).await;
-    let sale = format!("{}/{}", world.data("sales"), sale.body["id"].as_str().unwrap());
+    let sale = world.post(&data(&world, "sales"), &ann, json!({"buyer": made.body["id"]})).await;
+    let sale = format!("{}/{}", data(&world, "sales"), sale.body["id"].as_str().unwrap());
     assert_eq!(world.send(Method::DELETE, &format!("{path}?purge=true"), &ann, None).await.status, 204);
     world.get(&sale, &ann).await.refused(404, "not_found");
     world.post(&format!("{path}/restore"), &ann, json!({})).await.refused(404, "not_found");
@@ -198,15 +191,15 @@ async fn fields_and_documents_are_open_as_far_as_permissions_say_and_explain_say
     let world = world().await;
     let (ann, ivy) = (world.user("ann", &["seller"]).await, world.user("ivy", &["intern"]).await);
     let body = |agent: &str, credit: u32| json!({"name": agent, "agent": agent, "credit": credit});
-    let own = world.post(&world.data("buyers"), &ann, body("ivy", 50)).await;
-    let rich = world.post(&world.data("buyers"), &ann, body("ivy", 500)).await;
-    let path = |made: &Answer| format!("{}/{}", world.data("buyers"), made.body["id"].as_str().unwrap());
+    let own = world.post(&data(&world, "buyers"), &ann, body("ivy", 50)).await;
+    let rich = world.post(&data(&world, "buyers"), &ann, body("ivy", 500)).await;
+    let path = |made: &Answer| format!("{}/{}", data(&world, "buyers"), made.body["id"].as_str().unwrap());
 
     assert_eq!(world.get(&path(&own), &ivy).await.body["credit"], "50.00");
     let seen = world.get(&path(&rich), &ivy).await;
     assert_eq!((&seen.body["name"], &seen.body["credit"]), (&json!("ivy"), &Value::Null), "{seen:?}");
     for query in ["credit=gt.1", "order=credit", "or=(credit.gt.1,name.eq.x)"] {
-        world.get(&format!("{}?{query}", world.data("buyers")), &ivy).await.refused(400, "bad_request");
+        world.get(&format!("{}?{query}", data(&world, "buyers")), &ivy).await.refused(400, "bad_request");
     }
     let set =
         async |made: &Answer, value: Value| world.send(Method::PATCH, &path(made), &ivy, Some(value)).await;
@@ -239,10 +232,10 @@ async fn fields_and_documents_are_open_as_far_as_permissions_say_and_explain_say
 async fn documents_whose_time_has_come_are_swept() {
     let world = world().await;
     let (ann, admin) = (world.user("ann", &["seller"]).await, world.user("root", &["admin"]).await);
-    let made = world.post(&world.data("flashes"), &ann, json!({"until": "2020-01-01T00:00:00Z"})).await;
+    let made = world.post(&data(&world, "flashes"), &ann, json!({"until": "2020-01-01T00:00:00Z"})).await;
     assert_eq!(made.status, 201, "{made:?}");
     let id = made.body["id"].as_str().unwrap().to_owned();
-    world.get(&format!("{}/{id}", world.data("flashes")), &ann).await.refused(404, "not_found");
+    world.get(&format!("{}/{id}", data(&world, "flashes")), &ann).await.refused(404, "not_found");
     eventually("the document is swept", LIMIT, || async {
         let audit = world.get("/api/v1/audit", &admin).await;
         let text = audit.body.to_string();
@@ -256,14 +249,14 @@ async fn documents_whose_time_has_come_are_swept() {
 async fn a_new_version_changes_what_becomes_of_documents_that_are_there() {
     let world = world().await;
     let ann = world.user("ann", &["seller"]).await;
-    let buyer = world.post(&world.data("buyers"), &ann, json!({"name": "a"})).await;
-    let sale = world.post(&world.data("sales"), &ann, json!({"buyer": buyer.body["id"]})).await;
+    let buyer = world.post(&data(&world, "buyers"), &ann, json!({"name": "a"})).await;
+    let sale = world.post(&data(&world, "sales"), &ann, json!({"buyer": buyer.body["id"]})).await;
     let mut next = spec();
     next["version"] = json!("1.1.0");
     next["docTypes"][1]["fields"][0]["onDelete"] = json!("Restrict");
     next["docTypes"][1]["trackChanges"] = json!(true);
     world.apply::<App>("App", &world.app, next).await;
-    let path = format!("{}/{}", world.data("sales"), sale.body["id"].as_str().unwrap());
+    let path = format!("{}/{}", data(&world, "sales"), sale.body["id"].as_str().unwrap());
     eventually("versions of sales are kept", LIMIT, || async {
         let changed = world.send(Method::PATCH, &path, &ann, Some(json!({"lines": []}))).await;
         let versions = world.get(&format!("{path}/versions"), &ann).await;
@@ -271,7 +264,7 @@ async fn a_new_version_changes_what_becomes_of_documents_that_are_there() {
     })
     .await
     .unwrap();
-    let path = format!("{}/{}?purge=true", world.data("buyers"), buyer.body["id"].as_str().unwrap());
+    let path = format!("{}/{}?purge=true", data(&world, "buyers"), buyer.body["id"].as_str().unwrap());
     let refused = world.send(Method::DELETE, &path, &ann, None).await;
     refused.refused(409, "reference_conflict");
     let named = format!("documents of {}.sale refer to this one by buyer", world.app);

@@ -3,10 +3,11 @@
 use kube::api::{Api, DeleteParams, ListParams};
 use serde_json::json;
 use tenantry_crds::v1alpha1::Tenant;
-use tenantry_e2e::rig::eventually;
-use tenantry_e2e::rig::proxy::{Answer, Fault, Mode};
+use tenantry_e2e::cluster::LIMIT;
+use tenantry_e2e::manifests::uses;
+use tenantry_rig::eventually;
+use tenantry_rig::proxy::{Answer, Fault, Mode};
 
-use super::operated::{LIMIT, uses};
 use super::servers::SLOW;
 use super::world::World;
 

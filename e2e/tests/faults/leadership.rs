@@ -1,11 +1,13 @@
 //! Two operators at once, and one that was frozen.
 
-use tenantry_e2e::rig::endpoints::http_client;
-use tenantry_e2e::rig::eventually;
-use tenantry_e2e::rig::program::{Program, ProgramOptions, bootstrap};
-use tenantry_e2e::rig::{Stack, StackOptions};
+use tenantry_e2e::checkout::apply_crds;
+use tenantry_e2e::cluster::Cluster;
+use tenantry_e2e::manifests::{customer, shop, uses};
+use tenantry_e2e::program::{Program, ProgramOptions, bootstrap};
+use tenantry_rig::endpoints::http_client;
+use tenantry_rig::eventually;
+use tenantry_rig::{Stack, StackOptions};
 
-use super::operated::{Cluster, customer, shop, uses};
 use super::world::LIMIT;
 
 const LEASE: [(&str, &str); 2] =
@@ -17,7 +19,7 @@ async fn of_two_operators_one_leads_and_a_frozen_one_comes_back_to_nothing() {
     let endpoints = stack.endpoints();
     let settings = LEASE.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
     let options = ProgramOptions { settings, ..ProgramOptions::default() };
-    endpoints.apply_crds().await.unwrap();
+    apply_crds(endpoints).await.unwrap();
     bootstrap(endpoints, &options).await.unwrap();
     let first = Program::operator(endpoints, &options).await.unwrap();
     let second = Program::operator(endpoints, &options).await.unwrap();

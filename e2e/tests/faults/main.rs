@@ -2,14 +2,11 @@
 //! on, and everything converges once it heals.
 #![allow(clippy::unwrap_used, reason = "helpers of a test")]
 
-#[path = "../tenant/backends.rs"]
-#[allow(dead_code, reason = "shared with the tests of tenants")]
-mod backends;
+mod crash;
+mod durability;
 mod kubernetes;
 mod leadership;
-#[path = "../tenant/operated.rs"]
-#[allow(dead_code, reason = "shared with the tests of tenants")]
-mod operated;
+mod rig;
 mod servers;
 mod status;
 mod world;

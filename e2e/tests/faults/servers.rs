@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use serde_json::json;
-use tenantry_e2e::rig::proxy::{Answer, Fault, Mode, Wire};
+use tenantry_e2e::manifests::uses;
+use tenantry_rig::proxy::{Answer, Fault, Mode, Wire};
 
-use super::operated::uses;
 use super::world::World;
 
 /// Connections that a fault may cost, first attempts of all passes and retries together: far below what a loop makes.

@@ -3,15 +3,15 @@
 use kube::api::{Api, Patch, PatchParams};
 use serde_json::json;
 use tenantry_crds::v1alpha1::Tenant;
-use tenantry_e2e::rig::kstatus::Observer;
-use tenantry_e2e::rig::{Stack, StackOptions, eventually};
-
-use super::operated::{Cluster, LIMIT};
+use tenantry_e2e::checkout::apply_crds;
+use tenantry_e2e::cluster::{Cluster, LIMIT};
+use tenantry_rig::kstatus::Observer;
+use tenantry_rig::{Stack, StackOptions, eventually};
 
 #[tokio::test]
 async fn a_status_that_breaks_a_rule_is_seen_and_fails_the_test() {
     let stack = Stack::start(StackOptions::default()).await.unwrap();
-    stack.endpoints().apply_crds().await.unwrap();
+    apply_crds(stack.endpoints()).await.unwrap();
     let observer = Observer::start(stack.endpoints()).unwrap();
     let cluster = Cluster::of(stack.endpoints()).await;
     cluster.tenant("liar", json!({})).await;

@@ -1,11 +1,12 @@
 use std::time::Duration;
 
 use tenantry_crds::v1alpha1::Tenant;
-use tenantry_e2e::rig::program::{Program, ProgramOptions, bootstrap};
-use tenantry_e2e::rig::proxy::Proxies;
-use tenantry_e2e::rig::{Stack, StackOptions, eventually};
-
-use super::operated::{Cluster, condition_of, customer, search_of, shop};
+use tenantry_e2e::checkout::apply_crds;
+use tenantry_e2e::cluster::{Cluster, condition_of};
+use tenantry_e2e::manifests::{customer, search_of, shop};
+use tenantry_e2e::program::{Program, ProgramOptions, bootstrap};
+use tenantry_rig::proxy::Proxies;
+use tenantry_rig::{Stack, StackOptions, eventually};
 
 /// A fault is told after a time limit of the operator, and healed after its backoff.
 pub const LIMIT: Duration = Duration::from_secs(60);
@@ -22,10 +23,14 @@ impl World {
     pub async fn new() -> Self {
         let stack = Stack::start(StackOptions::default()).await.unwrap();
         let proxies = Proxies::start(&stack).await.unwrap();
-        stack.endpoints().apply_crds().await.unwrap();
+        apply_crds(stack.endpoints()).await.unwrap();
         bootstrap(stack.endpoints(), &ProgramOptions::default()).await.unwrap();
         let settings = vec![("TENANTRY__RECONCILE__DEADLINE_SECONDS".to_owned(), "10".to_owned())];
-        let options = proxies.options(ProgramOptions { settings, ..ProgramOptions::default() });
+        let options = ProgramOptions {
+            settings,
+            kubeconfig: Some(proxies.kubeconfig().to_owned()),
+            ..ProgramOptions::default()
+        };
         let operator = Program::operator(proxies.endpoints(), &options).await.unwrap();
         let cluster = Cluster::of(stack.endpoints()).await;
         cluster.app("shop", shop("1.0.0", customer())).await;

@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
-use tenantry_e2e::rig::process::Sandbox;
-use tenantry_e2e::rig::program::{ProgramOptions, bootstrap, mortal_operator};
-use tenantry_e2e::rig::{Stack, StackOptions, eventually};
+use tenantry_e2e::checkout::apply_crds;
+use tenantry_e2e::cluster::Cluster;
+use tenantry_e2e::manifests::{customer, search_of, shop, uses};
+use tenantry_e2e::program::{ProgramOptions, bootstrap, mortal_operator};
+use tenantry_rig::process::Sandbox;
+use tenantry_rig::{Stack, StackOptions, eventually};
 
 use super::dump::{Dump, dump};
-use super::operated::{Cluster, customer, search_of, shop, uses};
 use super::scenario::{Scenario, remove};
 
 const LIMIT: Duration = Duration::from_secs(60);
@@ -17,7 +19,7 @@ const NAME: &str = "abandoned";
 #[ignore = "needs the kill points; make sweep"]
 async fn streams_that_no_registry_tells_of_go_with_their_tenant() {
     let stack = Stack::start(StackOptions::default()).await.unwrap();
-    stack.endpoints().apply_crds().await.unwrap();
+    apply_crds(stack.endpoints()).await.unwrap();
     bootstrap(stack.endpoints(), &ProgramOptions::default()).await.unwrap();
     let cluster = Cluster::of(stack.endpoints()).await;
     let sandbox = Sandbox::create(NAME, None).unwrap();

@@ -4,13 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use tenantry_e2e::rig::kstatus::Observer;
-use tenantry_e2e::rig::process::{Process, Sandbox};
-use tenantry_e2e::rig::program::{ProgramOptions, bootstrap, mortal_operator};
-use tenantry_e2e::rig::{Stack, StackOptions, eventually};
+use tenantry_e2e::checkout::apply_crds;
+use tenantry_e2e::cluster::Cluster;
+use tenantry_e2e::program::{ProgramOptions, bootstrap, mortal_operator};
+use tenantry_rig::kstatus::Observer;
+use tenantry_rig::process::{Process, Sandbox};
+use tenantry_rig::{Stack, StackOptions, eventually};
 
 use super::dump::{Dump, dump, files};
-use super::operated::Cluster;
 use super::scenario::{Scenario, objects, remove};
 
 const LIMIT: Duration = Duration::from_secs(90);
@@ -107,7 +108,7 @@ fn what(group: &[Scenario], death: &Death) -> String {
 impl Sweep {
     async fn start() -> Self {
         let stack = Stack::start(StackOptions { second: true, ..StackOptions::default() }).await.unwrap();
-        stack.endpoints().apply_crds().await.unwrap();
+        apply_crds(stack.endpoints()).await.unwrap();
         bootstrap(stack.endpoints(), &ProgramOptions::default()).await.unwrap();
         let sandbox = Sandbox::create("sweep", None).unwrap();
         Self {

@@ -11,9 +11,9 @@ use serde_json::Value;
 use sqlx::{Connection, PgConnection};
 use tenantry_crds::names::{AccessName, AccessRole, TenantName};
 use tenantry_crds::v1alpha1::Tenant;
-use tenantry_e2e::rig::endpoints::http_client;
+use tenantry_e2e::cluster::Cluster;
+use tenantry_rig::endpoints::http_client;
 
-use super::operated::Cluster;
 use super::scenario::ACCESSES;
 
 pub type Dump = BTreeSet<String>;

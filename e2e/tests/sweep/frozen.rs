@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use serde_json::json;
-use tenantry_e2e::rig::process::{Sandbox, Signal, tail};
-use tenantry_e2e::rig::program::{ProgramOptions, bootstrap, mortal_operator};
-use tenantry_e2e::rig::{Stack, StackOptions, eventually};
+use tenantry_e2e::checkout::apply_crds;
+use tenantry_e2e::cluster::Cluster;
+use tenantry_e2e::program::{ProgramOptions, bootstrap, mortal_operator};
+use tenantry_rig::process::{Sandbox, Signal, tail};
+use tenantry_rig::{Stack, StackOptions, eventually};
 
 use super::dump::dump;
-use super::operated::Cluster;
 use super::scenario::{Scenario, create, spec_of};
 
 const LIMIT: Duration = Duration::from_secs(60);
@@ -19,7 +20,7 @@ const LEASE: &str = "frozen";
 #[ignore = "needs the kill points; make sweep"]
 async fn the_fence_refuses_what_an_old_leader_still_had_in_its_hands() {
     let stack = Stack::start(StackOptions::default()).await.unwrap();
-    stack.endpoints().apply_crds().await.unwrap();
+    apply_crds(stack.endpoints()).await.unwrap();
     bootstrap(stack.endpoints(), &ProgramOptions::default()).await.unwrap();
     let cluster = Cluster::of(stack.endpoints()).await;
     let sandbox = Sandbox::create("frozen", None).unwrap();

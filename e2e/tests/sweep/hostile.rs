@@ -7,11 +7,12 @@ use kube::api::{Api, ApiResource, DynamicObject, Patch, PatchParams};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use serde_json::{Value, json};
 use tenantry_crds::v1alpha1::{App, SearchIndex, Tenant};
-use tenantry_e2e::rig::kstatus::{Computed, compute};
-use tenantry_e2e::rig::{Stack, StackOptions, eventually};
+use tenantry_e2e::cluster::{Cluster, operate};
+use tenantry_e2e::manifests::{customer, search_of, shop, uses};
+use tenantry_rig::kstatus::{Computed, compute};
+use tenantry_rig::{Stack, StackOptions, eventually};
 
 use super::dump::dump;
-use super::operated::{Cluster, customer, operate, search_of, shop, uses};
 use super::scenario::{Scenario, are_current, objects, remove};
 
 const OPERATIONS: usize = 300;

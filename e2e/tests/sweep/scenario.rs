@@ -5,10 +5,10 @@ use std::path::Path;
 use kube::{Api, ResourceExt, api::DeleteParams};
 use serde_json::{Value, json};
 use tenantry_crds::v1alpha1::{App, SearchIndex, Tenant};
-use tenantry_e2e::rig::ClusterKind;
-use tenantry_e2e::rig::kstatus::{Computed, compute};
-
-use super::operated::{Cluster, customer, search_of, shop, uses};
+use tenantry_e2e::cluster::Cluster;
+use tenantry_e2e::manifests::{customer, search_of, shop, uses};
+use tenantry_rig::ClusterKind;
+use tenantry_rig::kstatus::{Computed, compute};
 
 /// The accesses of a tenant, each on all three backends.
 pub const ACCESSES: [&str; 2] = ["site", "gone"];

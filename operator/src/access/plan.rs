@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
-
 use tenantry_crds::v1alpha1::AccessBackend;
 
 use super::desired::Credential;

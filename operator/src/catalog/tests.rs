@@ -1,12 +1,13 @@
 use std::ops::Deref;
 
-use super::*;
-use crate::error::Class;
 use kube::runtime::{
     reflector::{self, store::Writer},
     watcher::Event,
 };
 use serde_json::{Value, json};
+
+use super::*;
+use crate::error::Class;
 
 /// A catalog and the Apps that it sees.
 struct Known(Catalog, Writer<App>);

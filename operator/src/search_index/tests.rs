@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 use tenantry_crds::{
     names::AppName,
@@ -11,7 +13,6 @@ use super::{
     reconcile::{older_rivals, yields_to},
 };
 use crate::{catalog::PublishedApp, error::Class};
-use std::sync::Arc;
 
 fn crm() -> Arc<PublishedApp> {
     let spec = serde_json::from_value(json!({

@@ -16,9 +16,8 @@ use tenantry_crds::{
     reason::Reason,
     v1alpha1::{Tenant, TenantState, TenantStatus},
 };
-use tenantry_migrations::registry::Placement;
-
 use tenantry_migrations::logins::LoginShard;
+use tenantry_migrations::registry::Placement;
 
 use super::{
     asks_for_plan,

@@ -24,7 +24,6 @@ use crate::{
     http::Json,
     state::AppState,
 };
-
 use asked::Asked;
 
 /// Operations in one batch.

@@ -1,8 +1,12 @@
 //! `tenantry-demo`: from an empty machine to served tenants, told while it happens.
 
+mod narrator;
+mod story;
+
 use std::process::ExitCode;
 
-use tenantry_e2e::demo::{Narrator, tell};
+use narrator::Narrator;
+use story::tell;
 
 #[tokio::main]
 async fn main() -> ExitCode {

@@ -7,8 +7,10 @@ use std::process::{Command, ExitCode, Stdio};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
-use tenantry_e2e::rig::process::tail;
-use tenantry_e2e::rig::{RigError, eventually, toolchain::Toolchain};
+use tenantry_e2e::checkout::{apply_samples, samples_are_ready};
+use tenantry_rig::process::tail;
+use tenantry_rig::toolchain::Toolchain;
+use tenantry_rig::{RigError, eventually};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::What;
@@ -128,8 +130,8 @@ pub async fn hold(folder: &Path, what: What) -> Result<ExitCode, RigError> {
         if !what.stack_only {
             let endpoints = started.endpoints();
             let ready = async {
-                endpoints.apply_samples().await?;
-                endpoints.samples_are_ready().await
+                apply_samples(endpoints).await?;
+                samples_are_ready(endpoints).await
             };
             ready.await.inspect_err(|_| started.keep_logs())?;
         }

@@ -5,9 +5,9 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::{ExitCode, ExitStatus};
 
 use rustix::process::{Pid, Signal, kill_process};
-use tenantry_e2e::rig::RigError;
-use tenantry_e2e::rig::endpoints::RIG_ENV;
-use tenantry_e2e::rig::process::Sandbox;
+use tenantry_rig::RigError;
+use tenantry_rig::endpoints::RIG_ENV;
+use tenantry_rig::process::Sandbox;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::What;

@@ -8,7 +8,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
-use tenantry_e2e::rig::{Platform, RigError, Stack, StackOptions, toolchain::Toolchain};
+use tenantry_e2e::Platform;
+use tenantry_rig::toolchain::Toolchain;
+use tenantry_rig::{RigError, Stack, StackOptions};
 
 /// Runs the real stack (etcd, kube-apiserver, PostgreSQL, Redis, Meilisearch) and Tenantry on it, without containers.
 #[derive(Parser)]
@@ -89,7 +91,7 @@ impl What {
 }
 
 impl Started {
-    fn endpoints(&self) -> &tenantry_e2e::rig::Endpoints {
+    fn endpoints(&self) -> &tenantry_rig::Endpoints {
         match self {
             Self::Stack(stack) => stack.endpoints(),
             Self::Platform(platform) => platform.endpoints(),

@@ -1,0 +1,33 @@
+use std::sync::Arc;
+
+use tenantry_rig::process::{Launch, Process, Sandbox, ports};
+use tenantry_rig::{Endpoints, RigError};
+
+use super::{OPERATOR, ProgramOptions, Settings, binary, inherited_settings};
+
+/// The operator with its kill points, as `make kill-points` builds it.
+const WITH_KILL_POINTS: &str = "tenantry-operator-kill-points";
+
+/// Starts the operator that was built with the feature `kill-points`, and does not wait until it is ready: it may die before.
+/// Each takes a Lease of its own, `lease`, so that nobody waits for the Lease of the dead. No two may run at once.
+pub fn mortal_operator(
+    sandbox: &Sandbox,
+    endpoints: &Endpoints,
+    lease: &str,
+    environment: &[(&str, &str)],
+) -> Result<Arc<Process>, RigError> {
+    let program = binary::find(WITH_KILL_POINTS)?;
+    let fast = [
+        ("TENANTRY__LEADER__LEASE", lease),
+        ("TENANTRY__LEADER__DURATION_SECONDS", "3"),
+        ("TENANTRY__LEADER__RENEW_SECONDS", "1"),
+    ];
+    let settings =
+        fast.iter().chain(environment).map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+    let options = ProgramOptions { settings: settings.collect(), ..ProgramOptions::default() };
+    let [api, metrics] = ports::free()?;
+    let settings = Settings::operator(endpoints, &options)?.listening(false, api, metrics);
+    let launch = Launch::new(format!("{OPERATOR}-{lease}"), program).args(["run"]);
+    let launch = inherited_settings().fold(launch, Launch::without_env);
+    sandbox.spawn(&settings.variables().fold(launch, |launch, (key, value)| launch.env(key, value)))
+}

@@ -1,0 +1,15 @@
+//! Sign-in from outside: passwords, sessions, second factors, API keys, other issuers, and the attacks on each.
+
+mod address;
+mod attacks;
+mod external;
+mod factors;
+mod keys;
+mod lockout;
+mod mailbox;
+mod place;
+mod replica;
+mod roles;
+mod rotation;
+mod sessions;
+mod supabase;

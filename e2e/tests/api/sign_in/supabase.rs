@@ -1,0 +1,38 @@
+//! supabase-js as it is published, against `/auth/v1` and `/rest/v1`.
+
+use std::{process::Stdio, time::Duration};
+
+use serde_json::json;
+use tenantry_rig::toolchain::Toolchain;
+
+use super::place::{PASSWORD, Place};
+
+#[tokio::test]
+async fn supabase_js_signs_in_refreshes_reads_and_signs_out_unchanged() {
+    let place = Place::new(json!({"signUp": "Open"})).await;
+    let person = place.person(&["reader", "writer"]).await;
+    let key =
+        place.world.post("/api/v1/auth/keys", &place.admin, json!({"name": "web", "roles": ["anon"]})).await;
+    assert_eq!(key.status, 201, "{key:?}");
+    let (node, modules) = Toolchain::ensure_supabase_js().await.unwrap();
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/api/sign_in/supabase.js");
+    let run = tokio::process::Command::new(node)
+        .arg(script)
+        .env("NODE_PATH", modules)
+        .env("NODE_NO_WARNINGS", "1")
+        .env("SUPABASE_URL", place.world.platform.url().unwrap())
+        .env("SUPABASE_KEY", key.body["key"].as_str().unwrap())
+        .env("APP", &place.world.app)
+        .env("EMAIL", &person.email)
+        .env("PASSWORD", PASSWORD)
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .output();
+    let output = tokio::time::timeout(Duration::from_secs(60), run).await.unwrap().unwrap();
+    assert!(
+        output.status.success(),
+        "{}\n{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
