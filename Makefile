@@ -6,6 +6,10 @@ SHELL := /bin/bash
 
 TIER := .ci/tier
 RIG := target/debug/tenantry-rig
+# One selection of packages for every build and test: with another one most dependencies are compiled again, for other features.
+CARGO_TEST := cargo test --locked --workspace
+# Modules of this name need servers, everything else beneath the programs needs none.
+ON_SERVERS := on_servers::
 GENERATED := crds/generated charts/tenantry-crds/files docs/reference/conditions.md
 
 .PHONY: help
@@ -30,25 +34,49 @@ build: ## All programs, debug build
 
 .PHONY: crds
 crds: ## Write the CRDs and their reference from the types
-	@cargo run --quiet --locked -p tenantry-crds --bin crdgen -- $(GENERATED)
+	@cargo run --quiet --locked --workspace --bin crdgen -- $(GENERATED)
 
-.PHONY: lint
-lint: ## Format and lints, warnings denied
+.PHONY: format
+format: ## Put the sources in order
+	@cargo fmt --all
+	@.ci/group-imports --write
+
+.PHONY: check
+check: ## Format and lints of what changed, warnings denied
 	@$(TIER) format cargo fmt --all --check
+	@$(TIER) imports .ci/group-imports
 	@$(TIER) clippy cargo clippy --locked --workspace --all-targets -- --deny warnings
+
+.PHONY: features
+features: ## Builds and tests share their dependencies
+	@$(TIER) features .ci/features
+
+.PHONY: quick
+quick: ## Every test that needs no server
+	@$(TIER) goldens cargo run --quiet --locked --workspace --bin crdgen -- --check $(GENERATED)
+	@$(TIER) quick $(CARGO_TEST) --lib --bins --test contract -- --skip $(ON_SERVERS)
+
+.PHONY: one
+one: ## One test, or all under a path, with its stack: make one T=api::jobs
+	@.ci/one "$(T)"
+
+.PHONY: watch
+watch: ## check and quick after each change
+	@.ci/watch
 
 .PHONY: tools
 tools: build ## The stack's servers, built or installed once
 	@$(TIER) tools $(RIG) tools
 
-.PHONY: unit
-unit: tools ## Tests of each crate (some on a small stack of their own), and goldens
-	@$(TIER) goldens cargo run --quiet --locked -p tenantry-crds --bin crdgen -- --check $(GENERATED)
-	@$(TIER) unit cargo test --locked --workspace --exclude tenantry-e2e
+.PHONY: servers
+servers: tools ## Tests of the programs' parts on real servers
+	@$(TIER) servers $(RIG) run --stack-only --at-once -- $(CARGO_TEST) --bin tenantry-controlplane -- $(ON_SERVERS)
 
+# The shared platform starts while the tests are built. BIN=api runs one of the test programs.
+STACK := $(if $(BIN),$(BIN),platform api faults)
 .PHONY: stack
 stack: tools ## Tests of the whole platform on the real stack
-	@$(TIER) stack $(RIG) run -- cargo test --locked -p tenantry-e2e --no-fail-fast
+	@$(TIER) stack$(if $(BIN),-$(BIN)) $(RIG) run --at-once -- $(CARGO_TEST) $(STACK:%=--test %) --no-fail-fast
 
 # The operator with its kill points beside the usual one, from the same build of everything else.
 .PHONY: kill-points
@@ -64,7 +92,8 @@ sweep: tools kill-points ## The slow tests: a death at every point, odd manifest
 
 .PHONY: test
 test: ## Everything
-	@$(TIER) test $(MAKE) --no-print-directory lint unit stack sweep
+	@rm -rf target/tiers
+	@$(MAKE) --no-print-directory check features quick servers stack sweep; code=$$?; .ci/summary; exit $$code
 
 BENCHES := tenants documents peers fleet
 
@@ -73,6 +102,8 @@ bench: $(BENCHES:%=bench-%) ## All benchmarks (release build; -documents and -pe
 $(BENCHES:%=bench-%): bench-%: release
 	@$(TIER) bench-$* target/release/tenantry-bench $*
 
+# The programs without the packages of the tests, whose features a release does not have.
 .PHONY: release
 release:
-	@$(TIER) release cargo build --locked --release --bin tenantry-operator --bin tenantry-controlplane --bin tenantry-bench
+	@$(TIER) release cargo build --locked --release --package tenantry-operator --package tenantry-controlplane
+	@$(TIER) release-bench cargo build --locked --release --package tenantry-bench

@@ -38,6 +38,9 @@ enum Command {
     Run {
         #[command(flatten)]
         what: What,
+        /// Starts the command together with the stack: for one that waits for the env file by itself, as our tests do.
+        #[arg(long)]
+        at_once: bool,
         /// The command and its arguments.
         #[arg(trailing_var_arg = true, required = true)]
         command: Vec<OsString>,
@@ -112,7 +115,7 @@ async fn main() -> ExitCode {
         Command::Up { place, what } => background::up(&place.folder, what).await,
         Command::Down { place } => background::down(&place.folder).await,
         Command::Hold { place, what } => background::hold(&place.folder, what).await,
-        Command::Run { what, command } => foreground::run(what, &command).await,
+        Command::Run { what, at_once, command } => foreground::run(what, at_once, &command).await,
         Command::Tools => tools().await,
     };
     outcome.unwrap_or_else(|error| {
