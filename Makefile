@@ -34,7 +34,7 @@ build: ## All programs, debug build
 
 .PHONY: crds
 crds: ## Write the CRDs and their reference from the types
-	@cargo run --quiet --locked --workspace --bin crdgen -- $(GENERATED)
+	@cargo run --quiet --locked --bin crdgen -- $(GENERATED)
 
 .PHONY: format
 format: ## Put the sources in order
@@ -53,7 +53,7 @@ features: ## Builds and tests share their dependencies
 
 .PHONY: quick
 quick: ## Every test that needs no server
-	@$(TIER) goldens cargo run --quiet --locked --workspace --bin crdgen -- --check $(GENERATED)
+	@$(TIER) goldens cargo run --quiet --locked --bin crdgen -- --check $(GENERATED)
 	@$(TIER) quick $(CARGO_TEST) --lib --bins --test contract -- --skip $(ON_SERVERS)
 
 .PHONY: one
