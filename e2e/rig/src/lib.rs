@@ -3,7 +3,7 @@
 //!
 //! It knows the contract with Kubernetes (`tenantry-crds`) and none of our programs, so their own tests can stand on it.
 //!
-//! - [`toolchain`]: finds the binaries, or builds and installs them once into a per-user cache
+//! - [`toolchain`]: finds the programs, or builds and installs them once into a per-user cache
 //! - [`process`]: child processes that cannot outlive the process that started them
 //! - [`stack`]: the five servers, started in parallel: [`Stack::start`] for a private one, [`Stack::shared`] for tests
 //! - [`endpoints`]: how to reach them, in memory and as an env file

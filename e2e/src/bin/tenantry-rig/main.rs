@@ -45,7 +45,7 @@ enum Command {
         #[arg(trailing_var_arg = true, required = true)]
         command: Vec<OsString>,
     },
-    /// Finds or installs the tools and prints where they are.
+    /// Finds or installs the tools, Helm among them, and prints where they are.
     Tools,
     /// The process behind `up`.
     #[command(hide = true)]
@@ -126,12 +126,10 @@ async fn main() -> ExitCode {
 
 #[allow(clippy::print_stdout, reason = "what the user asked for")]
 async fn tools() -> Result<ExitCode, RigError> {
-    let tools = Toolchain::ensure().await?;
-    for tool in
-        [&tools.etcd, &tools.kube_apiserver, &tools.kubectl, &tools.helm, &tools.redis, &tools.meilisearch]
-    {
-        println!("{}", tool.display());
+    let mut paths = Toolchain::ensure().await?.paths();
+    paths.push(Toolchain::ensure_helm().await?);
+    for path in paths {
+        println!("{}", path.display());
     }
-    println!("{}", tools.postgres.bin.join("postgres").display());
     Ok(ExitCode::SUCCESS)
 }
