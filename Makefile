@@ -50,15 +50,8 @@ unit: tools ## Tests of each crate (some on a small stack of their own), and gol
 stack: tools ## Tests of the whole platform on the real stack
 	@$(TIER) stack $(RIG) run -- cargo test --locked -p tenantry-e2e --no-fail-fast
 
-# The operator with its kill points beside the usual one, from the same build of everything else.
-.PHONY: kill-points
-kill-points:
-	@$(TIER) kill-points cargo build --locked --workspace --bins --features tenantry-operator/kill-points
-	@cp -f target/debug/tenantry-operator target/debug/tenantry-operator-kill-points
-	@cargo build --locked --workspace --bins
-
 .PHONY: sweep
-sweep: tools kill-points ## The slow tests: a death at every point, odd manifests
+sweep: tools ## The slow tests: a death at every point, odd manifests
 	@$(TIER) fuzz cargo test --locked -p tenantry-controlplane -- --ignored --nocapture fuzz
 	@$(TIER) sweep cargo test --locked -p tenantry-e2e --test sweep -- --ignored --nocapture --test-threads 1
 
