@@ -235,8 +235,18 @@ async fn users(cluster: &Cluster, name: &str) -> Vec<String> {
     let all: Vec<String> = redis::FromRedisValue::from_redis_value(all).unwrap();
     let ours = roles(name);
     let is_ours = |line: &&String| ours.iter().any(|(_, role)| line.contains(role.as_str()));
-    let plain = |word: &str| if word.starts_with('#') { "#".to_owned() } else { word.to_owned() };
-    all.iter().filter(is_ours).map(|line| line.split(' ').map(plain).collect::<Vec<_>>().join(" ")).collect()
+    all.iter().filter(is_ours).map(|line| rules(line)).collect()
+}
+
+/// The rules of a user in an order of our own where theirs says nothing: Redis lists the subcommands of a command as they stand in
+/// a hash table, and moves them when the table grows.
+fn rules(line: &str) -> String {
+    let plain = |word| if str::starts_with(word, '#') { "#" } else { word };
+    let mut words: Vec<&str> = line.split(' ').map(plain).collect();
+    for subcommands in words.chunk_by_mut(|one, other| one.contains('|') && other.contains('|')) {
+        subcommands.sort_unstable();
+    }
+    words.join(" ")
 }
 
 /// The tenant's keys of the search engine.
