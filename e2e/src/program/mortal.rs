@@ -19,13 +19,15 @@ pub fn mortal_operator(
         return Err(RigError::Refused("only a debug build of the operator has kill points".to_owned()));
     }
     let program = binary::find(OPERATOR)?;
-    let fast = [
+    // The Lease is renewed often, so that its points are met. It lasts long, since a machine under load may answer late, and an
+    // operator that loses it ends.
+    let usual = [
         ("TENANTRY__LEADER__LEASE", lease),
-        ("TENANTRY__LEADER__DURATION_SECONDS", "3"),
+        ("TENANTRY__LEADER__DURATION_SECONDS", "30"),
         ("TENANTRY__LEADER__RENEW_SECONDS", "1"),
     ];
     let settings =
-        fast.iter().chain(environment).map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+        usual.iter().chain(environment).map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
     let options = ProgramOptions { settings: settings.collect(), ..ProgramOptions::default() };
     let [api, metrics] = ports::free()?;
     let settings = Settings::operator(endpoints, &options)?.listening(false, api, metrics);
