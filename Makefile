@@ -51,9 +51,17 @@ stack: tools ## Tests of the whole platform on the real stack
 	@$(TIER) stack $(RIG) run -- cargo test --locked -p tenantry-e2e --no-fail-fast
 
 .PHONY: sweep
-sweep: tools ## The slow tests: a death at every point, odd manifests
+sweep: tools ## A third of the slow tests, another one each time: a death at every point, odd manifests
+	@.ci/seeded $(MAKE) --no-print-directory part
+
+.PHONY: sweep-all
+sweep-all: export TENANTRY_PARTS := 1
+sweep-all: sweep ## All of the slow tests
+
+.PHONY: part
+part:
 	@$(TIER) fuzz cargo test --locked -p tenantry-controlplane -- --ignored --nocapture fuzz
-	@$(TIER) sweep cargo test --locked -p tenantry-e2e --test sweep -- --ignored --nocapture --test-threads 1
+	@$(TIER) sweep cargo test --locked -p tenantry-e2e --test sweep -- --ignored --nocapture
 
 .PHONY: test
 test: ## Everything
