@@ -117,12 +117,12 @@ stack: ready ## Tests of the whole platform on the real stack
 	@$(TIER) stack$(if $(BIN),-$(BIN)) $(RIG) run --at-once -- $(TEST) $(STACK:%=--test %) --no-fail-fast
 
 .PHONY: sweep
-sweep: ready ## The slow tests, the part that has its turn: a death at every side effect, odd manifests
+sweep: ready ## A third of the slow tests, another one each time: a death at every side effect, odd manifests
 	@.ci/seeded $(MAKE) --no-print-directory part
 
 .PHONY: sweep-all
-sweep-all: ready ## The slow tests whole
-	@TENANTRY_SEED=all $(MAKE) --no-print-directory part
+sweep-all: export TENANTRY_PARTS := 1
+sweep-all: sweep ## All of the slow tests
 
 .PHONY: part
 part:

@@ -9,6 +9,7 @@
 //! - [`endpoints`]: how to reach them, in memory and as an env file
 //! - [`kind`]: what our kinds have in common
 //! - [`kstatus`]: the rules of status, which every object is held against while an [`kstatus::Observer`] watches
+//! - [`part`]: seeds, and which part of slow work a run does
 //! - [`proxy`]: faults on the wire between a program and the servers
 //! - [`wait`]: bounded polling, the only form of waiting
 
@@ -17,6 +18,7 @@ mod error;
 pub mod kind;
 pub mod kstatus;
 mod kubectl;
+pub mod part;
 pub mod process;
 pub mod proxy;
 pub mod stack;
@@ -26,5 +28,6 @@ pub mod wait;
 pub use endpoints::{Endpoints, SECOND};
 pub use error::RigError;
 pub use kind::ClusterKind;
+pub use part::{Part, Seed};
 pub use stack::{Stack, StackOptions};
 pub use wait::eventually;
