@@ -5,7 +5,7 @@ use super::cache::{Cache, publish};
 use super::{command, installed};
 use crate::RigError;
 
-/// A program built from a Go module; `e2e/tools/{module}` pins it and everything it depends on.
+/// A program built from a Go module; `e2e/rig/tools/{module}` pins it and everything it depends on.
 pub struct GoTool {
     pub binary: &'static str,
     pub module: &'static str,

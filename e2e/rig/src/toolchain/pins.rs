@@ -1,4 +1,4 @@
-//! The versions the rig installs. The Go ones are pinned by `e2e/tools/*/go.mod` and named here for the cache folder.
+//! The versions the rig installs. The Go ones are pinned by `e2e/rig/tools/*/go.mod` and named here for the cache folder.
 
 use super::golang::GoTool;
 
