@@ -9,6 +9,7 @@ use crate::process::tail;
 
 /// Runs one installation step with visible progress; its output goes to a file in `scratch` and, when the step
 /// fails, its end goes into the error.
+#[allow(clippy::disallowed_methods, reason = "an installation has no runtime")]
 pub fn run(step: &str, expect: &str, scratch: &Path, command: &mut Command) -> Result<(), RigError> {
     let log = scratch.join("output.log");
     let output = File::create(&log).map_err(RigError::io("creating", &log))?;
