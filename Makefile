@@ -76,3 +76,20 @@ $(BENCHES:%=bench-%): bench-%: release
 .PHONY: release
 release:
 	@$(TIER) release cargo build --locked --release --bin tenantry-operator --bin tenantry-controlplane --bin tenantry-bench
+
+# Habits: what keeps the repository in order and needs no server. The tools are installed once for the user, at these versions.
+MACHETE := .ci/cargo-tool cargo-machete 0.9.2 --with-metadata --skip-target-dir
+DENY := .ci/cargo-tool cargo-deny 0.20.2 --locked check \
+	--deny unmatched-skip --deny unnecessary-skip --deny license-not-encountered --deny license-exception-not-encountered
+
+.PHONY: habits
+habits: ## Docs that build, links that lead somewhere, imports in order, dependencies that are used and allowed
+	@$(TIER) imports .ci/group-imports
+	@$(TIER) links .ci/links
+	@$(TIER) machete $(MACHETE)
+	@$(TIER) deny $(DENY) bans licenses sources
+	@$(TIER) docs env RUSTDOCFLAGS="--deny warnings" cargo doc --quiet --locked --workspace --no-deps --document-private-items
+
+.PHONY: advisories
+advisories: ## Known vulnerabilities of what we depend on; fetches the advisory database
+	@$(TIER) advisories $(DENY) advisories
