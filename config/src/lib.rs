@@ -1,6 +1,6 @@
 //! The contract with the process, shared by both programs.
 //!
-//! - [`load`]: settings, from defaults, a file and the environment
+//! - [`load()`]: settings, from defaults, a file and the environment
 //! - [`settings`]: what can be set
 //! - [`instances`]: the backends that can be one of several
 //! - [`network`]: sets of addresses

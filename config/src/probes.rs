@@ -62,6 +62,7 @@ fn router(readiness: Readiness, registry: Registry) -> Router {
 ///
 /// # Errors
 /// When the address cannot be listened on.
+#[allow(clippy::disallowed_methods, reason = "only the cluster asks here")]
 pub async fn serve(
     listen: SocketAddr,
     readiness: Readiness,

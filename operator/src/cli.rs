@@ -89,6 +89,7 @@ fn operate(settings: settings::Operator) -> Result<(), Failure> {
 
 /// On a thread of their own: passes that use up the workers' time must not make the kubelet think that we are dead. They are
 /// served until the process exits.
+#[allow(clippy::disallowed_methods, reason = "without probes nobody would see that this process is not well")]
 fn serve_probes(
     settings: &settings::Operator,
     metrics: &Metrics,
@@ -100,7 +101,6 @@ fn serve_probes(
         let served = own.block_on(probes::serve(listen, readiness, registry, CancellationToken::new()));
         if let Err(error) = served {
             tracing::error!(error = &error as &(dyn std::error::Error + 'static), address = %listen, "no probes");
-            // Without probes nobody would see that this process is not well.
             std::process::exit(1);
         }
     })?;

@@ -48,6 +48,7 @@ impl Takeover {
     ///
     /// # Errors
     /// When an instance can never be taken over by this operator, and there is no other.
+    #[allow(clippy::disallowed_methods, reason = "one message for each instance")]
     pub async fn begin(self) -> Result<Pending, Error> {
         let (tried, mut first_tries) = mpsc::unbounded_channel();
         let names: Vec<InstanceName> = self.backends.cells().map(|cell| cell.name().clone()).collect();

@@ -24,6 +24,7 @@ struct Shared {
 
 impl Gathered {
     /// Begins to write what gathers, from a thread of its own that sleeps while there is nothing.
+    #[allow(clippy::disallowed_methods, reason = "the thread is its own")]
     pub fn start() -> io::Result<Self> {
         let gathered = Self::default();
         let own = gathered.clone();

@@ -4,7 +4,7 @@
 //! `tenantry.auth_change`, written by triggers, and a notification; this is the memory of those rows for one Postgres instance.
 //! So a request learns of a change without asking the database, and almost always there is none to learn of.
 //!
-//! - [`follow`]: keeps it current
+//! - [`mod@follow`]: keeps it current
 
 mod follow;
 

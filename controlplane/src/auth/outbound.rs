@@ -238,6 +238,7 @@ mod tests {
     }
 
     #[tokio::test]
+    #[allow(clippy::disallowed_methods, reason = "only the test asks here")]
     async fn nobody_is_led_elsewhere_by_an_answer() {
         let asked = Arc::new(std::sync::Mutex::new(Vec::new()));
         let paths = Arc::clone(&asked);

@@ -63,6 +63,7 @@ impl Follower {
         }
     }
 
+    #[allow(clippy::disallowed_methods, reason = "all that waits is taken at once")]
     async fn session(&mut self) -> Result<std::convert::Infallible, Lost> {
         // Listens before it reads, so that no change falls between the two.
         let mut listener = PgListener::connect_with(&self.pool).await?;

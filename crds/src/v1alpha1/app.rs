@@ -18,7 +18,6 @@ use super::{doc_type::DocTypeSpec, schema::any_object};
     category = "tenantry",
     status = "AppStatus",
     derive = "PartialEq",
-    cel,
     doc = "What an application is made of",
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
     printcolumn(name = "Version", type_ = "string", json_path = ".status.publishedVersion"),

@@ -18,7 +18,6 @@ use serde::{Deserialize, Serialize};
     category = "tenantry",
     status = "SearchIndexStatus",
     derive = "PartialEq",
-    cel,
     doc = "How a document type is searched",
     printcolumn(
         name = "Ready",

@@ -20,7 +20,6 @@ use super::{schema::any_object, tenant_auth::AuthSpec};
     category = "tenantry",
     status = "TenantStatus",
     derive = "PartialEq",
-    cel,
     doc = "A tenant of the platform: who uses which apps",
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
     printcolumn(name = "Apps", type_ = "string", json_path = ".status.appsInstalled"),

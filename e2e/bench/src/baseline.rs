@@ -19,6 +19,7 @@ use super::Outcome;
 ///
 /// # Errors
 /// When the database or the address cannot be used.
+#[allow(clippy::disallowed_methods, reason = "what axum is by itself is what is measured")]
 pub async fn serve(listen: SocketAddr, database_url: &str) -> Outcome<()> {
     let pool = PgPoolOptions::new().max_connections(16).connect(database_url).await?;
     let routes = Router::new()

@@ -58,7 +58,7 @@ pub fn median(runs: &[Run], of: impl Fn(&Run) -> f64) -> f64 {
     quantile(&runs.iter().map(of).collect::<Vec<_>>(), 0.5)
 }
 
-/// Writes requests down for [`run`].
+/// Writes requests down for [`Effort::run`].
 ///
 /// # Errors
 /// When the file cannot be written.

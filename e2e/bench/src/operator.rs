@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tenantry_e2e::Platform;
 use tenantry_e2e::program::Program;
+use tenantry_rig::endpoints::http_client;
 use tenantry_rig::eventually;
 
 use super::Outcome;
@@ -36,7 +37,8 @@ impl<'a> Operator<'a> {
 
     /// The sum of the series that start so.
     pub async fn metric(&self, start: &str) -> Outcome<f64> {
-        let text = reqwest::get(format!("{}/metrics", self.0.metrics_url())).await?.text().await?;
+        let text =
+            http_client()?.get(format!("{}/metrics", self.0.metrics_url())).send().await?.text().await?;
         let values = text.lines().filter(|line| line.starts_with(start));
         // Not `sum`: that of nothing is -0.
         Ok(values

@@ -30,6 +30,7 @@ struct Collector {
 }
 
 impl Collector {
+    #[allow(clippy::disallowed_methods, reason = "only the test asks here")]
     async fn start() -> Self {
         let taken = Arc::default();
         let router = Router::new().route("/v1/traces", post(Self::take)).with_state(Arc::clone(&taken));

@@ -157,6 +157,7 @@ async fn rig(args: &[&str]) -> std::process::Output {
 
 /// Plays the victim of the next test: starts children, says so, and waits to be killed. Alone it does nothing.
 #[test]
+#[allow(clippy::disallowed_methods, reason = "it has no runtime, and waits to be killed")]
 fn victim() {
     let Some(report) = std::env::var_os("TENANTRY_RIG_VICTIM") else { return };
     let sandbox = Sandbox::create("victim", None).unwrap();

@@ -9,6 +9,7 @@ use tenantry_rig::kstatus::Observer;
 use tenantry_rig::{Stack, StackOptions, eventually};
 
 #[tokio::test]
+#[allow(clippy::disallowed_methods, reason = "the test plays an operator with a fault")]
 async fn a_status_that_breaks_a_rule_is_seen_and_fails_the_test() {
     let stack = Stack::start(StackOptions::default()).await.unwrap();
     apply_crds(stack.endpoints()).await.unwrap();

@@ -5,9 +5,9 @@
 //!
 //! - [`desired`]: the credentials that a manifest asks for
 //! - [`plan`]: what happens to a password next
-//! - [`converge`]: makes it so; [`remove`]: takes it back; [`unrecorded`]: the same when the registry is lost
+//! - [`mod@converge`]: makes it so; [`remove`]: takes it back; [`unrecorded`]: the same when the registry is lost
 //! - [`postgres`], [`redis`], [`search`]: what opens in each backend
-//! - [`secret`]: what is in a Secret; [`store`]: the Secrets in the cluster; [`watch`]: what wakes a tenant
+//! - [`secret`]: what is in a Secret; [`store`]: the Secrets in the cluster; [`mod@watch`]: what wakes a tenant
 //! - [`status`]: what a pass tells
 
 mod converge;

@@ -70,6 +70,7 @@ pub(super) async fn remove_finalizer<K: Kind>(
 }
 
 /// Writes `status`; `None` when the object is gone or was re-created under the name.
+#[allow(clippy::disallowed_methods, reason = "this is the driver")]
 pub(super) async fn save_status<K: Kind>(
     client: &Client,
     object: &K,

@@ -3,7 +3,7 @@
 //! - [`choice`]: the instance with the most free capacity. Pure
 //! - [`residence`]: what of the manifest, the status and the registry decides. Pure
 //! - [`Directory`]: who lives where, and who serves which host, over all instances
-//! - [`resolve`]: the instances of a tenant, for a pass
+//! - [`mod@resolve`]: the instances of a tenant, for a pass
 
 mod choice;
 mod directory;

@@ -4,7 +4,7 @@
 //! - `machine`: the rollout of one app, a pure state machine; `member`: a tenant in it; `policy`: what the App asks for
 //! - [`Progress`]: what people read
 //! - [`journal`]: what the registry has, by which the next leader goes on
-//! - [`conclude`]: what the end of a tenant's pass means
+//! - [`mod@conclude`]: what the end of a tenant's pass means
 
 mod conclude;
 mod fleet;

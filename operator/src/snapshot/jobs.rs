@@ -96,6 +96,7 @@ impl Jobs {
     ///
     /// # Errors
     /// When a setting cannot be used.
+    #[allow(clippy::disallowed_methods, reason = "one message for each job that a pass asked for")]
     pub fn new(settings: Option<&settings::Snapshots>) -> Result<Self, Error> {
         let (asked, inbox) = mpsc::unbounded_channel();
         Ok(Self {

@@ -1,6 +1,6 @@
 //! Tenant: observe, plan, apply, status.
 //!
-//! - [`desired`]: what a tenant should be, composed of its manifest, apps and search indexes
+//! - [`mod@desired`]: what a tenant should be, composed of its manifest, apps and search indexes
 //! - [`plan`]: what has to change in Postgres
 //! - [`preview`]: tells it, for who asks first
 //! - [`converge`]: makes it so in every backend

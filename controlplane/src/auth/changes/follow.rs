@@ -52,6 +52,7 @@ pub async fn follow(changes: Arc<Changes>, pool: PgPool, shutdown: CancellationT
     }
 }
 
+#[allow(clippy::disallowed_methods, reason = "all that waits is taken at once")]
 async fn session(changes: &Changes, pool: &PgPool) -> Result<Infallible, Lost> {
     // Listens before it reads, so that no change falls between the two.
     let mut listener = PgListener::connect_with(pool).await?;

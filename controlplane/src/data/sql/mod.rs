@@ -4,10 +4,10 @@
 //! qualified with the tenant's schema, columns are listed.
 //!
 //! - [`read`]: one document, a page of documents
-//! - [`write`]: a document with its event and its audit row, in one statement
+//! - [`mod@write`]: a document with its event and its audit row, in one statement
 //! - [`level`]: documents with what is embedded in them
 //! - [`which`]: the documents that a write is for; [`answer`]: what it yields
-//! - [`cascade`]: what a deletion leads to; [`versions`]: what documents were before
+//! - [`cascade`]: what a deletion leads to; [`mod@versions`]: what documents were before
 //! - [`keys`]: answers that are kept
 //! - [`predicate`]: filters, row rules and cursors as conditions
 

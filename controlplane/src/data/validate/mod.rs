@@ -1,6 +1,6 @@
 //! Bodies against their document type. Everything that is wrong is listed, each with its JSON Pointer.
 //!
-//! - [`document`]: a body as values for columns
+//! - [`mod@document`]: a body as values for columns
 //! - [`Shape`]: what values a field takes
 //! - [`scalar`]: the text forms of single values
 

@@ -4,7 +4,7 @@
 //! - [`Launch`]: what to run; [`Process`]: the running child with its log
 //! - [`Server`]: a process that is ready when it answers, and that can be stopped, killed, paused and started again
 //! - [`Identity`]: the unprivileged account for servers that refuse to run as root
-//! - [`captured`]: a command that runs to its end
+//! - [`captured()`]: a command that runs to its end
 //! - [`ports`]: free loopback ports
 
 mod captured;

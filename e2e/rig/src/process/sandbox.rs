@@ -132,6 +132,7 @@ impl Sandbox {
 }
 
 impl Drop for Sandbox {
+    #[allow(clippy::disallowed_methods, reason = "nothing can be awaited in drop")]
     fn drop(&mut self) {
         if std::thread::panicking() {
             self.keep();

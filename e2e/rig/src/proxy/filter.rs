@@ -70,6 +70,7 @@ struct Shared {
 
 impl Filter {
     /// Passes requests on to `upstream`, by `client`, which trusts it.
+    #[allow(clippy::disallowed_methods, reason = "only tests ask here")]
     pub async fn to(upstream: String, client: reqwest::Client) -> Result<Self, RigError> {
         let failed = || RigError::io("binding a proxy to", Path::new("127.0.0.1:0"));
         let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(failed())?;

@@ -220,6 +220,7 @@ const LEASE: [(&str, &str); 2] =
     [("TENANTRY__LEADER__DURATION_SECONDS", "2"), ("TENANTRY__LEADER__RENEW_SECONDS", "1")];
 
 #[tokio::test]
+#[allow(clippy::disallowed_methods, reason = "the test plays an older operator")]
 async fn the_next_operator_goes_on_where_a_killed_one_was() {
     const TENANTS: usize = 12;
     let stack = Stack::start(StackOptions::default()).await.unwrap();

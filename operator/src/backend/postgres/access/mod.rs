@@ -1,6 +1,6 @@
 //! Direct access to a tenant's schema in Postgres, and the registry's rows of it for every backend.
 //!
-//! - [`look`]: what is there
+//! - [`mod@look`]: what is there
 //! - [`grants`]: what a level may do
 //! - [`change`]: what can be changed, and the SQL of it
 
