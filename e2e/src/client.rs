@@ -31,7 +31,12 @@ pub struct Client {
 impl Client {
     /// A user who has `token` and names `tenant` in each request.
     pub fn new(url: &str, tenant: &str, token: String) -> Result<Self, RigError> {
-        Ok(Self { http: http_client_with_connections()?, url: url.to_owned(), token, tenant: tenant.to_owned() })
+        Ok(Self {
+            http: http_client_with_connections()?,
+            url: url.to_owned(),
+            token,
+            tenant: tenant.to_owned(),
+        })
     }
 
     /// The same user, at another tenant's door.

@@ -11,6 +11,7 @@
 //! - [`Guarded`]: a child that cannot outlive this process
 //!
 //! Everything here blocks; `tenantry_rig::toolchain` has the same for asynchronous callers.
+#![allow(clippy::disallowed_methods, reason = "an installer waits for processes and has no runtime")]
 
 mod beside;
 mod cache;
