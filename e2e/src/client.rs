@@ -6,7 +6,7 @@ use std::fmt;
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
 use tenantry_rig::RigError;
-use tenantry_rig::endpoints::http_client;
+use tenantry_rig::endpoints::http_client_with_connections;
 
 /// Something that did not go as told.
 #[derive(Debug)]
@@ -31,7 +31,7 @@ pub struct Client {
 impl Client {
     /// A user who has `token` and names `tenant` in each request.
     pub fn new(url: &str, tenant: &str, token: String) -> Result<Self, RigError> {
-        Ok(Self { http: http_client()?, url: url.to_owned(), token, tenant: tenant.to_owned() })
+        Ok(Self { http: http_client_with_connections()?, url: url.to_owned(), token, tenant: tenant.to_owned() })
     }
 
     /// The same user, at another tenant's door.

@@ -1,5 +1,5 @@
-//! Points before and after every side effect at which a test lets the process die. Nothing of it is in a build without the
-//! feature `kill-points`.
+//! Points before and after every side effect at which a test lets the process die. Every debug build has them, and a build
+//! without debug assertions (every release) has nothing of them.
 //!
 //! `TENANTRY_KILL_POINT=NAME[:N]` ends the process by SIGKILL when it comes past `NAME` for the N-th time (the first by
 //! default), or freezes it where `TENANTRY_KILL_SIGNAL=STOP` says so. `TENANTRY_KILL_TRACE=FILE` gets the name of every point
@@ -9,20 +9,20 @@
 /// around it. A name stands at one place only, and a side effect without one is not tested.
 macro_rules! killpoint {
     ($name:literal, $effect:expr) => {{
-        #[cfg(feature = "kill-points")]
+        #[cfg(debug_assertions)]
         $crate::killpoint::pass(concat!($name, ".before"));
         let outcome = $effect;
-        #[cfg(feature = "kill-points")]
+        #[cfg(debug_assertions)]
         $crate::killpoint::pass(concat!($name, ".after"));
         outcome
     }};
 }
 pub(crate) use killpoint;
 
-#[cfg(feature = "kill-points")]
+#[cfg(debug_assertions)]
 pub use armed::pass;
 
-#[cfg(feature = "kill-points")]
+#[cfg(debug_assertions)]
 mod armed {
     use std::{
         fs::File,

@@ -15,11 +15,11 @@ mod canonical;
 mod chain;
 mod horizon;
 mod metrics;
+#[cfg(test)]
+mod on_servers;
 mod routes;
 mod row;
 mod seal;
-#[cfg(test)]
-mod tests;
 mod verify;
 
 pub use canonical::SealKey;

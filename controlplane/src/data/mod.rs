@@ -15,6 +15,8 @@ mod id;
 mod idempotency;
 mod media;
 mod model;
+#[cfg(test)]
+mod on_servers;
 mod permit;
 mod precondition;
 mod query;
@@ -22,8 +24,6 @@ mod refusal;
 mod render;
 mod routes;
 mod sql;
-#[cfg(test)]
-mod tests;
 mod validate;
 
 use axum::Router;

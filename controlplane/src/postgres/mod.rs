@@ -19,18 +19,16 @@ mod address;
 mod answer;
 mod cache;
 mod connect;
-#[cfg(test)]
-mod contamination;
 mod database;
 mod error;
 mod job;
 mod lane;
+#[cfg(test)]
+mod on_servers;
 mod pipeline;
 mod reply;
 mod session;
 mod statement;
-#[cfg(test)]
-mod tests;
 mod wire;
 
 pub use address::{Address, AddressError};

@@ -15,6 +15,8 @@ mod bucket;
 mod buckets;
 mod gate;
 mod limit;
+#[cfg(test)]
+mod on_servers;
 mod shared;
 #[cfg(test)]
 mod tests;

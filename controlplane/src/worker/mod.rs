@@ -19,6 +19,8 @@ mod hold;
 mod index;
 mod leader;
 mod metrics;
+#[cfg(test)]
+mod on_servers;
 mod outbox;
 mod plan;
 mod sweep;

@@ -8,14 +8,14 @@ use sqlx::{Connection, FromRow, PgConnection, postgres::PgConnectOptions};
 /// The key of the advisory lock: whoever's session has it, works.
 const LOCK: i64 = 0x7465_6e61_6e74_7279;
 /// Bodies of one batch, in bytes: what one request to the engine should not be much above.
-const BATCH_BYTES: usize = 8 * 1024 * 1024;
+pub(super) const BATCH_BYTES: usize = 8 * 1024 * 1024;
 /// Between two tries of a process that is not the one that works.
 const STAND_BY: Duration = Duration::from_secs(1);
 const LIMIT: Duration = Duration::from_secs(20);
 
 /// The order is that of the primary key. Without the table's name `role` would be the text that is read, which no index has in
 /// order: all of the outbox would be read and sorted for each batch, with all that was removed and is not vacuumed yet.
-const BATCH: &str = "SELECT o.role::text AS role, o.id, o.app, o.doc_type, o.doc_id, o.operation, o.body::text AS body, \
+pub(super) const BATCH: &str = "SELECT o.role::text AS role, o.id, o.app, o.doc_type, o.doc_id, o.operation, o.body::text AS body, \
             extract(epoch FROM now() - o.occurred_at)::float8 AS age \
      FROM tenantry.outbox AS o \
      WHERE (o.role, o.id) > ($1::text::name, $2) AND NOT (o.role || ' ' || o.app || ' ' || o.doc_type) = ANY ($3) \
@@ -197,34 +197,4 @@ where
     Lost: From<E>,
 {
     Ok(tokio::time::timeout(LIMIT, work).await??)
-}
-
-#[cfg(test)]
-mod tests {
-    use sqlx::AssertSqlSafe;
-
-    use super::BATCH;
-    use crate::fixture::Fixture;
-
-    #[tokio::test]
-    async fn a_batch_is_read_in_the_order_of_an_index() {
-        let fixture = Fixture::new().await;
-        let mut transaction = fixture.admin.begin().await.unwrap();
-        // Of a table that is empty any plan is as good; a sort that cannot be done without stays.
-        for setting in ["enable_seqscan", "enable_bitmapscan", "enable_sort"] {
-            let sql = format!("SET LOCAL {setting} = off");
-            sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut *transaction).await.unwrap();
-        }
-        let explain = format!("EXPLAIN (COSTS OFF) {BATCH}");
-        let plan: Vec<String> = sqlx::query_scalar(AssertSqlSafe(explain))
-            .bind("")
-            .bind(0_i64)
-            .bind(Vec::<String>::new())
-            .bind(1000_i64)
-            .fetch_all(&mut *transaction)
-            .await
-            .unwrap();
-        let plan = plan.join("\n");
-        assert!(plan.contains("Merge Append") && !plan.contains("->  Sort"), "{plan}");
-    }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use crate::RigError;
@@ -133,10 +134,27 @@ impl Endpoints {
     }
 }
 
-/// An HTTP client with a timeout, for tests and probes.
+/// The HTTP client of tests and probes, with a timeout. It keeps no connections: each test has a runtime of its own, and a
+/// connection ends with the runtime that opened it.
+///
+/// There is one, because making a client reads all certificates of the machine, which takes longer than a request.
 pub fn http_client() -> Result<reqwest::Client, RigError> {
+    static CLIENT: OnceLock<reqwest::Client> = OnceLock::new();
+    if let Some(client) = CLIENT.get() {
+        return Ok(client.clone());
+    }
+    let client = http_client_builder().pool_max_idle_per_host(0).build()?;
+    Ok(CLIENT.get_or_init(|| client).clone())
+}
+
+/// An HTTP client that keeps its connections, for one user of one runtime.
+pub fn http_client_with_connections() -> Result<reqwest::Client, RigError> {
+    Ok(http_client_builder().build()?)
+}
+
+fn http_client_builder() -> reqwest::ClientBuilder {
     install_crypto();
-    Ok(reqwest::Client::builder().timeout(Duration::from_secs(10)).build()?)
+    reqwest::Client::builder().timeout(Duration::from_secs(10))
 }
 
 /// Both HTTP stacks leave the choice of rustls' cryptography to the process.

@@ -2,10 +2,15 @@ use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::time::Duration;
 
+use tenantry_toolchain::ToolError;
+
 /// What can go wrong while the rig gets its tools, starts a server or talks to it.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RigError {
+    /// A tool of the stack is not there.
+    #[error(transparent)]
+    Tool(#[from] ToolError),
     /// A prerequisite that the rig cannot install itself.
     #[error("{tool} is missing: {install}")]
     MissingTool {
@@ -13,26 +18,6 @@ pub enum RigError {
         tool: String,
         /// What to do about it.
         install: String,
-    },
-    /// A build or an installation step ended without success.
-    #[error("{step} failed ({status}); the end of its output:\n{tail}")]
-    Step {
-        /// What was being done.
-        step: String,
-        /// How the command ended.
-        status: ExitStatus,
-        /// The last lines of its output.
-        tail: String,
-    },
-    /// A downloaded binary is not the one that was pinned.
-    #[error("{path} has sha256 {found}, expected {expected}; it was not installed")]
-    Checksum {
-        /// The file that was checked.
-        path: PathBuf,
-        /// The pinned digest.
-        expected: &'static str,
-        /// The digest found.
-        found: String,
     },
     /// A file or folder could not be used.
     #[error("{what} {path}")]
@@ -139,13 +124,6 @@ impl RigError {
 
     /// The error and its causes in one line, for a terminal.
     pub fn chain(&self) -> String {
-        let mut text = self.to_string();
-        let mut cause = std::error::Error::source(self);
-        while let Some(error) = cause {
-            text.push_str(": ");
-            text.push_str(&error.to_string());
-            cause = error.source();
-        }
-        text
+        tenantry_toolchain::chain(self)
     }
 }

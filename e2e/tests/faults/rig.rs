@@ -7,6 +7,7 @@ use kube::api::{Api, ObjectMeta, PostParams};
 use sqlx::{ConnectOptions, Connection, Row};
 use tenantry_rig::endpoints::http_client;
 use tenantry_rig::process::{Launch, Sandbox, Signal};
+use tenantry_rig::toolchain::Toolchain;
 use tenantry_rig::{RigError, Stack, StackOptions, eventually};
 
 #[tokio::test]
@@ -49,6 +50,8 @@ async fn every_server_of_the_shared_stack_answers() {
 #[tokio::test]
 async fn kubectl_and_helm_of_the_stack_work() {
     let stack = Stack::shared().await.unwrap();
+    // After the stack: its PATH leads to a Helm that comes later.
+    Toolchain::ensure_helm().await.unwrap();
     let endpoints = stack.endpoints();
     for command in [&["kubectl", "version", "-o", "json"][..], &["helm", "list", "--all-namespaces"]] {
         let output = tokio::process::Command::new(command[0])

@@ -15,6 +15,7 @@ use super::scenario::{Scenario, remove};
 const LIMIT: Duration = Duration::from_secs(60);
 const NAME: &str = "abandoned";
 
+/// It has a private stack, since its operator dies and no other one may finish the work in its place.
 #[tokio::test]
 #[ignore = "needs the kill points; make sweep"]
 async fn streams_that_no_registry_tells_of_go_with_their_tenant() {

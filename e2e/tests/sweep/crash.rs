@@ -1,31 +1,27 @@
 //! Kill -9 before and after every side effect, in every group of scenarios that meets it.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use futures::future::join_all;
 use tenantry_e2e::checkout::apply_crds;
 use tenantry_e2e::cluster::Cluster;
 use tenantry_e2e::program::{ProgramOptions, bootstrap, mortal_operator};
 use tenantry_rig::kstatus::Observer;
 use tenantry_rig::process::{Process, Sandbox};
-use tenantry_rig::{Stack, StackOptions, eventually};
+use tenantry_rig::{Part, Seed, Stack, StackOptions, eventually};
 
+use super::deaths::{Death, Passes, deaths, points, read};
 use super::dump::{Dump, dump, files};
 use super::scenario::{Scenario, objects, remove};
 
 const LIMIT: Duration = Duration::from_secs(90);
 
-/// An operator meets these before it sees any object: once is enough.
-const OF_EVERY_START: [&str; 3] = ["lease.", "epoch.", "platform."];
-
-/// Around each transaction of a provisioner, whose own point says what it is for: once is enough, too.
-const AROUND_OTHERS: &str = "postgres.transaction.";
-
 /// Cases whose tenants are prepared, and removed, by one operator.
 const AT_ONCE: usize = 8;
 
-/// Sweeps only the deaths whose description contains one of these, as in `TENANTRY_SWEEP=redis.,search.create_key`.
+/// Sweeps only the deaths whose description contains one of these, as in `TENANTRY_SWEEP=redis.,search.create_key`, and all of
+/// them in one run.
 const FILTER: &str = "TENANTRY_SWEEP";
 
 /// The deaths of one group, in a cluster of their own.
@@ -41,64 +37,43 @@ struct Sweep {
     _stack: Stack,
 }
 
-/// How often a group comes past each point.
-type Passes = BTreeMap<String, u32>;
-
-/// A death: where, and at which pass.
-#[derive(Clone)]
-struct Death {
-    point: String,
-    number: u32,
-}
-
 /// The tenants of a group, each with what it goes through.
 type Parts = Vec<(Scenario, String)>;
 
+/// Each group has a private stack, since its operators die and no two operators may run in one cluster at once.
 #[tokio::test]
 #[ignore = "takes minutes; make sweep"]
 async fn an_operator_that_dies_anywhere_leaves_nothing_undone_and_nothing_behind() {
     let filter = std::env::var(FILTER).unwrap_or_default();
+    let seed = Seed::of_this_run().unwrap();
+    let part = if filter.is_empty() { seed.part() } else { Part::WHOLE };
+    eprintln!("deaths: {seed}");
     let started = Instant::now();
-    let (mut unmet, mut sweeps) = (points(), Vec::new());
-    for group in Scenario::GROUPS {
+    let calm = join_all(Scenario::GROUPS.map(async |group| {
         let mut sweep = Sweep::start().await;
         let (passes, expected) = sweep.undisturbed(group).await;
-        let mut deaths = deaths(&passes, &unmet);
-        deaths.retain(|death| filter.split(',').any(|part| what(group, death).contains(part)));
-        unmet.retain(|point| !passes.contains_key(point));
-        sweeps.push(async move {
-            for some in deaths.chunks(AT_ONCE) {
-                sweep.cases(group, some, &expected).await;
-            }
-            (deaths.len(), std::mem::take(&mut sweep.different))
-        });
-    }
+        (passes, (sweep, expected))
+    }));
+    let (passes, sweeps): (Vec<Passes>, Vec<_>) = calm.await.into_iter().unzip();
+    eprintln!("the undisturbed runs took {:?}", started.elapsed());
+    let deaths = deaths(&points(), &passes)
+        .map_err(|unmet| format!("no scenario comes past {unmet:?}: add one that does"));
     // Side by side, each in a cluster of its own: a death waits for rotations, replicas and programs that start.
-    let ends = futures::future::join_all(sweeps).await;
+    let lanes = Scenario::GROUPS.into_iter().zip(sweeps).zip(deaths.unwrap());
+    let ends = join_all(lanes.map(|((group, (sweep, expected)), mut deaths)| {
+        deaths.retain(|death| death.is_of(part) && is_named(&filter, &what(group, death)));
+        sweep.all(group, deaths, expected)
+    }))
+    .await;
     let cases: usize = ends.iter().map(|(cases, _)| cases).sum();
     eprintln!("{cases} deaths in {:?}", started.elapsed());
     assert!(cases > 0, "nothing is called {filter}");
     let different: Vec<String> = ends.into_iter().flat_map(|(_, different)| different).collect();
     assert!(different.is_empty(), "{}", different.join("\n"));
-    assert_eq!(unmet, BTreeSet::new(), "no scenario comes past these points: add one that does");
 }
 
-/// Where to die in a group that comes past these points: at the first pass and the last, or at the last only where another group
-/// has died before.
-fn deaths(passes: &Passes, unmet: &BTreeSet<String>) -> Vec<Death> {
-    let once = |point: &str| {
-        point.starts_with(AROUND_OTHERS) || OF_EVERY_START.iter().any(|start| point.starts_with(start))
-    };
-    let mut deaths = Vec::new();
-    for (point, times) in passes {
-        let new = unmet.contains(point);
-        if !new && once(point) {
-            continue;
-        }
-        let numbers = if new { BTreeSet::from([1, *times]) } else { BTreeSet::from([*times]) };
-        deaths.extend(numbers.into_iter().map(|number| Death { point: point.clone(), number }));
-    }
-    deaths
+fn is_named(filter: &str, what: &str) -> bool {
+    filter.split(',').any(|part| what.contains(part))
 }
 
 fn what(group: &[Scenario], death: &Death) -> String {
@@ -120,6 +95,21 @@ impl Sweep {
             _observer: Observer::start(stack.endpoints()).unwrap(),
             _stack: stack,
         }
+    }
+
+    /// Dies all these deaths; how many there were, and what differs.
+    async fn all(
+        mut self,
+        group: &[Scenario],
+        deaths: Vec<Death>,
+        expected: Vec<Dump>,
+    ) -> (usize, Vec<String>) {
+        let started = Instant::now();
+        for some in deaths.chunks(AT_ONCE) {
+            self.cases(group, some, &expected).await;
+        }
+        eprintln!("{group:?}: {} deaths in {:?}", deaths.len(), started.elapsed());
+        (deaths.len(), std::mem::take(&mut self.different))
     }
 
     fn operator(&mut self, environment: &[(&str, &str)]) -> std::sync::Arc<Process> {
@@ -216,9 +206,9 @@ impl Sweep {
         let operator = self.operator(usual);
         self.done(parts).await;
         // While it runs: its own end is a death like another, and what fails is tried again and again.
-        for ((scenario, name), expected) in parts.iter().zip(expected) {
-            let found = self.at_rest(name).await;
-            let lost: Vec<_> = expected.difference(&found).collect();
+        let all = join_all(parts.iter().map(|(_, name)| self.at_rest(name))).await;
+        for (((scenario, name), expected), found) in parts.iter().zip(expected).zip(&all) {
+            let lost: Vec<_> = expected.difference(found).collect();
             let more: Vec<_> = found.difference(expected).collect();
             if !lost.is_empty() || !more.is_empty() {
                 let difference = format!("{what}: {scenario:?} of {name}: lost {lost:#?}, more {more:#?}");
@@ -304,36 +294,4 @@ impl Sweep {
             assert_eq!(self.found(name).await, Dump::new(), "left of {name}");
         }
     }
-}
-
-fn read(trace: &Path) -> Passes {
-    let mut passes = Passes::new();
-    for line in std::fs::read_to_string(trace).unwrap_or_default().lines() {
-        *passes.entry(line.to_owned()).or_default() += 1;
-    }
-    passes
-}
-
-/// The points that stand in the operator's sources.
-fn points() -> BTreeSet<String> {
-    fn visit(folder: &Path, points: &mut BTreeSet<String>) {
-        for entry in std::fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                visit(&path, points);
-            } else if path.file_name().is_some_and(|name| name != "killpoint.rs") {
-                let text = std::fs::read_to_string(&path).unwrap();
-                for use_ in text.split("killpoint!(").skip(1) {
-                    let name = use_.split('"').nth(1).unwrap();
-                    for side in ["before", "after"] {
-                        assert!(points.insert(format!("{name}.{side}")), "{name} stands at two places");
-                    }
-                }
-            }
-        }
-    }
-    let mut points = BTreeSet::new();
-    visit(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../operator/src"), &mut points);
-    assert!(points.len() > 20, "{points:?}");
-    points
 }

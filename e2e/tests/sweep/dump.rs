@@ -12,7 +12,6 @@ use sqlx::{Connection, PgConnection};
 use tenantry_crds::names::{AccessName, AccessRole, TenantName};
 use tenantry_crds::v1alpha1::Tenant;
 use tenantry_e2e::cluster::Cluster;
-use tenantry_rig::endpoints::http_client;
 
 use super::scenario::ACCESSES;
 
@@ -20,12 +19,14 @@ pub type Dump = BTreeSet<String>;
 
 /// Of the tenant and the app `name`. A line that is there several times says how often.
 pub async fn dump(cluster: &Cluster, name: &str) -> Dump {
-    let api: Api<Tenant> = Api::all(cluster.endpoints.kube_client().await.unwrap());
+    let api: Api<Tenant> = Api::all(cluster.kube());
     let uid = api.get_opt(name).await.unwrap().and_then(|tenant| tenant.uid());
     let uid = uid.unwrap_or_else(|| "no uid".to_owned());
-    let mut lines = cluster.texts(&in_postgres(name)).await;
-    lines.extend(registry(cluster, name, &uid).await);
-    lines.extend(rows(cluster, name).await);
+    // One for all of them: a dump asks some fifty times.
+    let mut database = cluster.database().await;
+    let mut lines = texts(&mut database, &in_postgres(name)).await;
+    lines.extend(registry(&mut database, name, &uid).await);
+    lines.extend(rows(&mut database, name).await);
     lines.extend(elsewhere(cluster, name).await);
     for key in cluster.keys(name).await {
         let groups = cluster.redis_command(&["XINFO", "GROUPS", &key]).await;
@@ -143,39 +144,43 @@ const ROW: &str = r#"regexp_replace(regexp_replace(ROW,
     '"[0-9]{4}-[0-9]{2}-[0-9]{2}T[^"]*"', 'TIME', 'g'),
     '[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}', 'ID', 'g')"#;
 
+async fn texts(database: &mut PgConnection, sql: &str) -> Vec<String> {
+    sqlx::query_scalar(sqlx::AssertSqlSafe(sql.to_owned())).fetch_all(database).await.unwrap()
+}
+
 /// Every row of the registry that has the tenant or the app in it, without times, digests of random passwords, what counts
 /// writes, and what a backend that is gone says.
-async fn registry(cluster: &Cluster, name: &str, uid: &str) -> Vec<String> {
+async fn registry(database: &mut PgConnection, name: &str, uid: &str) -> Vec<String> {
     let tables =
         "SELECT c.relname::text || '.' || a.attname FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid
          WHERE c.relnamespace = 'tenantry'::regnamespace AND c.relkind = 'r' AND c.relname NOT LIKE '%audit%'
            AND c.relname NOT LIKE '%outbox%'
            AND (a.attname IN ('tenant', 'app') OR c.relname = 'tenant' AND a.attname = 'name')";
     let mut rows = Vec::new();
-    for place in cluster.texts(tables).await {
+    for place in texts(database, tables).await {
         let (table, column) = place.split_once('.').unwrap();
         // What of a row is of the app, and not of the tenant, has its digest from the name.
         let row = "(to_jsonb(t) - '{revision,id,digest,checksum,transaction}'::text[]) #- '{what,why}'";
         let row = ROW.replace("ROW", &format!("replace(({row})::text, '{uid}', 'UID')"));
         let sql =
             format!("SELECT '{table} ' || {row} FROM tenantry.{table} t WHERE {column}::text = '{name}'");
-        rows.extend(cluster.texts(&sql).await);
+        rows.extend(texts(database, &sql).await);
     }
     rows
 }
 
 /// The rows of the tenant's own tables.
-async fn rows(cluster: &Cluster, name: &str) -> Vec<String> {
+async fn rows(database: &mut PgConnection, name: &str) -> Vec<String> {
     let schema = format!("tenant_{}", name.replace('-', "_"));
     let tables = format!(
         "SELECT relname::text FROM pg_class JOIN pg_namespace n ON n.oid = relnamespace
          WHERE nspname = '{schema}' AND relkind = 'r'"
     );
     let mut rows = Vec::new();
-    for table in cluster.texts(&tables).await {
+    for table in texts(database, &tables).await {
         let row = ROW.replace("ROW", "to_jsonb(t)::text");
         rows.extend(
-            cluster.texts(&format!("SELECT 'row {table} ' || {row} FROM {schema}.\"{table}\" t")).await,
+            texts(database, &format!("SELECT 'row {table} ' || {row} FROM {schema}.\"{table}\" t")).await,
         );
     }
     rows
@@ -194,7 +199,7 @@ async fn elsewhere(cluster: &Cluster, name: &str) -> Vec<String> {
 
 /// The tenant's Secrets: their keys, and whether they open what they are for.
 async fn secrets(cluster: &Cluster, name: &str) -> Vec<String> {
-    let api: Api<Secret> = Api::namespaced(cluster.endpoints.kube_client().await.unwrap(), "default");
+    let api: Api<Secret> = Api::namespaced(cluster.kube(), "default");
     let ours = ListParams::default().labels(&format!("tenantry.dev/tenant={name}"));
     let mut lines = Vec::new();
     for secret in api.list(&ours).await.unwrap() {
@@ -207,13 +212,13 @@ async fn secrets(cluster: &Cluster, name: &str) -> Vec<String> {
             .collect();
         let keys: Vec<&str> = values.keys().map(String::as_str).collect();
         let generation = values.get("generation").map_or("none", String::as_str);
-        let opens = opens(&values, name).await;
+        let opens = opens(cluster, &values, name).await;
         lines.push(format!("secret {called} {} generation {generation} opens {opens}", keys.join(",")));
     }
     lines
 }
 
-async fn opens(values: &BTreeMap<String, String>, name: &str) -> bool {
+async fn opens(cluster: &Cluster, values: &BTreeMap<String, String>, name: &str) -> bool {
     let Some(uri) = values.get("uri") else { return false };
     match values["type"].as_str() {
         "postgresql" => PgConnection::connect(uri).await.is_ok(),
@@ -223,7 +228,7 @@ async fn opens(values: &BTreeMap<String, String>, name: &str) -> bool {
         }
         _ => {
             let url = format!("{uri}/indexes/{name}_{name}_customer/stats");
-            let request = http_client().unwrap().get(url).bearer_auth(&values["api-key"]);
+            let request = cluster.http().get(url).bearer_auth(&values["api-key"]);
             request.send().await.unwrap().status().is_success()
         }
     }
@@ -235,14 +240,24 @@ async fn users(cluster: &Cluster, name: &str) -> Vec<String> {
     let all: Vec<String> = redis::FromRedisValue::from_redis_value(all).unwrap();
     let ours = roles(name);
     let is_ours = |line: &&String| ours.iter().any(|(_, role)| line.contains(role.as_str()));
-    let plain = |word: &str| if word.starts_with('#') { "#".to_owned() } else { word.to_owned() };
-    all.iter().filter(is_ours).map(|line| line.split(' ').map(plain).collect::<Vec<_>>().join(" ")).collect()
+    all.iter().filter(is_ours).map(|line| rules(line)).collect()
+}
+
+/// The rules of a user in an order of our own where theirs says nothing: Redis lists the subcommands of a command as they stand in
+/// a hash table, and moves them when the table grows.
+fn rules(line: &str) -> String {
+    let plain = |word| if str::starts_with(word, '#') { "#" } else { word };
+    let mut words: Vec<&str> = line.split(' ').map(plain).collect();
+    for subcommands in words.chunk_by_mut(|one, other| one.contains('|') && other.contains('|')) {
+        subcommands.sort_unstable();
+    }
+    words.join(" ")
 }
 
 /// The tenant's keys of the search engine.
 async fn search_keys(cluster: &Cluster, name: &str) -> Vec<String> {
     let url = format!("{}/keys?limit=1000", cluster.endpoints.meili_url);
-    let request = http_client().unwrap().get(url).bearer_auth(&cluster.endpoints.meili_master_key);
+    let request = cluster.http().get(url).bearer_auth(&cluster.endpoints.meili_master_key);
     let answer: Value = request.send().await.unwrap().json().await.unwrap();
     let keys = answer["results"].as_array().unwrap().iter();
     let ours = format!("Tenantry: {name}/");

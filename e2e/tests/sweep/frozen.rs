@@ -16,6 +16,7 @@ const LIMIT: Duration = Duration::from_secs(60);
 /// One Lease for both of them.
 const LEASE: &str = "frozen";
 
+/// It has a private stack, since an operator of another test would lead where this one is frozen.
 #[tokio::test]
 #[ignore = "needs the kill points; make sweep"]
 async fn the_fence_refuses_what_an_old_leader_still_had_in_its_hands() {
@@ -26,7 +27,12 @@ async fn the_fence_refuses_what_an_old_leader_still_had_in_its_hands() {
     let sandbox = Sandbox::create("frozen", None).unwrap();
     create(&cluster, "frozen", "Delete").await;
 
-    let freeze = [("TENANTRY_KILL_POINT", "postgres.transaction.before"), ("TENANTRY_KILL_SIGNAL", "STOP")];
+    let freeze = [
+        ("TENANTRY_KILL_POINT", "postgres.transaction.before"),
+        ("TENANTRY_KILL_SIGNAL", "STOP"),
+        // The new one takes over when the Lease has run out.
+        ("TENANTRY__LEADER__DURATION_SECONDS", "3"),
+    ];
     let old = mortal_operator(&sandbox, stack.endpoints(), LEASE, &freeze).unwrap();
     eventually("it is frozen", LIMIT, async || {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", old.pid())).unwrap_or_default();

@@ -3,6 +3,7 @@
 
 mod abandoned;
 mod crash;
+mod deaths;
 mod dump;
 mod frozen;
 mod hostile;

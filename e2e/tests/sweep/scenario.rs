@@ -225,7 +225,7 @@ fn access(name: &str, access: &str) -> Value {
 }
 
 pub async fn remove(cluster: &Cluster, name: &str) {
-    let client = cluster.endpoints.kube_client().await.unwrap();
+    let client = cluster.kube();
     let how = DeleteParams::default();
     // Those that a case has removed already are fine.
     let _ = Api::<Tenant>::all(client.clone()).delete(name, &how).await;
@@ -242,7 +242,7 @@ pub async fn objects(cluster: &Cluster, name: &str) -> kube::Result<Vec<Value>> 
             serde_json::to_value(object).unwrap()
         }))
     }
-    let client = cluster.endpoints.kube_client().await.unwrap();
+    let client = cluster.kube();
     let found = [
         one::<App>(client.clone(), name).await?,
         one::<SearchIndex>(client.clone(), name).await?,

@@ -10,7 +10,6 @@
 mod captured;
 mod identity;
 mod launch;
-mod log;
 pub mod ports;
 mod running;
 mod sandbox;
@@ -19,8 +18,8 @@ mod server;
 pub use captured::captured;
 pub use identity::Identity;
 pub use launch::Launch;
-pub use log::tail;
 pub use running::Process;
 pub use rustix::process::Signal;
 pub use sandbox::Sandbox;
 pub use server::{Plan, Probe, Server};
+pub use tenantry_toolchain::tail;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal};
 
-use super::log::tail;
+use super::tail;
 use crate::{RigError, eventually};
 
 /// A running child, the leader of its own process group, with its output in a log.

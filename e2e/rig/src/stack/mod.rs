@@ -10,6 +10,7 @@ mod kube_apiserver;
 mod kubeconfig;
 mod meilisearch;
 mod postgres;
+mod reachable;
 mod redis;
 mod second;
 mod shared;
@@ -21,7 +22,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::process::{Sandbox, Server};
-use crate::toolchain::Toolchain;
+use crate::toolchain::{Programs, Toolchain};
 use crate::{Endpoints, RigError};
 
 /// The database of the platform in a fresh stack.
@@ -82,7 +83,7 @@ impl Stack {
 
     async fn start_in(
         sandbox: &Arc<Sandbox>,
-        tools: &Toolchain,
+        tools: &Programs,
         options: &StackOptions,
     ) -> Result<(Endpoints, [Server; 5]), RigError> {
         let kubernetes = async {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{ConnectOptions, Connection};
 
-use super::{PLATFORM_DATABASE, secret};
+use super::{PLATFORM_DATABASE, reachable, secret};
 use crate::RigError;
 use crate::process::{Identity, Launch, Plan, Probe, Sandbox, Server, Signal, ports};
 use crate::toolchain::PostgresPrograms;
@@ -27,7 +27,7 @@ pub async fn start(
             sandbox.folder().display()
         )));
     }
-    let programs = programs.reachable_by(identity, &sandbox.folder().join("postgres-programs"))?;
+    let programs = reachable::by(identity, programs, &sandbox.folder().join("postgres-programs"))?;
     let data = sandbox.subfolder("postgres", identity)?;
     let password = secret();
     initdb(sandbox, &programs, identity, &data, &password).await?;

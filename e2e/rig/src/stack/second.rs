@@ -4,7 +4,7 @@ use super::{StackOptions, meilisearch, postgres, redis};
 use crate::RigError;
 use crate::endpoints::SecondInstance;
 use crate::process::{Sandbox, Server};
-use crate::toolchain::Toolchain;
+use crate::toolchain::Programs;
 
 /// A second PostgreSQL, Redis and Meilisearch, for platforms with several instances.
 #[derive(Debug)]
@@ -19,7 +19,7 @@ pub struct Second {
 }
 
 /// Starts them, in a sandbox of their own.
-pub async fn start(tools: &Toolchain, options: &StackOptions) -> Result<(Second, SecondInstance), RigError> {
+pub async fn start(tools: &Programs, options: &StackOptions) -> Result<(Second, SecondInstance), RigError> {
     let sandbox = Arc::new(Sandbox::create("second", options.parent.as_deref())?);
     let started = tokio::try_join!(
         postgres::start(&sandbox, &tools.postgres, options.durable),

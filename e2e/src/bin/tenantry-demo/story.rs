@@ -27,7 +27,7 @@ pub async fn tell<W: Write>(narrator: &mut Narrator<W>) -> Result<(), Box<dyn Er
     narrator
         .step("start the stack", async {
             stack = Some(Stack::start(StackOptions { durable: true, ..StackOptions::default() }).await?);
-            Ok::<_, RigError>("etcd, kube-apiserver, PostgreSQL 18, Redis, Meilisearch".to_owned())
+            Ok::<_, RigError>("etcd, kube-apiserver, PostgreSQL, Redis, Meilisearch".to_owned())
         })
         .await?;
     let stack = stack.ok_or_else(|| Unexpected("the stack did not start".to_owned()))?;

@@ -38,11 +38,14 @@ enum Command {
     Run {
         #[command(flatten)]
         what: What,
+        /// Starts the command together with the stack: for one that waits for the env file by itself, as our tests do.
+        #[arg(long)]
+        at_once: bool,
         /// The command and its arguments.
         #[arg(trailing_var_arg = true, required = true)]
         command: Vec<OsString>,
     },
-    /// Finds or installs the tools and prints where they are.
+    /// Finds or installs the tools, Helm among them, and prints where they are.
     Tools,
     /// The process behind `up`.
     #[command(hide = true)]
@@ -112,7 +115,7 @@ async fn main() -> ExitCode {
         Command::Up { place, what } => background::up(&place.folder, what).await,
         Command::Down { place } => background::down(&place.folder).await,
         Command::Hold { place, what } => background::hold(&place.folder, what).await,
-        Command::Run { what, command } => foreground::run(what, &command).await,
+        Command::Run { what, at_once, command } => foreground::run(what, at_once, &command).await,
         Command::Tools => tools().await,
     };
     outcome.unwrap_or_else(|error| {
@@ -123,12 +126,10 @@ async fn main() -> ExitCode {
 
 #[allow(clippy::print_stdout, reason = "what the user asked for")]
 async fn tools() -> Result<ExitCode, RigError> {
-    let tools = Toolchain::ensure().await?;
-    for tool in
-        [&tools.etcd, &tools.kube_apiserver, &tools.kubectl, &tools.helm, &tools.redis, &tools.meilisearch]
-    {
-        println!("{}", tool.display());
+    let mut paths = Toolchain::ensure().await?.paths();
+    paths.push(Toolchain::ensure_helm().await?);
+    for path in paths {
+        println!("{}", path.display());
     }
-    println!("{}", tools.postgres.bin.join("postgres").display());
     Ok(ExitCode::SUCCESS)
 }

@@ -19,6 +19,7 @@ use serde_json::{Value, json};
 use tenantry_e2e::Credentials;
 use tenantry_e2e::program::{Program, ProgramOptions, Settings, bootstrap};
 use tenantry_rig::endpoints::http_client;
+use tenantry_rig::toolchain::Toolchain;
 use tenantry_rig::{Endpoints, RigError, Stack, StackOptions, eventually};
 
 use super::helm::{CRDS, TENANTRY};
@@ -120,6 +121,7 @@ async fn the_programs_work_with_the_rights_and_settings_of_the_chart() {
 
 /// Both charts with helm, and the Secrets that they refer to.
 async fn install(endpoints: &Endpoints) {
+    Toolchain::ensure_helm().await.unwrap();
     let run = async |program: &str, args: &[&str]| endpoints.run(program, args).await.unwrap();
     run("helm", &["install", "tenantry-crds", CRDS, "--namespace", NAMESPACE, "--create-namespace"]).await;
     run("kubectl", &["wait", "crd", "--all", "--for=condition=Established", "--timeout=60s"]).await;

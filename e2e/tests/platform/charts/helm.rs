@@ -11,8 +11,7 @@ pub const TENANTRY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../charts/tenan
 
 /// Runs helm without a cluster; yields its output, or what it complained about.
 pub async fn helm(args: &[&str]) -> Result<String, String> {
-    let tools = Toolchain::ensure().await.unwrap();
-    let output = tokio::process::Command::new(&tools.helm)
+    let output = tokio::process::Command::new(Toolchain::ensure_helm().await.unwrap())
         .args(args)
         .stdin(Stdio::null())
         .kill_on_drop(true)

@@ -2,8 +2,6 @@
 //!
 //! The operator compiles manifests that the API server let through, so each rule that CEL also has is checked here again.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
-
 use tenantry_crds::{
     definition::{AppDefinition, Comparison, FieldKind, Naming, Operand, RowRule, Subject},
     names::{AppName, DocTypeName},

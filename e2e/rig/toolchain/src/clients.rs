@@ -3,9 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::cache::{Cache, publish};
-use super::{command, npm, pins, system};
-use crate::RigError;
+use crate::cache::{Cache, publish};
+use crate::{ToolError, command, npm, pins, system};
 
 /// The libraries of clients, and what runs them.
 #[derive(Debug, Clone)]
@@ -21,7 +20,12 @@ pub struct Clients {
 }
 
 impl Clients {
-    pub(super) fn ensure(cache: &Cache) -> Result<Self, RigError> {
+    /// Finds everything, installing what is missing.
+    ///
+    /// # Errors
+    /// Something is not there and cannot be installed.
+    pub fn ensure() -> Result<Self, ToolError> {
+        let cache = &Cache::open()?;
         let (node, node_modules) = supabase_js(cache)?;
         let site_packages = python(cache, "postgrest", pins::PYTHON_POSTGREST)?;
         Ok(Self { node, node_modules, python: system::python()?, site_packages })
@@ -29,7 +33,7 @@ impl Clients {
 }
 
 /// node, and the `node_modules` that has supabase-js.
-pub(super) fn supabase_js(cache: &Cache) -> Result<(PathBuf, PathBuf), RigError> {
+pub(crate) fn supabase_js(cache: &Cache) -> Result<(PathBuf, PathBuf), ToolError> {
     let package = npm::ensure(cache, "supabase-js", &pins::SUPABASE_JS, |_, _| Ok(()))?;
     // .../node_modules/@supabase/supabase-js
     let modules = package.ancestors().nth(2).map(Path::to_owned).unwrap_or(package);
@@ -37,11 +41,11 @@ pub(super) fn supabase_js(cache: &Cache) -> Result<(PathBuf, PathBuf), RigError>
 }
 
 /// The Python packages that `tools/python/{what}.txt` pins; `version` is that of the one that is wanted.
-pub(super) fn python(cache: &Cache, what: &str, version: &str) -> Result<PathBuf, RigError> {
+pub(crate) fn python(cache: &Cache, what: &str, version: &str) -> Result<PathBuf, ToolError> {
     let folder = cache.folder(&format!("python-{what}"), version);
-    cache.ensure(&folder, |scratch| {
+    cache.ensure(&format!("python-{what}"), &folder, |scratch| {
         let packages = scratch.join("packages");
-        let pinned = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tools/python/{what}.txt"));
+        let pinned = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../tools/python/{what}.txt"));
         command::run(
             &format!("installing Python's {what} {version}"),
             "10 seconds",

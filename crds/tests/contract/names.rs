@@ -1,7 +1,5 @@
 //! No two tenants can meet in a derived name: proved over every short name and by property over long ones.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
-
 use std::{
     collections::HashMap,
     fmt::{Debug, Display},

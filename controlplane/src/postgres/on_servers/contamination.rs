@@ -13,9 +13,9 @@ use std::{
 use rand::{RngExt, SeedableRng, rngs::StdRng, seq::IndexedRandom};
 use tokio::task::JoinSet;
 
-use super::{
+use crate::postgres::{
     DatabaseError, Group, TenantDatabase, Tuning,
-    tests::{bound, read, write},
+    on_servers::{bound, read, write},
 };
 use crate::{fixture::Fixture, registry::TenantEntry};
 

