@@ -73,7 +73,8 @@ fn the_first_pass_and_the_last_are_in_different_parts() {
     }
 }
 
-/// Groups that meet everything. Of those that do not, each meets whole areas, whose names stand side by side.
+/// Of groups that meet everything, as near as the points that die once allow. Those that do not meet whole areas, whose names stand
+/// side by side.
 #[test]
 fn parts_are_of_one_size() {
     let points = points();
@@ -81,7 +82,7 @@ fn parts_are_of_one_size() {
     for deaths in deaths(&points, &vec![passes; GROUPS]).unwrap() {
         let sizes = three_from(0).map(|seed| in_part(&deaths, &seed).count());
         let (least, most) = (sizes.iter().min().unwrap(), sizes.iter().max().unwrap());
-        assert!(most - least <= 2, "{sizes:?}");
+        assert!(5 * most <= 6 * least, "a part is a fifth larger than another: {sizes:?}");
     }
 }
 
