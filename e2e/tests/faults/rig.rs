@@ -147,6 +147,25 @@ async fn up_keeps_a_stack_until_down() {
     assert!(!stack.endpoints().kubeconfig.exists(), "the scratch folder is gone");
 }
 
+#[tokio::test]
+async fn up_ends_with_the_process_that_it_is_for() {
+    let sandbox = Sandbox::create("until", None).unwrap();
+    let folder = sandbox.folder().join("rig");
+    let mut owner = tokio::process::Command::new("sleep").arg("600").kill_on_drop(true).spawn().unwrap();
+    let until = format!("--until={}", owner.id().unwrap());
+    let up = rig(&["up", "--stack-only", &until, "--folder", folder.to_str().unwrap()]).await;
+    assert!(up.status.success(), "{up:?}");
+    let pid: u32 = std::fs::read_to_string(folder.join("pid")).unwrap().trim().parse().unwrap();
+    assert!(!has_ended(pid), "it runs for as long as its owner");
+
+    owner.kill().await.unwrap();
+    eventually("the stack ends", Duration::from_secs(20), async || {
+        if has_ended(pid) && !folder.join("env").exists() { Ok(()) } else { Err("it runs") }
+    })
+    .await
+    .unwrap();
+}
+
 async fn rig(args: &[&str]) -> std::process::Output {
     let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_tenantry-rig"));
     tokio::time::timeout(Duration::from_secs(120), command.args(args).kill_on_drop(true).output())

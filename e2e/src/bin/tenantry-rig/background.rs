@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Duration;
 
@@ -13,10 +14,13 @@ use tenantry_rig::toolchain::Toolchain;
 use tenantry_rig::{RigError, eventually};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::What;
+use crate::{Lifetime, What};
 
 /// How long the background process may take to start everything; the tools are there before it starts.
 const START_LIMIT: Duration = Duration::from_secs(180);
+
+/// How often a stack looks whether the process is there that it is for.
+const LOOK: Duration = Duration::from_millis(500);
 
 struct Files {
     env: PathBuf,
@@ -54,7 +58,7 @@ impl Files {
     }
 }
 
-pub async fn up(folder: &Path, what: What) -> Result<ExitCode, RigError> {
+pub async fn up(folder: &Path, what: What, lifetime: Lifetime) -> Result<ExitCode, RigError> {
     std::fs::create_dir_all(folder).map_err(RigError::io("creating", folder))?;
     let files = Files::of(folder);
     if files.holder().is_some() {
@@ -74,6 +78,7 @@ pub async fn up(folder: &Path, what: What) -> Result<ExitCode, RigError> {
         .arg(folder)
         .args(what.stack_only.then_some("--stack-only"))
         .args(what.durable.then_some("--durable"))
+        .args(lifetime.until.map(|process| format!("--until={process}")))
         .stdin(Stdio::null())
         .stdout(log)
         .stderr(errors)
@@ -118,13 +123,14 @@ pub async fn up(folder: &Path, what: What) -> Result<ExitCode, RigError> {
     }
 }
 
-pub async fn hold(folder: &Path, what: What) -> Result<ExitCode, RigError> {
+pub async fn hold(folder: &Path, what: What, lifetime: Lifetime) -> Result<ExitCode, RigError> {
     let files = Files::of(folder);
     let failed = |source| RigError::Spawn { name: "the signal handlers".to_owned(), source };
     let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
     // The terminal may close: that is no reason to stop.
     let _hangup = signal(SignalKind::hangup()).map_err(failed)?;
+    let mut bereft = pin!(lifetime.ended());
     let work = async {
         let started = what.start().await?;
         if !what.stack_only {
@@ -142,16 +148,30 @@ pub async fn hold(folder: &Path, what: What) -> Result<ExitCode, RigError> {
         started = work => Some(started?),
         _ = interrupt.recv() => None,
         _ = terminate.recv() => None,
+        () = &mut bereft => None,
     };
     if started.is_some() {
         tokio::select! {
             _ = interrupt.recv() => {}
             _ = terminate.recv() => {}
+            () = &mut bereft => {}
         }
     }
     drop(started);
     files.remove()?;
     Ok(ExitCode::SUCCESS)
+}
+
+impl Lifetime {
+    /// Waits for the end of the process that the stack is for; for ever when there is none.
+    async fn ended(self) {
+        let Some(process) = self.until else { return std::future::pending().await };
+        let entry = PathBuf::from(format!("/proc/{process}"));
+        // It is nobody's parent or child, so it can only be looked for.
+        while entry.exists() {
+            tokio::time::sleep(LOOK).await;
+        }
+    }
 }
 
 pub async fn down(folder: &Path) -> Result<ExitCode, RigError> {

@@ -4,6 +4,7 @@ mod background;
 mod foreground;
 
 use std::ffi::OsString;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -28,6 +29,8 @@ enum Command {
         place: Place,
         #[command(flatten)]
         what: What,
+        #[command(flatten)]
+        lifetime: Lifetime,
     },
     /// Stops what `up` started.
     Down {
@@ -54,6 +57,8 @@ enum Command {
         place: Place,
         #[command(flatten)]
         what: What,
+        #[command(flatten)]
+        lifetime: Lifetime,
     },
 }
 
@@ -63,6 +68,14 @@ struct Place {
     /// The folder of the env file, the process id and the log.
     #[arg(long, default_value = ".rig")]
     folder: PathBuf,
+}
+
+/// When a stack in the background ends, if not by `down`.
+#[derive(Args, Clone, Copy)]
+struct Lifetime {
+    /// It stops when the process with this id has ended.
+    #[arg(long, value_name = "PID")]
+    until: Option<NonZeroU32>,
 }
 
 /// What is started.
@@ -112,9 +125,9 @@ impl Started {
 #[tokio::main]
 async fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
-        Command::Up { place, what } => background::up(&place.folder, what).await,
+        Command::Up { place, what, lifetime } => background::up(&place.folder, what, lifetime).await,
         Command::Down { place } => background::down(&place.folder).await,
-        Command::Hold { place, what } => background::hold(&place.folder, what).await,
+        Command::Hold { place, what, lifetime } => background::hold(&place.folder, what, lifetime).await,
         Command::Run { what, at_once, command } => foreground::run(what, at_once, &command).await,
         Command::Tools => tools().await,
     };
