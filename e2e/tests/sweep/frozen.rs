@@ -32,6 +32,8 @@ async fn the_fence_refuses_what_an_old_leader_still_had_in_its_hands() {
         ("TENANTRY_KILL_SIGNAL", "STOP"),
         // The new one takes over when the Lease has run out.
         ("TENANTRY__LEADER__DURATION_SECONDS", "3"),
+        // The old one ends when it cannot renew it. By then its transaction has to be at Postgres.
+        ("TENANTRY__LEADER__RENEW_SECONDS", "20"),
     ];
     let old = mortal_operator(&sandbox, stack.endpoints(), LEASE, &freeze).unwrap();
     eventually("it is frozen", LIMIT, async || {
