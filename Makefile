@@ -138,8 +138,9 @@ bench: $(BENCHES:%=bench-%) ## All benchmarks (release build; -documents and -pe
 $(BENCHES:%=bench-%): bench-%: release
 	@$(TIER) bench-$* target/release/tenantry-bench $*
 
-# The programs without the packages of the tests, whose features a release does not have.
+# The programs without the packages of the tests, whose features a release does not have. Nor does it have points to die at.
 .PHONY: release
 release:
 	@$(TIER) release cargo build --locked --release --package tenantry-operator --package tenantry-controlplane
+	@if grep --quiet --text TENANTRY_KILL_POINT target/release/tenantry-operator; then echo 'a release has kill points' >&2; exit 1; fi
 	@$(TIER) release-bench cargo build --locked --release --package tenantry-bench

@@ -3,6 +3,7 @@
 use reqwest::Method;
 use serde_json::Value;
 use sqlx::{Connection, PgConnection};
+use tenantry_rig::endpoints::http_client;
 use tenantry_rig::eventually;
 
 use super::{Cluster, LIMIT};
@@ -75,14 +76,14 @@ impl Cluster {
     /// The last thing that the search engine was asked to do.
     pub async fn newest_search_task(&self) -> String {
         let url = format!("{}/tasks?limit=1", self.endpoints.meili_url);
-        let request = self.http().get(url).bearer_auth(&self.endpoints.meili_master_key);
+        let request = http_client().unwrap().get(url).bearer_auth(&self.endpoints.meili_master_key);
         request.send().await.unwrap().json::<Value>().await.unwrap()["results"][0]["uid"].to_string()
     }
 
     /// The settings of a search index; nothing when there is none.
     pub async fn index_settings(&self, uid: &str) -> Option<Value> {
         let url = format!("{}/indexes/{uid}/settings", self.endpoints.meili_url);
-        let request = self.http().get(url).bearer_auth(&self.endpoints.meili_master_key);
+        let request = http_client().unwrap().get(url).bearer_auth(&self.endpoints.meili_master_key);
         let answer = request.send().await.unwrap();
         if answer.status() == 404 { None } else { Some(answer.json().await.unwrap()) }
     }
@@ -90,7 +91,7 @@ impl Cluster {
     /// The uids of all search indexes.
     pub async fn indexes(&self) -> Vec<String> {
         let url = format!("{}/indexes?limit=1000", self.endpoints.meili_url);
-        let request = self.http().get(url).bearer_auth(&self.endpoints.meili_master_key);
+        let request = http_client().unwrap().get(url).bearer_auth(&self.endpoints.meili_master_key);
         let answer: Value = request.send().await.unwrap().json().await.unwrap();
         let uids = answer["results"].as_array().unwrap().iter();
         uids.map(|index| index["uid"].as_str().unwrap().to_owned()).collect()
@@ -125,7 +126,7 @@ impl Cluster {
     async fn search_task(&self, method: Method, path: &str, body: Value) {
         let send = |method, path: &str, body: Value| {
             let url = format!("{}/{path}", self.endpoints.meili_url);
-            let request = self.http().request(method, url);
+            let request = http_client().unwrap().request(method, url);
             let request = request.bearer_auth(&self.endpoints.meili_master_key).json(&body);
             async move { request.send().await.unwrap().json::<Value>().await.unwrap() }
         };

@@ -27,7 +27,6 @@ pub struct Cluster {
     /// How to reach it.
     pub endpoints: Endpoints,
     client: Client,
-    http: reqwest::Client,
 }
 
 impl Cluster {
@@ -44,20 +43,12 @@ impl Cluster {
 
     /// The one at these endpoints, whose operator somebody else runs.
     pub async fn of(endpoints: &Endpoints) -> Self {
-        let client = endpoints.kube_client().await.unwrap();
-        // It keeps no connections, since a test may start the engine anew in between.
-        let http = reqwest::Client::builder().pool_max_idle_per_host(0).timeout(LIMIT);
-        Self { endpoints: endpoints.clone(), client, http: http.build().unwrap() }
+        Self { endpoints: endpoints.clone(), client: endpoints.kube_client().await.unwrap() }
     }
 
     /// Kubernetes as the administrator. A new client costs a handshake, which a test that polls should not pay each time.
     pub fn kube(&self) -> Client {
         self.client.clone()
-    }
-
-    /// A client for the search engine, kept since a new one reads all certificates of the machine.
-    pub fn http(&self) -> &reqwest::Client {
-        &self.http
     }
 
     /// Applies a manifest.

@@ -12,6 +12,7 @@ use sqlx::{Connection, PgConnection};
 use tenantry_crds::names::{AccessName, AccessRole, TenantName};
 use tenantry_crds::v1alpha1::Tenant;
 use tenantry_e2e::cluster::Cluster;
+use tenantry_rig::endpoints::http_client;
 
 use super::scenario::ACCESSES;
 
@@ -228,7 +229,7 @@ async fn opens(cluster: &Cluster, values: &BTreeMap<String, String>, name: &str)
         }
         _ => {
             let url = format!("{uri}/indexes/{name}_{name}_customer/stats");
-            let request = cluster.http().get(url).bearer_auth(&values["api-key"]);
+            let request = http_client().unwrap().get(url).bearer_auth(&values["api-key"]);
             request.send().await.unwrap().status().is_success()
         }
     }
@@ -257,7 +258,7 @@ fn rules(line: &str) -> String {
 /// The tenant's keys of the search engine.
 async fn search_keys(cluster: &Cluster, name: &str) -> Vec<String> {
     let url = format!("{}/keys?limit=1000", cluster.endpoints.meili_url);
-    let request = cluster.http().get(url).bearer_auth(&cluster.endpoints.meili_master_key);
+    let request = http_client().unwrap().get(url).bearer_auth(&cluster.endpoints.meili_master_key);
     let answer: Value = request.send().await.unwrap().json().await.unwrap();
     let keys = answer["results"].as_array().unwrap().iter();
     let ours = format!("Tenantry: {name}/");
