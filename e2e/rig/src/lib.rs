@@ -5,7 +5,7 @@
 //!
 //! - [`toolchain`]: finds the programs, or builds and installs them once into a per-user cache
 //! - [`process`]: child processes that cannot outlive the process that started them
-//! - [`stack`]: the five servers, started in parallel: [`Stack::start`] for a private one, [`Stack::shared`] for tests
+//! - [`stack`]: the five servers, started in parallel: [`Stack::shared`] for tests, [`Stack::private`] for one that says why
 //! - [`endpoints`]: how to reach them, in memory and as an env file
 //! - [`kind`]: what our kinds have in common
 //! - [`kstatus`]: the rules of status, which every object is held against while an [`kstatus::Observer`] watches

@@ -4,10 +4,10 @@ use reqwest::Method;
 use serde_json::json;
 use tenantry_e2e::Platform;
 use tenantry_e2e::world::{LIMIT, World};
-use tenantry_rig::{Stack, StackOptions, eventually};
+use tenantry_rig::{Stack, eventually};
 
 async fn broken_world() -> World {
-    let stack = Stack::start(StackOptions::default()).await.unwrap();
+    let stack = Stack::private("its servers are stopped").await.unwrap();
     let platform = Platform::start(stack).await.unwrap();
     // Leaked on purpose: the world borrows it, and the sandbox ends the servers with this process.
     let world = World::builder().on(Box::leak(Box::new(platform))).build().await;

@@ -73,7 +73,12 @@ fn second(world: &World) -> SecondInstance {
 }
 
 async fn world(settings: &[(&str, &str)]) -> World {
-    let stack = Stack::start(StackOptions { second: true, ..StackOptions::default() }).await.unwrap();
+    let stack = Stack::private_with(
+        "it has two of each backend",
+        StackOptions { second: true, ..StackOptions::default() },
+    )
+    .await
+    .unwrap();
     let settings = settings.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
     let options = ProgramOptions { settings, ..ProgramOptions::default() };
     let platform = Platform::start_with(stack, &options).await.unwrap();

@@ -14,7 +14,7 @@ use tenantry_crds::v1alpha1::{DeletionPolicy, Tenant, TenantApp, TenantSpec};
 use tenantry_e2e::Platform;
 use tenantry_e2e::program::ProgramOptions;
 use tenantry_rig::endpoints::http_client;
-use tenantry_rig::{Endpoints, Stack, StackOptions, eventually};
+use tenantry_rig::{Endpoints, Stack, eventually};
 
 const TENANTS: usize = 30;
 const KILLS: usize = 20;
@@ -30,7 +30,7 @@ type Set = BTreeSet<String>;
 async fn a_killed_operator_leaves_nothing_undone_and_nothing_behind() {
     let settings = LEASE.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
     let options = ProgramOptions { settings, ..ProgramOptions::default() };
-    let stack = Stack::start(StackOptions::default()).await.unwrap();
+    let stack = Stack::private("its operator is killed all the time").await.unwrap();
     let platform = Platform::start_with(stack, &options).await.unwrap();
     let endpoints = platform.endpoints();
     for sample in ["app-crm.yaml", "searchindex-crm-customers.yaml"] {

@@ -61,7 +61,12 @@ async fn more(log: &Shared) {
 
 #[tokio::test]
 async fn no_acknowledged_write_is_lost() {
-    let stack = Stack::start(StackOptions { durable: true, ..StackOptions::default() }).await.unwrap();
+    let stack = Stack::private_with(
+        "its servers are stopped, and what they store has to last",
+        StackOptions { durable: true, ..StackOptions::default() },
+    )
+    .await
+    .unwrap();
     let platform = Platform::start(stack).await.unwrap();
     let endpoints = platform.endpoints();
     apply_samples(endpoints).await.unwrap();

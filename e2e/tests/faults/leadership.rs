@@ -4,9 +4,9 @@ use tenantry_e2e::checkout::apply_crds;
 use tenantry_e2e::cluster::Cluster;
 use tenantry_e2e::manifests::{customer, shop, uses};
 use tenantry_e2e::program::{Program, ProgramOptions, bootstrap};
+use tenantry_rig::Stack;
 use tenantry_rig::endpoints::http_client;
 use tenantry_rig::eventually;
-use tenantry_rig::{Stack, StackOptions};
 
 use super::world::LIMIT;
 
@@ -15,7 +15,7 @@ const LEASE: [(&str, &str); 2] =
 
 #[tokio::test]
 async fn of_two_operators_one_leads_and_a_frozen_one_comes_back_to_nothing() {
-    let stack = Stack::start(StackOptions::default()).await.unwrap();
+    let stack = Stack::private("two operators want to lead").await.unwrap();
     let endpoints = stack.endpoints();
     let settings = LEASE.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
     let options = ProgramOptions { settings, ..ProgramOptions::default() };

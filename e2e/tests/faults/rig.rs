@@ -8,7 +8,7 @@ use sqlx::{ConnectOptions, Connection, Row};
 use tenantry_rig::endpoints::http_client;
 use tenantry_rig::process::{Launch, Sandbox, Signal};
 use tenantry_rig::toolchain::Toolchain;
-use tenantry_rig::{RigError, Stack, StackOptions, eventually};
+use tenantry_rig::{RigError, Stack, eventually};
 
 #[tokio::test]
 async fn every_server_of_the_shared_stack_answers() {
@@ -67,7 +67,7 @@ async fn kubectl_and_helm_of_the_stack_work() {
 
 #[tokio::test]
 async fn a_private_stack_can_be_broken_and_is_gone_when_dropped() {
-    let stack = Stack::start(StackOptions::default()).await.unwrap();
+    let stack = Stack::private("its Redis is killed").await.unwrap();
     let redis = stack.redis().unwrap();
     let client = redis::Client::open(stack.endpoints().redis_url.as_str()).unwrap();
     let before = redis.process().pid();

@@ -6,12 +6,12 @@ use tenantry_crds::v1alpha1::Tenant;
 use tenantry_e2e::checkout::apply_crds;
 use tenantry_e2e::cluster::{Cluster, LIMIT};
 use tenantry_rig::kstatus::Observer;
-use tenantry_rig::{Stack, StackOptions, eventually};
+use tenantry_rig::{Stack, eventually};
 
 #[tokio::test]
 #[allow(clippy::disallowed_methods, reason = "the test plays an operator with a fault")]
 async fn a_status_that_breaks_a_rule_is_seen_and_fails_the_test() {
-    let stack = Stack::start(StackOptions::default()).await.unwrap();
+    let stack = Stack::private("a status is written by hand, which fails whoever watches").await.unwrap();
     apply_crds(stack.endpoints()).await.unwrap();
     let observer = Observer::start(stack.endpoints()).unwrap();
     let cluster = Cluster::of(stack.endpoints()).await;

@@ -6,7 +6,7 @@ use tenantry_e2e::cluster::{Cluster, condition_of};
 use tenantry_e2e::manifests::{customer, search_of, shop};
 use tenantry_e2e::program::{Program, ProgramOptions, bootstrap};
 use tenantry_rig::proxy::Proxies;
-use tenantry_rig::{Stack, StackOptions, eventually};
+use tenantry_rig::{Stack, eventually};
 
 /// A fault is told after a time limit of the operator, and healed after its backoff.
 pub const LIMIT: Duration = Duration::from_secs(60);
@@ -21,7 +21,7 @@ pub struct World {
 
 impl World {
     pub async fn new() -> Self {
-        let stack = Stack::start(StackOptions::default()).await.unwrap();
+        let stack = Stack::private("faults are made between it and its operator").await.unwrap();
         let proxies = Proxies::start(&stack).await.unwrap();
         apply_crds(stack.endpoints()).await.unwrap();
         bootstrap(stack.endpoints(), &ProgramOptions::default()).await.unwrap();

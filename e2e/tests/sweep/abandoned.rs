@@ -7,7 +7,7 @@ use tenantry_e2e::cluster::Cluster;
 use tenantry_e2e::manifests::{customer, search_of, shop, uses};
 use tenantry_e2e::program::{ProgramOptions, bootstrap, mortal_operator};
 use tenantry_rig::process::Sandbox;
-use tenantry_rig::{Stack, StackOptions, eventually};
+use tenantry_rig::{Stack, eventually};
 
 use super::dump::{Dump, dump};
 use super::scenario::{Scenario, remove};
@@ -15,11 +15,11 @@ use super::scenario::{Scenario, remove};
 const LIMIT: Duration = Duration::from_secs(60);
 const NAME: &str = "abandoned";
 
-/// It has a private stack, since its operator dies and no other one may finish the work in its place.
 #[tokio::test]
 #[ignore = "needs the kill points; make sweep"]
 async fn streams_that_no_registry_tells_of_go_with_their_tenant() {
-    let stack = Stack::start(StackOptions::default()).await.unwrap();
+    let stack =
+        Stack::private("its operator dies, and no other one may finish the work in its place").await.unwrap();
     apply_crds(stack.endpoints()).await.unwrap();
     bootstrap(stack.endpoints(), &ProgramOptions::default()).await.unwrap();
     let cluster = Cluster::of(stack.endpoints()).await;

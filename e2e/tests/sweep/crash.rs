@@ -82,7 +82,12 @@ fn what(group: &[Scenario], death: &Death) -> String {
 
 impl Sweep {
     async fn start() -> Self {
-        let stack = Stack::start(StackOptions { second: true, ..StackOptions::default() }).await.unwrap();
+        let stack = Stack::private_with(
+            "its operators die",
+            StackOptions { second: true, ..StackOptions::default() },
+        )
+        .await
+        .unwrap();
         apply_crds(stack.endpoints()).await.unwrap();
         bootstrap(stack.endpoints(), &ProgramOptions::default()).await.unwrap();
         let sandbox = Sandbox::create("sweep", None).unwrap();

@@ -213,13 +213,13 @@ async fn secrets(cluster: &Cluster, name: &str) -> Vec<String> {
             .collect();
         let keys: Vec<&str> = values.keys().map(String::as_str).collect();
         let generation = values.get("generation").map_or("none", String::as_str);
-        let opens = opens(cluster, &values, name).await;
+        let opens = opens(&values, name).await;
         lines.push(format!("secret {called} {} generation {generation} opens {opens}", keys.join(",")));
     }
     lines
 }
 
-async fn opens(cluster: &Cluster, values: &BTreeMap<String, String>, name: &str) -> bool {
+async fn opens(values: &BTreeMap<String, String>, name: &str) -> bool {
     let Some(uri) = values.get("uri") else { return false };
     match values["type"].as_str() {
         "postgresql" => PgConnection::connect(uri).await.is_ok(),

@@ -7,7 +7,7 @@ use tenantry_e2e::checkout::apply_crds;
 use tenantry_e2e::cluster::Cluster;
 use tenantry_e2e::program::{ProgramOptions, bootstrap, mortal_operator};
 use tenantry_rig::process::{Sandbox, Signal, tail};
-use tenantry_rig::{Stack, StackOptions, eventually};
+use tenantry_rig::{Stack, eventually};
 
 use super::dump::dump;
 use super::scenario::{Scenario, create, spec_of};
@@ -16,11 +16,11 @@ const LIMIT: Duration = Duration::from_secs(60);
 /// One Lease for both of them.
 const LEASE: &str = "frozen";
 
-/// It has a private stack, since an operator of another test would lead where this one is frozen.
 #[tokio::test]
 #[ignore = "needs the kill points; make sweep"]
 async fn the_fence_refuses_what_an_old_leader_still_had_in_its_hands() {
-    let stack = Stack::start(StackOptions::default()).await.unwrap();
+    let stack =
+        Stack::private("an operator of another test would lead where this one is frozen").await.unwrap();
     apply_crds(stack.endpoints()).await.unwrap();
     bootstrap(stack.endpoints(), &ProgramOptions::default()).await.unwrap();
     let cluster = Cluster::of(stack.endpoints()).await;

@@ -10,7 +10,7 @@ use tenantry_crds::v1alpha1::{App, SearchIndex, Tenant};
 use tenantry_e2e::cluster::{Cluster, operate};
 use tenantry_e2e::manifests::{customer, search_of, shop, uses};
 use tenantry_rig::kstatus::{Computed, compute};
-use tenantry_rig::{Seed, Stack, StackOptions, eventually};
+use tenantry_rig::{Seed, Stack, eventually};
 
 use super::dump::dump;
 use super::scenario::{Scenario, are_current, objects, remove};
@@ -32,11 +32,10 @@ struct Oddity {
     value: Option<Value>,
 }
 
-/// It has a private stack, since an App that never settles would hold up the tests beside it.
 #[tokio::test]
 #[ignore = "takes minutes; make sweep"]
 async fn no_manifest_wedges_an_object_and_a_good_one_heals_it() {
-    let stack = Stack::start(StackOptions::default()).await.unwrap();
+    let stack = Stack::private("an App that never settles would hold up the tests beside it").await.unwrap();
     let _operator = operate(&stack).await;
     let cluster = Cluster::of(stack.endpoints()).await;
     create_at(&cluster, 0).await;

@@ -60,7 +60,7 @@ struct Owned {
 }
 
 impl Stack {
-    /// Starts a private stack. It ends when the value is dropped or the process ends, whichever way.
+    /// Starts a stack, for a demo or a measurement; tests take [`Self::private`]. It ends when the value is dropped or the process ends, whichever way.
     pub async fn start(options: StackOptions) -> Result<Self, RigError> {
         let tools = Toolchain::ensure().await?;
         let sandbox = Arc::new(Sandbox::create("stack", options.parent.as_deref())?);
@@ -79,6 +79,17 @@ impl Stack {
                 Err(error)
             }
         }
+    }
+
+    /// A stack for one test, which says why it cannot share the one of all: each of them takes seconds and half a gigabyte.
+    pub async fn private(why: &'static str) -> Result<Self, RigError> {
+        Self::private_with(why, StackOptions::default()).await
+    }
+
+    /// The same, started in another way.
+    pub async fn private_with(why: &'static str, options: StackOptions) -> Result<Self, RigError> {
+        eprintln!("rig: a stack of its own, because {why}");
+        Self::start(options).await
     }
 
     async fn start_in(

@@ -20,7 +20,7 @@ use tenantry_e2e::Credentials;
 use tenantry_e2e::program::{Program, ProgramOptions, Settings, bootstrap};
 use tenantry_rig::endpoints::http_client;
 use tenantry_rig::toolchain::Toolchain;
-use tenantry_rig::{Endpoints, RigError, Stack, StackOptions, eventually};
+use tenantry_rig::{Endpoints, RigError, Stack, eventually};
 
 use super::helm::{CRDS, TENANTRY};
 
@@ -74,8 +74,10 @@ const CONTROL_PLANE: &[&str] = &[
 
 #[tokio::test]
 async fn the_programs_work_with_the_rights_and_settings_of_the_chart() {
-    // Of its own: the operator of another test would do the work with an administrator's rights.
-    let stack = Stack::start(StackOptions::default()).await.unwrap();
+    let stack =
+        Stack::private("the operator of another test would do the work with an administrator's rights")
+            .await
+            .unwrap();
     let endpoints = stack.endpoints();
     let admin = endpoints.kube_client().await.unwrap();
     install(endpoints).await;

@@ -12,7 +12,7 @@ use tenantry_crds::v1alpha1::Tenant;
 use tenantry_e2e::cluster::{Cluster, LIMIT, condition_of, operate};
 use tenantry_e2e::manifests::{customer, search_of, shop, uses};
 use tenantry_rig::endpoints::http_client;
-use tenantry_rig::{Stack, StackOptions, eventually};
+use tenantry_rig::{Stack, eventually};
 
 pub type Values = BTreeMap<String, String>;
 
@@ -523,10 +523,9 @@ async fn set_users(cluster: &Cluster) -> String {
     line.and_then(|line| line.split(',').next()).unwrap().to_owned()
 }
 
-/// On a stack of its own: Postgres logs every statement, and the operator is stopped.
 #[tokio::test]
 async fn a_password_is_in_its_secret_only_and_a_restart_changes_none() {
-    let stack = Stack::start(StackOptions::default()).await.unwrap();
+    let stack = Stack::private("Postgres logs every statement, and the operator is stopped").await.unwrap();
     let cluster = Cluster::of(stack.endpoints()).await;
     cluster.run_sql("ALTER SYSTEM SET log_statement = 'all'").await;
     cluster.run_sql("SELECT pg_reload_conf()").await;

@@ -8,7 +8,7 @@ use tenantry_e2e::cluster::{Cluster, LIMIT, operate_with};
 use tenantry_e2e::manifests::{customer, search_of, shop, shop_with_invoices, uses};
 use tenantry_e2e::program::{Program, ProgramOptions};
 use tenantry_rig::endpoints::http_client;
-use tenantry_rig::{Stack, StackOptions, eventually};
+use tenantry_rig::{Stack, eventually};
 
 const SETTINGS: [(&str, &str); 3] = [
     ("TENANTRY__RECONCILE__DRIFT_SCAN_SECONDS", "1"),
@@ -25,7 +25,7 @@ struct Watched {
 
 impl Watched {
     async fn start() -> Self {
-        let stack = Stack::start(StackOptions::default()).await.unwrap();
+        let stack = Stack::private("the operator looks for drift every second there").await.unwrap();
         let settings = SETTINGS.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
         let options = ProgramOptions { settings, ..ProgramOptions::default() };
         let operator = operate_with(&stack, &options).await;

@@ -4,7 +4,7 @@ use serde_json::json;
 use tenantry_crds::v1alpha1::Tenant;
 use tenantry_e2e::cluster::{Cluster, LIMIT, condition_of, operate};
 use tenantry_e2e::manifests::{customer, search_of, shop, uses};
-use tenantry_rig::{Stack, StackOptions, eventually};
+use tenantry_rig::{Stack, eventually};
 
 use super::access::{access, command, query, secret_values};
 
@@ -66,7 +66,7 @@ async fn filled(cluster: &Cluster, app: &str, tenant: &str, policy: &str) {
 
 #[tokio::test]
 async fn delete_leaves_every_backend_as_it_was() {
-    let stack = Stack::start(StackOptions::default()).await.unwrap();
+    let stack = Stack::private("all that any backend has is compared").await.unwrap();
     let _operator = operate(&stack).await;
     let cluster = Cluster::of(stack.endpoints()).await;
     cluster.app("trace", shop("1.0.0", customer())).await;
@@ -173,7 +173,7 @@ async fn a_protected_tenant_stays_as_it_is_until_it_may_go() {
 
 #[tokio::test]
 async fn a_backend_that_is_gone_is_named_and_left_behind_only_when_asked() {
-    let stack = Stack::start(StackOptions::default()).await.unwrap();
+    let stack = Stack::private("backends are stopped").await.unwrap();
     let _operator = operate(&stack).await;
     let cluster = Cluster::of(stack.endpoints()).await;
     cluster.app("lost", shop("1.0.0", customer())).await;

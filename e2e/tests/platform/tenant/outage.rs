@@ -4,11 +4,11 @@ use serde_json::json;
 use tenantry_e2e::cluster::{Cluster, LIMIT, condition_of, operate};
 use tenantry_e2e::manifests::{customer, search_of, shop, uses};
 use tenantry_rig::endpoints::http_client;
-use tenantry_rig::{Stack, StackOptions, eventually};
+use tenantry_rig::{Stack, eventually};
 
 #[tokio::test]
 async fn a_backend_that_is_down_is_named_and_holds_up_no_other() {
-    let stack = Stack::start(StackOptions::default()).await.unwrap();
+    let stack = Stack::private("backends are stopped").await.unwrap();
     let _operator = operate(&stack).await;
     let cluster = Cluster::of(stack.endpoints()).await;
     cluster.app("dark", shop("1.0.0", customer())).await;
@@ -34,7 +34,7 @@ async fn a_backend_that_is_down_is_named_and_holds_up_no_other() {
 
 #[tokio::test]
 async fn a_redis_that_may_drop_jobs_is_refused_and_an_old_leader_changes_nothing() {
-    let stack = Stack::start(StackOptions::default()).await.unwrap();
+    let stack = Stack::private("Redis is set to drop keys, and two operators take turns").await.unwrap();
     let cluster = Cluster::of(stack.endpoints()).await;
     let policy = |policy| ["CONFIG", "SET", "maxmemory-policy", policy];
     cluster.redis_command(&policy("allkeys-lru")).await;

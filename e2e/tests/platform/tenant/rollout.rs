@@ -7,7 +7,7 @@ use tenantry_e2e::checkout::apply_crds;
 use tenantry_e2e::cluster::{Cluster, LIMIT, condition_of};
 use tenantry_e2e::manifests::{customer, shop, uses};
 use tenantry_e2e::program::{Program, ProgramOptions, bootstrap};
-use tenantry_rig::{Stack, StackOptions, eventually};
+use tenantry_rig::{Stack, eventually};
 
 /// Customers whose region must be unique from 1.1.0 on: tenants with two customers of one region fail there.
 fn notes(version: &str, rollout: Value) -> Value {
@@ -223,7 +223,7 @@ const LEASE: [(&str, &str); 2] =
 #[allow(clippy::disallowed_methods, reason = "the test plays an older operator")]
 async fn the_next_operator_goes_on_where_a_killed_one_was() {
     const TENANTS: usize = 12;
-    let stack = Stack::start(StackOptions::default()).await.unwrap();
+    let stack = Stack::private("its operator is killed").await.unwrap();
     let settings = LEASE.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
     let options = ProgramOptions { settings, ..ProgramOptions::default() };
     apply_crds(stack.endpoints()).await.unwrap();

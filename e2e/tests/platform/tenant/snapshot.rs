@@ -5,7 +5,7 @@ use tenantry_crds::v1alpha1::Tenant;
 use tenantry_e2e::cluster::{Cluster, condition_of, operate_with};
 use tenantry_e2e::manifests::{customer, search_of, shop, shop_with_invoices, uses};
 use tenantry_e2e::program::ProgramOptions;
-use tenantry_rig::{Stack, StackOptions};
+use tenantry_rig::Stack;
 
 /// An operator with a folder for snapshots, on a stack of its own.
 pub struct Archive {
@@ -18,7 +18,7 @@ pub struct Archive {
 impl Archive {
     pub async fn start() -> Self {
         let folder = std::env::temp_dir().join(format!("tenantry-snapshots-{}", uuid::Uuid::new_v4()));
-        let stack = Stack::start(StackOptions::default()).await.unwrap();
+        let stack = Stack::private("its operator has a folder for snapshots").await.unwrap();
         let url = format!("file://{}", folder.display());
         let settings = vec![("TENANTRY__SNAPSHOTS__URL".to_owned(), url)];
         let operator = operate_with(&stack, &ProgramOptions { settings, ..ProgramOptions::default() }).await;
@@ -179,7 +179,7 @@ async fn a_damaged_or_missing_snapshot_fills_nothing() {
 
 #[tokio::test]
 async fn a_bucket_holds_a_hundred_thousand_rows_and_its_outage_drops_nothing() {
-    let stack = Stack::start(StackOptions::default()).await.unwrap();
+    let stack = Stack::private("its operator has a bucket for snapshots").await.unwrap();
     let bucket = stack.bucket().await.unwrap();
     let settings = [
         ("URL", format!("s3://{}/of/tests", bucket.name)),
