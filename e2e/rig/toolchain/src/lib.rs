@@ -7,7 +7,7 @@
 //! - [`Programs`]: what every stack needs
 //! - [`helm`], [`kube_controller_manager`], [`versitygw`], [`supabase_js`], [`Clients`], [`Peers`]: what only some tests or the
 //!   benchmarks need, and nobody else waits for
-//! - [`beside`]: two jobs at the same time
+//! - [`beside()`]: two jobs at the same time
 //! - [`Guarded`]: a child that cannot outlive this process
 //!
 //! Everything here blocks; `tenantry_rig::toolchain` has the same for asynchronous callers.
