@@ -7,7 +7,9 @@ SHELL := /bin/bash
 TIER := .ci/tier
 RIG := target/debug/tenantry-rig
 TOOLS := target/debug/tenantry-tools
+CRDGEN := target/debug/crdgen
 # One selection of packages for every build and test: with another one most dependencies are compiled again, for other features.
+# `cargo run` is none of them: it selects the package of the program alone.
 BUILD := cargo build --locked --workspace --bins
 TEST := cargo test --locked --workspace
 # Modules of this name need servers; all other tests beside those of e2e/tests need none.
@@ -44,7 +46,8 @@ check: ## Format and lints of what changed, warnings denied
 
 .PHONY: quick
 quick: ## Every test that needs no server
-	@$(TIER) goldens cargo run --quiet --locked --bin crdgen -- --check $(GENERATED)
+	@cargo build --quiet --locked --workspace --bin crdgen
+	@$(TIER) goldens $(CRDGEN) --check $(GENERATED)
 	@$(TIER) quick $(TEST) --lib --bins --test contract -- --skip $(ON_SERVERS)
 
 .PHONY: one
@@ -62,7 +65,8 @@ format: ## Put the sources in order
 
 .PHONY: crds
 crds: ## Write the CRDs and their reference from the types
-	@cargo run --quiet --locked --bin crdgen -- $(GENERATED)
+	@cargo build --quiet --locked --workspace --bin crdgen
+	@$(CRDGEN) $(GENERATED)
 
 .PHONY: build
 build: ## All programs, debug build
