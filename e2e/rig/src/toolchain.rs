@@ -5,7 +5,7 @@ use std::path::PathBuf;
 pub use tenantry_toolchain::{
     Clients, FASTAPI_VERSION, POSTGRAPHILE_VERSION, Peers, PostgresPrograms, Programs,
 };
-use tenantry_toolchain::{ToolError, helm, kube_controller_manager, supabase_js, versitygw};
+use tenantry_toolchain::{ToolError, helm, supabase_js, versitygw};
 
 use crate::RigError;
 
@@ -22,11 +22,6 @@ impl Toolchain {
     /// Helm, which only the tests of the charts need; `helm` works on the `PATH` of every stack from then on.
     pub async fn ensure_helm() -> Result<PathBuf, RigError> {
         blocking(helm).await
-    }
-
-    /// kube-controller-manager, which only few tests need (garbage collection, namespace deletion).
-    pub async fn ensure_controller_manager() -> Result<PathBuf, RigError> {
-        blocking(kube_controller_manager).await
     }
 
     /// versitygw, an S3 server over a folder, which only the tests of snapshots need.

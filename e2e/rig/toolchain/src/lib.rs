@@ -5,7 +5,7 @@
 //! `TENANTRY_POSTGRES` chooses PostgreSQL 16, 17 or 18; `PG_BIN` names another one's folder of programs (16 or newer).
 //!
 //! - [`Programs`]: what every stack needs
-//! - [`helm`], [`kube_controller_manager`], [`versitygw`], [`supabase_js`], [`Clients`], [`Peers`]: what only some tests or the
+//! - [`helm`], [`versitygw`], [`supabase_js`], [`Clients`], [`Peers`]: what only some tests or the
 //!   benchmarks need, and nobody else waits for
 //! - [`beside()`]: two jobs at the same time
 //! - [`Guarded`]: a child that cannot outlive this process
@@ -51,14 +51,6 @@ pub use programs::Programs;
 /// It is not there and cannot be installed.
 pub fn helm() -> Result<PathBuf, ToolError> {
     kubernetes::helm(&Cache::open()?)
-}
-
-/// kube-controller-manager, which only few tests need (garbage collection, namespace deletion).
-///
-/// # Errors
-/// It is not there and cannot be built.
-pub fn kube_controller_manager() -> Result<PathBuf, ToolError> {
-    golang::ensure(&Cache::open()?, &pins::KUBE_CONTROLLER_MANAGER)
 }
 
 /// versitygw, an S3 server over a folder, which only the tests of snapshots need.

@@ -22,8 +22,6 @@ const fn kubernetes(binary: &'static str, package: &'static str, minutes: &'stat
 pub const KUBE_APISERVER: GoTool =
     kubernetes("kube-apiserver", "k8s.io/kubernetes/cmd/kube-apiserver", "2 to 6 minutes");
 pub const KUBECTL: GoTool = kubernetes("kubectl", "k8s.io/kubernetes/cmd/kubectl", "half a minute");
-pub const KUBE_CONTROLLER_MANAGER: GoTool =
-    kubernetes("kube-controller-manager", "k8s.io/kubernetes/cmd/kube-controller-manager", "2 minutes");
 
 pub const ETCD: GoTool = GoTool {
     binary: "etcd",
