@@ -95,6 +95,7 @@ impl Fixture {
             schema: SchemaName::of(&name),
             role: TenantRole::of(&name),
             login_shard: self.shard,
+            connections: Default::default(),
             home: Arc::default(),
             availability: Availability::Serving,
             auth: Arc::default(),

@@ -10,7 +10,7 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use hmac::{Hmac, KeyInit, Mac};
 use secrecy::{ExposeSecret, SecretString};
 use sha2::Sha256;
-use tenantry_crds::names::InstanceName;
+use tenantry_crds::names::{InstanceName, TrafficLogin};
 
 /// Owner of schema `tenantry`; bootstraps the other logins.
 pub const OPERATOR: &str = "tenantry_operator";
@@ -18,7 +18,7 @@ pub const OPERATOR: &str = "tenantry_operator";
 pub const CONTROL_PLANE: &str = "tenantry_controlplane";
 /// The group of the tenants' DML roles.
 pub const TENANTS: &str = "tenantry_tenants";
-/// The group of the logins that exist while a tenant's tables are changed: what they need to connect.
+/// The group of the logins that are one tenant's alone, migrators and traffic: what they need to connect.
 pub const MIGRATORS: &str = "tenantry_migrators";
 /// The group of the roles of direct access.
 pub const ACCESS: &str = "tenantry_access";
@@ -78,6 +78,12 @@ impl LoginName {
     /// [`CONTROL_PLANE`].
     pub fn control_plane() -> Self {
         Self(CONTROL_PLANE.to_owned())
+    }
+
+    /// The login that serves one tenant alone. Its password derives as those of the other logins, so a replica can log in before
+    /// it has heard that it is to.
+    pub fn of_tenant(login: &TrafficLogin) -> Self {
+        Self(login.as_str().to_owned())
     }
 
     /// The name as text.

@@ -37,10 +37,39 @@ pub struct TenantRecord {
     pub generation: i64,
     /// Whether traffic may be served.
     pub ready: bool,
+    /// `Shared` or `Dedicated`, as [`Connections`].
+    pub connections: String,
     /// Counts changes.
     pub revision: i64,
     /// Host names.
     pub hosts: Vec<String>,
+}
+
+/// The value of `tenantry.tenant.connections`: by which login a tenant is served.
+///
+/// What the row says is a hint about where to ask first; what a login may do is the database's to say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Connections {
+    /// By the login of its shard, which is a member of many tenants' roles. Nothing in the tenant's schema is code.
+    #[default]
+    Shared,
+    /// By a login that is a member of this tenant's role alone.
+    Dedicated,
+}
+
+impl Connections {
+    /// As the registry writes it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Shared => "Shared",
+            Self::Dedicated => "Dedicated",
+        }
+    }
+
+    /// What the registry says. A word of another release is read as the safer of the two.
+    pub fn of(text: &str) -> Self {
+        if text == Self::Shared.as_str() { Self::Shared } else { Self::Dedicated }
+    }
 }
 
 /// The value of `tenantry.tenant.quotas`, as far as requests are bounded by it.
@@ -209,7 +238,7 @@ reader!(
     /// Tenants, in any state.
     tenants, Of<'_>, TenantRecord,
     "SELECT name, uid, state, suspended_message, schema_name, tenant_role, login_shard, placement, quotas, auth, cors, generation, \
-            ready, revision, \
+            ready, connections, revision, \
             ARRAY(SELECT host FROM tenantry.tenant_host h WHERE h.tenant = t.name ORDER BY host) AS hosts \
      FROM tenantry.tenant t WHERE $1::text IS NULL OR name = $1"
 );

@@ -247,6 +247,7 @@ mod tests {
             schema: SchemaName::of(&name),
             role: TenantRole::of(&name),
             login_shard: LoginShard::new(0),
+            connections: Default::default(),
             home: Default::default(),
             availability,
             auth: Default::default(),

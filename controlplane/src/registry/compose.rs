@@ -12,7 +12,10 @@ use tenantry_crds::{
 };
 use tenantry_migrations::{
     logins::LoginShard,
-    registry::{AppVersionRecord, SearchBindingRecord, StreamBindingRecord, TenantAppRecord, TenantRecord},
+    registry::{
+        AppVersionRecord, Connections, SearchBindingRecord, StreamBindingRecord, TenantAppRecord,
+        TenantRecord,
+    },
 };
 
 use super::entry::{Availability, InstalledApps, SearchBinding, StreamBinding, TenantEntry};
@@ -148,6 +151,7 @@ impl Compositions {
             schema,
             role,
             login_shard: LoginShard::new(tenant.login_shard),
+            connections: Connections::of(&tenant.connections),
             home: self.homes.of(&tenant.placement).map_err(|error| unreadable(&error))?,
             availability,
             auth: AuthPolicy::read(&tenant.auth).map_err(|error| unreadable(&error))?,
@@ -227,6 +231,7 @@ mod tests {
             cors: json!({}),
             generation: 1,
             ready: true,
+            connections: "Shared".into(),
             revision: 1,
             hosts: vec![format!("{name}.Example.com")],
         }

@@ -9,7 +9,7 @@ use tenantry_crds::{
 };
 use tenantry_migrations::{
     logins::LoginShard,
-    registry::{Cors, Quotas, SearchSettings},
+    registry::{Connections, Cors, Quotas, SearchSettings},
 };
 use uuid::Uuid;
 
@@ -28,6 +28,8 @@ pub struct TenantEntry {
     pub role: TenantRole,
     /// The shard whose login may become `role`.
     pub login_shard: LoginShard,
+    /// By which login the tenant is served, as far as the registry knows.
+    pub connections: Connections,
     /// The instances that hold the tenant.
     pub home: Arc<Home>,
     /// Whether requests are served.

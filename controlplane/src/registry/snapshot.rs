@@ -172,6 +172,7 @@ mod tests {
             schema: SchemaName::of(&name),
             role: TenantRole::of(&name),
             login_shard: LoginShard::new(0),
+            connections: Default::default(),
             home: Arc::new(Home::at(cell(at))),
             availability: Availability::Serving,
             auth: Arc::default(),

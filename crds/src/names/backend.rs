@@ -43,6 +43,10 @@ derived_name!(
     MigratorRole
 );
 derived_name!(
+    /// The login that serves a tenant by connections of its own; it exists only while they are the tenant's.
+    TrafficLogin
+);
+derived_name!(
     /// The table of a document type, without its schema: `{app}_{doctype}`.
     TableName
 );
@@ -133,6 +137,15 @@ impl MigratorRole {
     }
 }
 
+impl TrafficLogin {
+    const SUFFIX: &str = "-traffic";
+
+    /// The login that serves `tenant` alone. No other role of a tenant holds a `-`, but for its migrator.
+    pub fn of(tenant: &TenantName) -> Self {
+        Self(format!("{}{}", SchemaName::of(tenant), Self::SUFFIX).into())
+    }
+}
+
 impl TableName {
     /// Injective: an app name has no `_`, so the table splits at the first one.
     pub fn of(app: &AppName, doc_type: &DocTypeName) -> Self {
@@ -194,6 +207,10 @@ const _: () = assert!(
 const _: () = assert!(
     SchemaName::PREFIX.len() + TenantName::MAX_LEN + MigratorRole::SUFFIX.len() <= POSTGRES_IDENTIFIER_MAX,
     "Postgres would truncate the migrator's name and two tenants could share it",
+);
+const _: () = assert!(
+    SchemaName::PREFIX.len() + TenantName::MAX_LEN + TrafficLogin::SUFFIX.len() <= POSTGRES_IDENTIFIER_MAX,
+    "Postgres would truncate the login's name and two tenants could share it",
 );
 const _: () = assert!(
     AppName::MAX_LEN + 1 + DocTypeName::MAX_LEN <= POSTGRES_IDENTIFIER_MAX,

@@ -12,7 +12,7 @@ mod redis;
 pub use access::{AccessLogin, AccessRole, SearchKeyUid, Slot};
 pub use backend::{
     IndexUid, MigratorRole, OwnerRole, RelationKind, RelationName, SchemaName, SideTable, TableName,
-    TenantRole,
+    TenantRole, TrafficLogin,
 };
 pub use declared::{
     AccessName, AppName, DocTypeName, FieldName, InstanceName, InvalidName, PluralName, QueueName,

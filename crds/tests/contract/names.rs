@@ -7,8 +7,9 @@ use std::{
 
 use proptest::prelude::*;
 use tenantry_crds::names::{
-    AppName, DocTypeName, FieldName, IndexUid, OwnerRole, POSTGRES_IDENTIFIER_MAX, QueueName, RedisKey,
-    RedisShard, RelationKind, RelationName, SchemaName, TableName, TenantName, TenantRole,
+    AppName, DocTypeName, FieldName, IndexUid, MigratorRole, OwnerRole, POSTGRES_IDENTIFIER_MAX, QueueName,
+    RedisKey, RedisShard, RelationKind, RelationName, SchemaName, TableName, TenantName, TenantRole,
+    TrafficLogin,
 };
 
 const KINDS: [RelationKind; 6] = [
@@ -80,6 +81,8 @@ fn no_short_tenants_share_a_schema_or_a_role() {
         schemas.insert(SchemaName::of(tenant), tenant);
         roles.insert(TenantRole::of(tenant), (tenant, "traffic"));
         roles.insert(OwnerRole::of(tenant), (tenant, "owner"));
+        roles.insert(MigratorRole::of(tenant), (tenant, "migrator"));
+        roles.insert(TrafficLogin::of(tenant), (tenant, "traffic login"));
     }
 }
 
@@ -270,6 +273,7 @@ fn the_longest_names_are_legal() {
     assert!(TenantName::new(&"t".repeat(TenantName::MAX_LEN + 1)).is_err());
     assert_eq!(SchemaName::of(&tenant).as_str().len(), 55);
     assert_eq!(OwnerRole::of(&tenant).as_str().len(), 61);
+    assert_eq!(TrafficLogin::of(&tenant).as_str().len(), 63);
     let table = TableName::of(
         &AppName::new(&"a".repeat(AppName::MAX_LEN)).unwrap(),
         &DocTypeName::new(&"d".repeat(DocTypeName::MAX_LEN)).unwrap(),

@@ -216,6 +216,7 @@ mod tests {
             cors: serde_json::json!({}),
             generation: 1,
             ready: true,
+            connections: "Shared".into(),
             revision: 1,
             hosts: hosts.iter().map(|host| (*host).to_owned()).collect(),
         }

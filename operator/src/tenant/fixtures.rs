@@ -79,6 +79,7 @@ pub fn in_place(desired: &Desired) -> Observed {
             cors: json!({}),
             generation: desired.generation,
             ready: true,
+            connections: "Shared".into(),
             revision: 1,
             hosts: desired.hosts.iter().cloned().collect(),
         }),

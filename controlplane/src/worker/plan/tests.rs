@@ -27,6 +27,7 @@ fn tenant(availability: Availability, live: bool) -> Snapshot {
         schema: SchemaName::of(&name),
         role: TenantRole::of(&name),
         login_shard: LoginShard::new(0),
+        connections: Default::default(),
         home: Default::default(),
         availability,
         auth: Default::default(),

@@ -30,7 +30,7 @@ CROSS JOIN LATERAL (
         'record', (
             SELECT row_to_json(r) FROM (
                 SELECT name, uid, state, suspended_message, schema_name, tenant_role, login_shard, placement, quotas, auth, cors,
-                       generation, ready, revision,
+                       generation, ready, connections, revision,
                        ARRAY(SELECT host FROM tenantry.tenant_host h WHERE h.tenant = t.name ORDER BY host) AS hosts
                 FROM tenantry.tenant t WHERE name = asked.tenant
             ) r),
