@@ -57,6 +57,9 @@ condition_types! {
     SearchReady on "Tenant",
     /// Credentials for direct access are in place. Only when `spec.access` has some.
     AccessReady on "Tenant",
+    /// The tenant is served by a login that is a member of its role alone, since its schema can hold code. Present only while it is
+    /// so.
+    DedicatedConnections on "Tenant",
 }
 
 /// The status of a condition.

@@ -145,6 +145,20 @@ reasons! {
     /// The pass failed by a fault of ours, or a backend answered what this release cannot read. The operator's log has the
     /// cause, under the object's name. It is tried again with backoff. Please report it.
     InternalError,
+    /// `spec.placement.connections: Dedicated` asks for connections of the tenant's own. Nothing to do.
+    DedicatedRequested,
+    /// An access of level `Owner` may put code into the tenant's schema. Nothing to do; the tenant shares connections with others
+    /// again once no access has that level and nothing of what it made is left.
+    OwnerAccess,
+    /// SQL of an App is about to run, or ran and nobody has looked since. Nothing to do; it passes by itself.
+    AppSql,
+    /// The tenant's schema has something that can be code and that no definition makes, as a function, a trigger, a policy, a
+    /// view or a right of somebody else. The message says what. It is left as it is and the tenant is served by connections of its own. Drop
+    /// it for the tenant to share connections again.
+    ForeignObjects,
+    /// A login that is not the tenant's own may become its role, which somebody else than Tenantry granted. Nothing that would put code into the
+    /// tenant's schema is done before that grant is revoked; the message names login and grantor.
+    ForeignGrant,
     /// Nothing of this sort is declared, as `StreamsReady` of a tenant whose apps have no queues. Nothing to do.
     NotRequired,
 }

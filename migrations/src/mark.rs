@@ -47,9 +47,16 @@ pub struct AccessMark<'a> {
     pub access: &'a str,
 }
 
+impl AccessMark<'_> {
+    /// What the marks of all accesses of a tenant begin with.
+    pub fn prefix(uid: Uuid) -> String {
+        format!("tenantry.dev/access {uid} ")
+    }
+}
+
 impl fmt::Display for AccessMark<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "tenantry.dev/access {} {}/{}", self.uid, self.tenant, self.access)
+        write!(f, "{}{}/{}", Self::prefix(self.uid), self.tenant, self.access)
     }
 }
 

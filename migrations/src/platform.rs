@@ -11,6 +11,9 @@ pub const SCHEMA: &str = "tenantry";
 /// The SQLSTATE that `tenantry.fence` raises for a leader whose epoch has passed.
 pub const FENCED_SQLSTATE: &str = "TN001";
 
+/// The SQLSTATE that `tenantry.refuse_others` raises where somebody else may become a tenant's role.
+pub const NOT_ALONE_SQLSTATE: &str = "TN002";
+
 /// The channel that registry changes are notified on. The payload is `tenant NAME` or `app NAME`.
 pub const CHANNEL: &str = "tenantry_registry";
 

@@ -68,6 +68,11 @@ impl Events {
         self.publish(object, EventType::Normal, READY, "Reconcile", note);
     }
 
+    /// Something is in the schema of `object` that nobody declared, and was not there before.
+    pub fn found_foreign<K: Resource<DynamicType = ()>>(&self, object: &K, note: &str) {
+        self.publish(object, EventType::Warning, Reason::ForeignObjects.as_str(), "Reconcile", note);
+    }
+
     /// Something of `object` was lost or changed and is in place again; a warning where data was `lost` with it.
     pub fn drift_repaired<K: Resource<DynamicType = ()>>(&self, object: &K, note: &str, lost: bool) {
         let kind = if lost { EventType::Warning } else { EventType::Normal };

@@ -25,7 +25,7 @@ pub use search_index::{
 };
 pub use tenant::{
     AccessBackend, AccessLevel, AccessSpec, AccessStatus, DeletionPolicy, InstalledApp, PlacementSpec,
-    PlanStatus, QuotaSpec, RotationSpec, SecretReference, SnapshotStatus, Tenant, TenantApp, TenantSpec,
-    TenantState, TenantStatus,
+    PlanStatus, QuotaSpec, RotationSpec, SecretReference, SnapshotStatus, Tenant, TenantApp,
+    TenantConnections, TenantSpec, TenantState, TenantStatus,
 };
 pub use tenant_auth::{AuthSpec, AuthWebhookSpec, OidcIssuerSpec, PasswordPolicySpec, SignUp};

@@ -162,7 +162,7 @@ pub struct TenantApp {
     pub settings: Option<serde_json::Value>,
 }
 
-/// Names of backend instances. What is left out is placed by free capacity; `status.placement` says where.
+/// Where a tenant is served from. Instances that are left out are placed by free capacity; `status.placement` says where.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PlacementSpec {
@@ -181,6 +181,19 @@ pub struct PlacementSpec {
     #[schemars(length(max = 63), regex(pattern = "^[a-z]([a-z0-9-]*[a-z0-9])?$"))]
     #[x_kube(validation = Rule::new("self == oldSelf").message("spec.placement.search: a tenant cannot be moved in this release"))]
     pub search: Option<String>,
+    /// By which login the tenant is served. One that can hold code of its own has connections of its own in any case; `Dedicated`
+    /// asks for them always.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connections: Option<TenantConnections>,
+}
+
+/// By which login a tenant is served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum TenantConnections {
+    /// By one that serves many, while nothing in the tenant's schema can be code.
+    Shared,
+    /// By one that is a member of this tenant's role alone.
+    Dedicated,
 }
 
 impl PlacementSpec {

@@ -19,6 +19,7 @@ use crate::{
         AccessChange, AccessRecord, Group, Issued, RowKey, Verifier, login_in_place, role_in_place,
     },
     error::Error,
+    killpoint::killpoint,
 };
 
 impl Work<'_> {
@@ -81,6 +82,22 @@ impl Work<'_> {
                     verifier: new.then(|| Verifier::of(password)),
                 });
             }
+        }
+        let becomes_owner = |change: &AccessChange| {
+            matches!(change, AccessChange::Role { level: AccessLevel::Owner, owns: false, .. })
+        };
+        if changes.iter().any(becomes_owner) {
+            killpoint!("access.owner", self.placed.cell.shut_shared(self.shard, self.tenant).await)?;
+        }
+        let was_owner = |change: &AccessChange| matches!(change, AccessChange::Role { level, owns: true, .. } if *level != AccessLevel::Owner);
+        if changes.iter().any(was_owner) {
+            // A session that has become the owner stays so to its end, so all of them end, and none begins before the right is gone.
+            let there = Slot::ALL.map(|slot| role.login(slot)).into_iter();
+            let there = there.filter(|login| self.observed.roles.contains_key(login.as_str()));
+            let there: Vec<AccessLogin> = there.collect();
+            let refusals: Vec<_> = there.iter().cloned().map(AccessChange::Refuse).collect();
+            killpoint!("access.lower", self.change(&refusals).await)?;
+            changes.splice(0..0, there.into_iter().map(AccessChange::EndSessions));
         }
         self.change(&changes).await
     }

@@ -33,7 +33,12 @@ impl<'a> Placed<'a> {
     pub fn status(&self) -> PlacementSpec {
         let Placement { postgres, redis, search } = &self.placement;
         let text = |name: &InstanceName| Some(name.as_str().to_owned());
-        PlacementSpec { postgres: text(postgres), redis: text(redis), search: text(search) }
+        PlacementSpec {
+            postgres: text(postgres),
+            redis: text(redis),
+            search: text(search),
+            connections: None,
+        }
     }
 }
 

@@ -16,15 +16,17 @@ use tenantry_crds::{
     reason::Reason,
     v1alpha1::{Tenant, TenantState, TenantStatus},
 };
-use tenantry_migrations::logins::LoginShard;
-use tenantry_migrations::registry::Placement;
+use tenantry_migrations::{
+    logins::LoginShard,
+    registry::{Connections, Placement},
+};
 
 use super::{
     asks_for_plan,
     desired::{Desired, Manifest},
     evolve::{Evolution, waited_for},
     identity,
-    plan::{self, Around, Plan},
+    plan::{self, Around, Plan, Turn, connections::Cause},
     report::{self, UnderWay},
     restore,
     search::{self, Outcome},
@@ -36,7 +38,7 @@ use crate::{
         Placed,
         postgres::{
             Cell,
-            change::{Changes, Identity, RowChange},
+            change::{Changes, Identity, RoleChange, RowChange},
             observe::{self, Observed},
             step::Step,
         },
@@ -58,6 +60,9 @@ const STEPS_RECHECK: Duration = Duration::from_secs(30);
 
 /// By then every replica of the control plane serves the new version.
 const OLD_VERSION_GONE: Duration = Duration::from_secs(5);
+
+/// By then no replica asks by the own login of a tenant that shares connections again; see `forgotten` of `observe.sql`.
+const OWN_LOGIN_FORGOTTEN: Duration = Duration::from_secs(6);
 
 /// One pass, which may be part of rollouts.
 pub async fn converge(
@@ -115,17 +120,19 @@ async fn bring(
         absent_indexes: claimable.as_ref().cloned().unwrap_or_default(),
         ..Around::default()
     };
-    let (changes, under_way) = provision(ctx, placed, &desired, &observed, around)
-        .await
-        .map_err(|e| pass.fails(ConditionType::DatabaseReady, e))?;
+    let Provisioned { changes, under_way, causes, again } =
+        provision(ctx, placed, &desired, &observed, around)
+            .await
+            .map_err(|e| pass.fails(ConditionType::DatabaseReady, e))?;
     report::database(pass, &desired, &changes, &observed, &under_way);
+    report::connections(object, ctx, pass, &causes);
     let streams = report::streams(pass, &desired, streams);
     let search = searches(ctx, placed, &desired, &observed, &changes, claimable).await;
     let search = report::searches(pass, &desired, search);
     let access = access::converge(object, ctx, placed, &desired, &observed, pass).await;
     streams?;
     let pending = search?;
-    let quiet = access?;
+    let quiet = [access?, again].into_iter().flatten().min();
     if let UnderWay::Steps(what) = under_way {
         let (reason, message) = (Reason::WorkPending, format!("under way: {what}"));
         return Ok(Progress::Pending { reason, message, after: STEPS_RECHECK });
@@ -192,16 +199,33 @@ async fn look(object: &Tenant, placed: &Placed<'_>, tenant: &Identity) -> Result
     }
     plan::refuse_foreign_objects(tenant, &observed)?;
     if let (Some(change), Some(shard)) = (plan::state(&object.spec, &observed), observed.shard()) {
-        let changes = Changes { rows: vec![change], ..Changes::default() };
         let shard = cell.shard_of(tenant.uid, Some(shard)).await?;
-        cell.apply(shard, tenant, &changes).await?;
+        cell.apply(shard, tenant, &Changes { rows: vec![change], ..Changes::default() }).await?;
         if let Some(record) = &mut observed.record {
             let suspended = object.spec.state == TenantState::Suspended;
             record.state = if suspended { "Suspended" } else { "Active" }.to_owned();
             record.suspended_message.clone_from(&object.spec.suspended_message);
         }
     }
+    if object.spec.state == TenantState::Suspended {
+        close_traffic(cell, tenant, &mut observed).await?;
+    }
     Ok(observed)
+}
+
+/// Nobody is in as the own login of a suspended tenant, whatever else about the tenant is wrong.
+async fn close_traffic(cell: &Cell, tenant: &Identity, observed: &mut Observed) -> Result<(), Error> {
+    let shard = observed.shard();
+    let (Some(traffic), Some(shard)) = (observed.traffic.as_mut().filter(|traffic| traffic.opens), shard)
+    else {
+        return Ok(());
+    };
+    for change in [RoleChange::CloseTraffic, RoleChange::EndTraffic] {
+        let changes = Changes { roles: vec![change], ..Changes::default() };
+        killpoint!("connections.suspend", cell.apply(shard, tenant, &changes).await)?;
+    }
+    traffic.opens = false;
+    Ok(())
 }
 
 /// What must hold before anything is made outside of the tenant's Postgres instance.
@@ -239,6 +263,17 @@ async fn ensure_streams(ctx: &Context, placed: &Placed<'_>, desired: &Desired) -
     placed.redis.ensure_streams(&keys).await
 }
 
+/// What a pass did in Postgres.
+#[derive(Debug, Default)]
+struct Provisioned {
+    changes: Changes,
+    under_way: UnderWay,
+    /// Why the tenant has connections of its own.
+    causes: Vec<Cause>,
+    /// When to look at its connections again, while they are on their way back to the shared ones.
+    again: Option<Duration>,
+}
+
 /// Everything in Postgres: what can be made at once in one transaction, the rest in steps; what was changed.
 async fn provision(
     ctx: &Context,
@@ -246,30 +281,80 @@ async fn provision(
     desired: &Desired,
     observed: &Observed,
     around: Around,
-) -> Result<(Changes, UnderWay), Error> {
+) -> Result<Provisioned, Error> {
     let (tenant, cell) = (&desired.tenant, placed.cell);
     let shard = cell.shard_of(tenant.uid, observed.shard()).await?;
     ctx.rollouts.bound(tenant.name.as_str(), shard);
     let plan = plan_knowing_rows(cell, desired, observed, shard, around).await?;
+    let causes = plan::connections::causes(desired, observed, &plan.steps);
+    let leaves = observed.traffic.is_some() && causes.is_empty() && plan.turn != Turn::Retire;
+    let again = leaves.then_some(OWN_LOGIN_FORGOTTEN);
     if plan.is_empty() {
-        return Ok((Changes::default(), UnderWay::Nothing));
+        return Ok(Provisioned { causes, again, ..Provisioned::default() });
     }
-    let Plan { changes, steps, drops_follow } = plan;
+    let Plan { changes, steps, drops_follow, turn } = plan;
     // Steps that run see the tables as the pass that began them left them.
-    if ctx.evolutions.is_running(&tenant.name) && !(changes.roles.is_empty() && changes.objects.is_empty()) {
+    let touches = !changes.roles.is_empty() || !changes.objects.is_empty() || turn != Turn::Stay;
+    if ctx.evolutions.is_running(&tenant.name) && touches {
         let what = "changes that were begun before".to_owned();
-        return Ok((Changes::default(), UnderWay::Steps(what)));
+        return Ok(Provisioned { under_way: UnderWay::Steps(what), causes, ..Provisioned::default() });
     }
-    make(cell, tenant, shard, &changes).await?;
+    make(cell, tenant, shard, &changes, plan::connections::may_hold_code(tenant, observed)).await?;
     if !steps.is_empty() {
         let what = status::sample(&steps);
         let evolution = Evolution { tenant: tenant.clone(), cell: cell.name().clone(), shard, steps };
         if let Some(outcome) = ctx.evolutions.advance(evolution).await {
             outcome?;
         }
-        return Ok((changes, UnderWay::Steps(what)));
+        return Ok(Provisioned { changes, under_way: UnderWay::Steps(what), causes, again });
     }
-    Ok((changes, if drops_follow { UnderWay::Drops } else { UnderWay::Nothing }))
+    if drops_follow {
+        return Ok(Provisioned { changes, under_way: UnderWay::Drops, causes, again });
+    }
+    turn_connections(ctx, cell, desired, shard, turn).await?;
+    Ok(Provisioned { changes, under_way: UnderWay::Nothing, causes, again })
+}
+
+/// Lets a tenant that holds nothing of its own any more share connections again, and then takes its own login away. What cannot
+/// be done now is so at the next look: the tenant is served all the while.
+async fn turn_connections(
+    ctx: &Context,
+    cell: &Cell,
+    desired: &Desired,
+    shard: LoginShard,
+    turn: Turn,
+) -> Result<(), Error> {
+    let tenant = &desired.tenant;
+    let roles = |roles: Vec<RoleChange>| Changes { roles, ..Changes::default() };
+    match turn {
+        Turn::Stay => Ok(()),
+        Turn::Share => {
+            if !cell.code_has_ended(tenant).await? {
+                return Ok(());
+            }
+            // What ran until now may have left something that the look before did not see.
+            let hosts: Vec<String> = desired.hosts.iter().cloned().collect();
+            let again = observe::observe(cell.database(), tenant, &hosts).await?;
+            if !plan::connections::causes(desired, &again, &[]).is_empty() {
+                ctx.lanes.tenants.wake(tenant.name.as_str());
+                return Ok(());
+            }
+            let rows = vec![RowChange::PutConnections(Connections::Shared)];
+            let share = Changes { rows, ..roles(vec![RoleChange::AllowTraffic(shard)]) };
+            killpoint!("connections.share", cell.apply(shard, tenant, &share).await)
+        }
+        Turn::Retire => {
+            // After the first nobody comes in any more, so the second meets all who are.
+            killpoint!(
+                "connections.close",
+                cell.apply(shard, tenant, &roles(vec![RoleChange::CloseTraffic])).await
+            )?;
+            killpoint!(
+                "connections.retire",
+                cell.apply(shard, tenant, &roles(vec![RoleChange::DropTraffic])).await
+            )
+        }
+    }
 }
 
 /// The plan, made again with a look at the files of the tables that it wants to change by steps: one without rows needs none.
@@ -291,13 +376,27 @@ pub(super) async fn plan_knowing_rows(
     plan::plan(desired, observed, shard, &Around { empty_tables, ..around })
 }
 
-async fn make(cell: &Cell, tenant: &Identity, shard: LoginShard, changes: &Changes) -> Result<(), Error> {
+async fn make(
+    cell: &Cell,
+    tenant: &Identity,
+    shard: LoginShard,
+    changes: &Changes,
+    may_hold_code: bool,
+) -> Result<(), Error> {
     if changes.is_empty() {
         return Ok(());
     }
     let started = Instant::now();
-    if let Err(error) = cell.apply(shard, tenant, changes).await {
+    let made = if may_hold_code && !changes.objects.is_empty() {
+        make_apart(cell, tenant, shard, changes).await
+    } else {
+        cell.apply(shard, tenant, changes).await
+    };
+    if let Err(error) = made {
         return Err(waited_for(cell, tenant, error).await);
+    }
+    if changes.roles.iter().any(|change| matches!(change, RoleChange::Dedicate { .. })) {
+        killpoint!("connections.dedicate", cell.shut_shared(shard, tenant).await)?;
     }
     cell.bound(tenant.uid).await;
     tracing::info!(
@@ -309,6 +408,20 @@ async fn make(cell: &Cell, tenant: &Identity, shard: LoginShard, changes: &Chang
         "changed"
     );
     Ok(())
+}
+
+/// The same for a tenant that may hold code: no session that can become another tenant touches its relations. The registry says what
+/// is there when it is there.
+async fn make_apart(
+    cell: &Cell,
+    tenant: &Identity,
+    shard: LoginShard,
+    changes: &Changes,
+) -> Result<(), Error> {
+    let Changes { roles, objects, rows } = changes;
+    cell.apply(shard, tenant, &Changes { roles: roles.clone(), ..Changes::default() }).await?;
+    cell.apply_as_owner(shard, tenant, objects).await?;
+    cell.apply(shard, tenant, &Changes { rows: rows.clone(), ..Changes::default() }).await
 }
 
 /// Brings the engine on and lets the registry say what it has; the indexes that are still being worked on.

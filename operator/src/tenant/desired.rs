@@ -8,7 +8,9 @@ use tenantry_crds::{
     definition::{AppDefinition, Destructive, Queue},
     names::{AppName, DocTypeName, IndexUid, RedisKey, TableName, TenantName},
     reason::Reason,
-    v1alpha1::{QueueClass, TenantSpec, TenantState},
+    v1alpha1::{
+        AccessBackend, AccessLevel, AccessSpec, QueueClass, TenantConnections, TenantSpec, TenantState,
+    },
 };
 use tenantry_migrations::{
     layout::{Composition, TableLayout},
@@ -46,6 +48,10 @@ pub struct Desired {
     pub auth: Value,
     /// Origins whose pages may call the tenant.
     pub cors: Value,
+    /// The manifest asks for connections of the tenant's own.
+    pub dedicated: bool,
+    /// An access may become the tenant's owner.
+    pub owner_access: bool,
     /// The apps, each after the ones that it builds on.
     pub apps: Vec<DesiredApp>,
     /// Queues of the apps.
@@ -104,6 +110,8 @@ impl Desired {
             quotas: object(spec.quotas.as_ref())?,
             auth: auth(spec)?,
             cors: object(spec.cors.as_ref())?,
+            dedicated: spec.placement.connections == Some(TenantConnections::Dedicated),
+            owner_access: spec.access.iter().any(owns),
             apps: apps.iter().map(|app| DesiredApp::of(app, &definitions)).collect::<Result<_, _>>()?,
             streams: definitions
                 .iter()
@@ -145,6 +153,10 @@ impl DesiredApp {
         let types = self.definition.doc_types.iter().map(|doc_type| &doc_type.name);
         types.into_iter().find(|name| TableName::of(&self.name, name) == *table).cloned()
     }
+}
+
+fn owns(access: &AccessSpec) -> bool {
+    access.level == AccessLevel::Owner && access.backends.contains(&AccessBackend::Postgres)
 }
 
 /// A part of the manifest as the registry has it; empty when it is not there.

@@ -9,7 +9,7 @@ use tenantry_crds::{
     v1alpha1::{App, AppSpec, SearchIndex, Tenant, TenantSpec},
 };
 use tenantry_migrations::{
-    layout::TableLayout,
+    layout::{DefaultValue, TableLayout},
     logins::{self, LoginShard},
     mark::OwnershipMark,
     registry::{Placement, SearchBindingRecord, StreamBindingRecord, TenantAppRecord, TenantRecord},
@@ -131,6 +131,8 @@ pub fn in_place(desired: &Desired) -> Observed {
         owner: Some(role(vec![provisioner(true)], vec![])),
         role: Some(role(vec![provisioner(false), traffic], vec![logins::TENANTS.into()])),
         migrator: None,
+        traffic: None,
+        foreign: vec![],
         schema: Some(ObservedSchema {
             comment: Some(OwnershipMark::of(tenant.uid).to_string()),
             owner: tenant.owner.to_string(),
@@ -152,7 +154,10 @@ fn table(layout: &TableLayout) -> ObservedTable {
         let observed = ObservedColumn {
             sql_type: column.sql_type.to_string(),
             not_null: column.not_null,
-            has_default: column.default.is_some(),
+            default: column.default.as_ref().map(|value| match value {
+                DefaultValue::Literal(text) => text.clone(),
+                DefaultValue::Now => "now()".to_owned(),
+            }),
         };
         (column.name.clone(), observed)
     });

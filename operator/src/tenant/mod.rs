@@ -33,12 +33,16 @@ use tenantry_crds::{
     names::TenantName,
     v1alpha1::{Tenant, TenantStatus},
 };
-use tenantry_migrations::{logins::LoginShard, registry::Placement};
+use tenantry_migrations::{
+    logins::LoginShard,
+    registry::{Connections, Placement},
+};
 
 pub use self::desired::Desired;
+use self::plan::Turn;
 use crate::{
     backend::postgres::{
-        change::{Changes, Identity},
+        change::{Changes, Identity, RoleChange},
         observe::Observed,
     },
     context::Context,
@@ -121,12 +125,14 @@ pub struct Due {
     /// There is more, as a migration or a search index with other settings than before: it comes of a new definition, or of
     /// lost rows of the registry.
     pub more: bool,
+    /// The tenant's connections are not yet what they can be. That is no drift.
+    pub turns: bool,
 }
 
 impl Due {
     /// Whether everything is in place.
     pub fn is_nothing(&self) -> bool {
-        self.changes.is_empty() && !self.more
+        self.changes.is_empty() && !self.more && !self.turns
     }
 }
 
@@ -140,11 +146,18 @@ pub fn due(desired: &Desired, observed: &Observed) -> Result<Due, Error> {
     let empty_tables = observed.tables.keys().cloned().collect();
     let around = plan::Around { streams_in_place: true, absent_indexes: indexes, empty_tables };
     // Whoever has neither role nor row is bound to a shard by its pass; there is more to do than that.
-    let plan = plan::plan(desired, observed, observed.shard().unwrap_or(LoginShard::new(0)), &around)?;
+    let shard = observed.shard().unwrap_or(LoginShard::new(0));
+    let plan = plan::plan(desired, observed, shard, &around)?;
     let settled = |work: &search::Work| matches!(work, search::Work::Verify(_));
     let searches_differ = !search::work(desired, &observed.searches).iter().all(settled);
     let more = !plan.steps.is_empty() || plan.drops_follow || searches_differ;
-    Ok(Due { changes: plan.changes, more })
+    let mut changes = plan.changes;
+    let shares =
+        observed.record.as_ref().is_some_and(|r| Connections::of(&r.connections) == Connections::Shared);
+    if plan.turn == Turn::Share && shares {
+        changes.roles.push(RoleChange::AllowTraffic(shard));
+    }
+    Ok(Due { changes, more, turns: plan.turn != Turn::Stay })
 }
 
 /// Whose names and uid the object stands for.

@@ -3,19 +3,21 @@
 use tenantry_crds::{
     conditions::{ConditionType, Finding, Truth},
     reason::Reason,
-    v1alpha1::TenantStatus,
+    v1alpha1::{Tenant, TenantConnections, TenantStatus},
 };
 
-use super::{desired::Desired, status};
+use super::{desired::Desired, plan::connections::Cause, status};
 use crate::{
     backend::postgres::{change::Changes, observe::Observed},
+    context::Context,
     driver::Pass,
     error::Error,
 };
 
 /// What a pass leaves for later.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum UnderWay {
+    #[default]
     Nothing,
     /// Steps, for people.
     Steps(String),
@@ -40,6 +42,26 @@ pub fn database(
     }
     let message = format!("schema {} with {}", desired.tenant.schema, tables(desired));
     pass.holds(ConditionType::DatabaseReady, Reason::Succeeded, message);
+}
+
+/// Why the tenant has connections of its own; nothing of one that shares. An Event once tells of what is in the schema and not
+/// declared.
+pub fn connections(object: &Tenant, ctx: &Context, pass: &mut Pass<TenantStatus>, causes: &[Cause]) {
+    if let Some(placement) = &mut pass.status.placement {
+        placement.connections = (!causes.is_empty()).then_some(TenantConnections::Dedicated);
+    }
+    let Some(first) = causes.first() else { return };
+    let message = causes.iter().map(Cause::message).collect::<Vec<_>>().join("; ");
+    let kind = ConditionType::DedicatedConnections;
+    if let Some(foreign) = causes.iter().find(|cause| cause.reason() == Reason::ForeignObjects) {
+        let told = object.status.iter().flat_map(|status| &status.conditions);
+        let told =
+            told.into_iter().any(|c| c.type_ == kind.as_str() && c.message.contains(&foreign.message()));
+        if !told {
+            ctx.events.found_foreign(object, &foreign.message());
+        }
+    }
+    pass.holds(kind, first.reason(), message);
 }
 
 /// The queues.

@@ -18,11 +18,13 @@ use uuid::Uuid;
 
 use super::{
     access::AccessChange,
-    change::{Changes, Identity},
+    barrier::Older,
+    change::{Changes, Identity, ObjectChange},
+    ddl,
     logins::Logins,
     migrator::Migrator,
     observe,
-    provisioners::Provisioners,
+    provisioners::{Provisioners, in_terms_of_the_tenant},
 };
 use crate::{catalog::Version, connect, error::Error, leader, metrics::Metrics};
 
@@ -50,6 +52,11 @@ struct Publications {
 /// An instance that takes longer is down as far as new tenants are concerned.
 const PING_LIMIT: Duration = Duration::from_secs(2);
 
+/// How long transactions of a shard's login are waited for. Above the time that traffic gives a statement.
+const TRAFFIC_ENDS: Duration = Duration::from_secs(10);
+/// How long transactions that may have run a tenant's code are waited for; the tenant goes on as it is meanwhile.
+const CODE_ENDS: Duration = Duration::from_secs(2);
+
 /// The keys from which the passwords of a cell's logins derive.
 #[derive(Debug, Clone)]
 pub struct LoginKeys {
@@ -65,7 +72,7 @@ impl Cell {
         Self {
             name,
             database: connect::database(&options),
-            provisioners: Provisioners::new(&options, keys.provisioner.clone(), metrics),
+            provisioners: Provisioners::new(&options, keys.clone(), metrics),
             logins: Logins::new(keys.provisioner, keys.traffic),
             epoch: OnceLock::new(),
             publications: Mutex::default(),
@@ -186,6 +193,83 @@ impl Cell {
             .apply(shard, tenant, self.epoch()?, changes)
             .await
             .map_err(|error| error.at(&self.name))
+    }
+
+    /// Makes sure that nobody who can become another tenant is at work as this one, or can be from now on: what has to hold before
+    /// the tenant may hold code of its own. Whether somebody may become the tenant, the database says, and sessions that began before it said so are
+    /// waited for, and ended where they take too long.
+    ///
+    /// # Errors
+    /// [`Error::Waiting`] while the tenant shares connections, [`Error::Blocked`] with ForeignGrant where somebody else granted its
+    /// role.
+    pub async fn shut_shared(&self, shard: LoginShard, tenant: &Identity) -> Result<(), Error> {
+        let others: Vec<(String, String)> = sqlx::query_as(
+            "SELECT login::text, grantor::text FROM tenantry.may_become($1::text::name, $2::text::name)",
+        )
+        .bind(tenant.role.as_str())
+        .bind(tenant.traffic.as_str())
+        .fetch_all(&self.database)
+        .await
+        .map_err(Error::database("asking who may become the tenant"))?;
+        let traffic = shard.traffic();
+        if let Some((login, grantor)) = others.iter().find(|(login, _)| login != traffic.as_str()) {
+            let message = format!(
+                "login {login} may become {}, as granted by {grantor}; revoke that, or the tenant cannot have code of its own: \
+                 spec.access with level Owner, migrations",
+                tenant.role
+            );
+            return Err(Error::blocked(Reason::ForeignGrant, message));
+        }
+        if !others.is_empty() {
+            return Err(Error::waiting(
+                Reason::WorkPending,
+                "the tenant shares connections for a moment longer",
+            ));
+        }
+        self.traffic_has_ended(shard, tenant).await
+    }
+
+    /// Waits for the transactions of those who serve the tenant, who may not any more, and ends those that take too long.
+    ///
+    /// # Errors
+    /// When Postgres does not answer.
+    pub async fn traffic_has_ended(&self, shard: LoginShard, tenant: &Identity) -> Result<(), Error> {
+        let mut older =
+            Older::now(&self.database, &[shard.traffic().as_str(), tenant.traffic.as_str()]).await?;
+        if !older.end(&self.database, TRAFFIC_ENDS).await? {
+            older.terminate(&self.database).await?;
+        }
+        Ok(())
+    }
+
+    /// Waits for the transactions that may have run code of the tenant; whether they have ended.
+    ///
+    /// # Errors
+    /// When Postgres does not answer.
+    pub async fn code_has_ended(&self, tenant: &Identity) -> Result<bool, Error> {
+        let logins = observe::own_logins(&self.database, tenant).await?;
+        let logins: Vec<&str> = logins.iter().map(String::as_str).collect();
+        Older::now(&self.database, &logins).await?.end(&self.database, CODE_ENDS).await
+    }
+
+    /// Makes changes of relations that are there, as the tenant's owner and in a session that can become nobody else.
+    ///
+    /// # Errors
+    /// [`Error::Fenced`] when another operator leads by now.
+    pub async fn apply_as_owner(
+        &self,
+        shard: LoginShard,
+        tenant: &Identity,
+        objects: &[ObjectChange],
+    ) -> Result<(), Error> {
+        let migrator = self.open_migrator(shard, tenant).await?;
+        let made = async {
+            self.fenced().await?.rollback().await.map_err(Error::database("checking the epoch"))?;
+            migrator.connect().await?.change(&ddl::objects_script(tenant, objects)).await
+        };
+        let made = made.await.map_err(|error| in_terms_of_the_tenant(tenant, error));
+        let closed = self.close_migrator(shard, tenant).await;
+        made.and(closed).map_err(|error| error.at(&self.name))
     }
 
     /// Makes the login that a tenant's steps run as.

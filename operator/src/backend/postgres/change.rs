@@ -3,12 +3,12 @@
 use serde_json::Value;
 use tenantry_crds::names::{
     AppName, DocTypeName, IndexUid, MigratorRole, OwnerRole, QueueName, RedisKey, RelationName, SchemaName,
-    TableName, TenantName, TenantRole,
+    TableName, TenantName, TenantRole, TrafficLogin,
 };
 use tenantry_migrations::{
     layout::{Column, ForeignKey, Index, TableLayout},
     logins::LoginShard,
-    registry::{SearchBindingRecord, SearchSettings},
+    registry::{Connections, SearchBindingRecord, SearchSettings},
 };
 use uuid::Uuid;
 
@@ -27,14 +27,16 @@ pub struct Identity {
     pub owner: OwnerRole,
     /// The login that is there only while tables that hold rows are changed.
     pub migrator: MigratorRole,
+    /// The login that serves this tenant alone, while it has connections of its own.
+    pub traffic: TrafficLogin,
 }
 
 impl Identity {
     /// Of the tenant with this name and uid.
     pub fn new(name: TenantName, uid: Uuid) -> Self {
         let (schema, role, owner) = (SchemaName::of(&name), TenantRole::of(&name), OwnerRole::of(&name));
-        let migrator = MigratorRole::of(&name);
-        Self { name, uid, schema, role, owner, migrator }
+        let (migrator, traffic) = (MigratorRole::of(&name), TrafficLogin::of(&name));
+        Self { name, uid, schema, role, owner, migrator, traffic }
     }
 }
 
@@ -73,6 +75,22 @@ pub enum RoleChange {
     CreateSchema,
     /// This shard's traffic login may not become the DML role any more.
     RefuseTraffic(LoginShard),
+    /// This shard's traffic login may not become the DML role any more, the tenant's own may, and nobody else: the transaction
+    /// fails where another login still can. Password and settings of the own login are made anew.
+    Dedicate {
+        /// The shard.
+        shard: LoginShard,
+        /// The own login is there.
+        exists: bool,
+        /// It may log in: the tenant is not suspended.
+        opens: bool,
+    },
+    /// Nobody can log in as the tenant's own login any more; who is in stays.
+    CloseTraffic,
+    /// Who is in as the tenant's own login is put out.
+    EndTraffic,
+    /// Who is in as the tenant's own login is put out, and the login goes with all that it owns.
+    DropTraffic,
     /// The migrator that a crash left goes, with its sessions.
     DropMigrator,
     /// Both roles say that the tenant is gone and its data was kept.
@@ -152,6 +170,8 @@ pub enum RowChange {
     PutTenant(TenantRow),
     /// Whether a tenant is suspended, and what its callers read then.
     PutState(bool, Option<String>),
+    /// By which login replicas are to ask first.
+    PutConnections(Connections),
     /// The tenant serves this host.
     AddHost(String),
     /// The tenant does not serve this host any more.

@@ -9,7 +9,7 @@ use tenantry_crds::{
 };
 use tenantry_migrations::{
     layout::{Column, DefaultValue, ForeignKey, Index, TableLayout},
-    logins,
+    logins::{self, LoginShard},
     mark::OwnershipMark,
     sql::{Ident, Literal},
 };
@@ -24,26 +24,39 @@ const SEQUENCE_GRANTS: &str = "USAGE";
 
 /// All of `changes` as one script. Sent as one message it is one transaction: Postgres rolls back all of it when a part
 /// fails, and no connection is ever idle inside it, so a frozen leader holds no lock for longer than a statement.
-pub fn script(tenant: &Identity, epoch: i64, changes: &Changes) -> String {
+///
+/// `verifier` yields what Postgres keeps of the password of the tenant's own login. It is asked only where that login is made: it takes
+/// some milliseconds.
+pub fn script(tenant: &Identity, epoch: i64, changes: &Changes, verifier: impl FnOnce() -> String) -> String {
     let mut sql = format!("SELECT tenantry.fence({epoch});\n");
-    append(&mut sql, tenant, changes);
+    let dedicates = changes.roles.iter().any(|change| matches!(change, RoleChange::Dedicate { .. }));
+    append(&mut sql, tenant, changes, &if dedicates { verifier() } else { String::new() });
+    sql
+}
+
+/// Changes of relations that are there, as one script for a session that is the tenant's owner role already.
+pub fn objects_script(tenant: &Identity, changes: &[ObjectChange]) -> String {
+    let mut sql = String::new();
+    for change in changes {
+        object_change(&mut sql, tenant, change);
+    }
     sql
 }
 
 /// The same for reading: statement by statement, without the fence.
 pub fn statements(tenant: &Identity, changes: &Changes) -> Vec<String> {
     let mut sql = String::new();
-    append(&mut sql, tenant, changes);
+    append(&mut sql, tenant, changes, "(made anew)");
     // Every statement ends so, and nothing in one does: a line of a table begins with spaces.
     sql.split_terminator(";\n").map(str::to_owned).collect()
 }
 
-fn append(sql: &mut String, tenant: &Identity, changes: &Changes) {
+fn append(sql: &mut String, tenant: &Identity, changes: &Changes, verifier: &str) {
     // Roles go last, when nothing is left that they own; all other changes of roles come first.
     let (last, first): (Vec<RoleChange>, Vec<RoleChange>) =
         changes.roles.iter().partition(|change| matches!(change, RoleChange::DropRoles));
     for change in first {
-        role_change(sql, tenant, change);
+        role_change(sql, tenant, change, verifier);
     }
     if !changes.objects.is_empty() {
         push(sql, format_args!("SET LOCAL ROLE {}", Ident(tenant.owner.as_str())));
@@ -53,7 +66,7 @@ fn append(sql: &mut String, tenant: &Identity, changes: &Changes) {
         push(sql, format_args!("RESET ROLE"));
     }
     for change in last {
-        role_change(sql, tenant, change);
+        role_change(sql, tenant, change, verifier);
     }
     rows::append(sql, tenant, &changes.rows);
 }
@@ -68,7 +81,7 @@ const MIGRATOR_LIFE: &str = "2 hours";
 pub fn open_migrator(tenant: &Identity, epoch: i64, verifier: &str, leftover: bool) -> String {
     let mut sql = format!("SELECT tenantry.fence({epoch});\n");
     if leftover {
-        drop_migrator(&mut sql, tenant);
+        drop_login(&mut sql, tenant.migrator.as_str());
     }
     let (role, owner) = (Ident(tenant.migrator.as_str()), Ident(tenant.owner.as_str()));
     let (verifier, group) = (Literal(verifier), Ident(logins::MIGRATORS));
@@ -88,13 +101,11 @@ pub fn open_migrator(tenant: &Identity, epoch: i64, verifier: &str, leftover: bo
 /// The end of a migrator.
 pub fn close_migrator(tenant: &Identity, epoch: i64) -> String {
     let mut sql = format!("SELECT tenantry.fence({epoch});\n");
-    drop_migrator(&mut sql, tenant);
+    drop_login(&mut sql, tenant.migrator.as_str());
     sql
 }
 
-fn drop_migrator(sql: &mut String, tenant: &Identity) {
-    let name = tenant.migrator.as_str();
-    let role = Ident(name);
+fn end_sessions(sql: &mut String, name: &str) {
     push(
         sql,
         format_args!(
@@ -103,6 +114,12 @@ fn drop_migrator(sql: &mut String, tenant: &Identity) {
             Literal(name)
         ),
     );
+}
+
+/// Ends the sessions of a login of the tenant's, and the login with what it owns.
+fn drop_login(sql: &mut String, name: &str) {
+    let role = Ident(name);
+    end_sessions(sql, name);
     // An app's SQL may have made something as this role, a large object at least.
     push(sql, format_args!("DROP OWNED BY {role}"));
     push(sql, format_args!("DROP ROLE {role}"));
@@ -120,7 +137,7 @@ pub(super) fn push(sql: &mut String, statement: std::fmt::Arguments<'_>) {
     sql.push_str(";\n");
 }
 
-fn role_change(sql: &mut String, tenant: &Identity, change: RoleChange) {
+fn role_change(sql: &mut String, tenant: &Identity, change: RoleChange, verifier: &str) {
     let (schema, role, owner) =
         (Ident(tenant.schema.as_str()), Ident(tenant.role.as_str()), Ident(tenant.owner.as_str()));
     let create = |sql: &mut String, role: Ident<'_>| {
@@ -147,7 +164,15 @@ fn role_change(sql: &mut String, tenant: &Identity, change: RoleChange) {
         RoleChange::RefuseTraffic(shard) => {
             push(sql, format_args!("REVOKE {role} FROM {}", Ident(shard.traffic().as_str())));
         }
-        RoleChange::DropMigrator => drop_migrator(sql, tenant),
+        RoleChange::Dedicate { shard, exists, opens } => {
+            dedicate(sql, tenant, &Dedication { shard, exists, opens, verifier });
+        }
+        RoleChange::CloseTraffic => {
+            push(sql, format_args!("ALTER ROLE {} NOLOGIN", Ident(tenant.traffic.as_str())));
+        }
+        RoleChange::EndTraffic => end_sessions(sql, tenant.traffic.as_str()),
+        RoleChange::DropTraffic => drop_login(sql, tenant.traffic.as_str()),
+        RoleChange::DropMigrator => drop_login(sql, tenant.migrator.as_str()),
         RoleChange::MarkRetained => {
             for role in [owner, role] {
                 push(sql, format_args!("COMMENT ON ROLE {role} IS {}", mark(tenant, true)));
@@ -160,6 +185,52 @@ fn role_change(sql: &mut String, tenant: &Identity, change: RoleChange) {
         }
         RoleChange::DropRoles => push(sql, format_args!("DROP ROLE IF EXISTS {role}, {owner}")),
     }
+}
+
+/// Connections of a tenant's own login over all replicas, at most.
+pub const TRAFFIC_CONNECTIONS: i32 = 64;
+
+/// How a tenant gets connections of its own.
+struct Dedication<'a> {
+    shard: LoginShard,
+    exists: bool,
+    opens: bool,
+    verifier: &'a str,
+}
+
+/// See [ADR 30](../../../../docs/adr/0030-dedicated-connections.md): what is taken is taken in the transaction that gives, and the
+/// transaction fails when it was not all that there was to take.
+fn dedicate(sql: &mut String, tenant: &Identity, to: &Dedication<'_>) {
+    let (role, own) = (Ident(tenant.role.as_str()), Ident(tenant.traffic.as_str()));
+    let (verb, login) =
+        (if to.exists { "ALTER" } else { "CREATE" }, if to.opens { "LOGIN" } else { "NOLOGIN" });
+    let verifier = Literal(to.verifier);
+    push(
+        sql,
+        format_args!(
+            "{verb} ROLE {own} {login} NOINHERIT CONNECTION LIMIT {TRAFFIC_CONNECTIONS} PASSWORD {verifier}"
+        ),
+    );
+    push(sql, format_args!("COMMENT ON ROLE {own} IS {}", mark(tenant, false)));
+    // A login may set what it likes for its next sessions; nothing of that is left.
+    push(sql, format_args!("ALTER ROLE {own} RESET ALL"));
+    let here = format!(
+        "BEGIN EXECUTE pg_catalog.format('ALTER ROLE {own} IN DATABASE %I RESET ALL', pg_catalog.current_database()); END"
+    );
+    push(sql, format_args!("DO {}", Literal(&here)));
+    // Without the rights of a role nobody may end its sessions or drop what it owns.
+    push(sql, format_args!("GRANT {own} TO CURRENT_USER WITH INHERIT TRUE, SET FALSE"));
+    push(sql, format_args!("GRANT {} TO {own} WITH INHERIT TRUE, SET FALSE", Ident(logins::MIGRATORS)));
+    push(sql, format_args!("GRANT {role} TO {own} WITH SET TRUE, INHERIT FALSE"));
+    push(sql, format_args!("REVOKE {role} FROM {}", Ident(to.shard.traffic().as_str())));
+    push(
+        sql,
+        format_args!(
+            "SELECT tenantry.refuse_others({}, {})",
+            Literal(tenant.role.as_str()),
+            Literal(tenant.traffic.as_str())
+        ),
+    );
 }
 
 fn object_change(sql: &mut String, tenant: &Identity, change: &ObjectChange) {

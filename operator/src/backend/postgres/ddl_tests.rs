@@ -1,6 +1,6 @@
 use std::path::Path;
 
-use tenantry_migrations::logins::LoginShard;
+use tenantry_migrations::{logins::LoginShard, registry::Connections};
 
 use super::*;
 use crate::{
@@ -18,11 +18,26 @@ fn assert_golden(name: &str, text: &str) {
     assert!(text == golden, "{name} differs; if that is right, run with UPDATE_GOLDENS=1\n{text}");
 }
 
+fn no_login() -> String {
+    panic!("no login is made")
+}
+
+#[test]
+fn the_script_of_a_tenant_that_gets_connections_of_its_own() {
+    let tenant = fixtures::desired(None).tenant;
+    let changes = Changes {
+        roles: vec![RoleChange::Dedicate { shard: LoginShard::new(2), exists: false, opens: true }],
+        objects: vec![],
+        rows: vec![RowChange::PutConnections(Connections::Dedicated)],
+    };
+    assert_golden("dedicated_tenant.sql", &script(&tenant, 3, &changes, || "SCRAM-SHA-256$".to_owned()));
+}
+
 #[test]
 fn the_script_of_a_new_crm_tenant() {
     let desired = fixtures::desired(Some(&fixtures::crm()));
     let changes = new_tenant_changes(&desired, &Observed::default());
-    assert_golden("new_crm_tenant.sql", &script(&desired.tenant, 3, &changes));
+    assert_golden("new_crm_tenant.sql", &script(&desired.tenant, 3, &changes, no_login));
 }
 
 #[test]
@@ -33,7 +48,7 @@ fn the_script_of_a_deletion() {
         objects: vec![ObjectChange::DropSchema],
         rows: vec![RowChange::RemoveTenant],
     };
-    assert_golden("deleted_tenant.sql", &script(&tenant, 3, &changes));
+    assert_golden("deleted_tenant.sql", &script(&tenant, 3, &changes, no_login));
 }
 
 #[test]
@@ -49,5 +64,5 @@ fn the_script_of_a_retention() {
         objects: vec![ObjectChange::MarkSchema { retained: true }],
         rows: vec![RowChange::Retain],
     };
-    assert_golden("retained_tenant.sql", &script(&tenant, 3, &changes));
+    assert_golden("retained_tenant.sql", &script(&tenant, 3, &changes, no_login));
 }

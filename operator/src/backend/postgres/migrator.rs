@@ -154,6 +154,15 @@ impl Session {
         )
     }
 
+    /// Makes brief changes, all or none.
+    ///
+    /// # Errors
+    /// When Postgres refuses.
+    pub async fn change(&mut self, script: &str) -> Result<(), Error> {
+        self.limit(LOCK_TIMEOUT, BRIEF).await?;
+        killpoint!("migrator.change", self.run(script, BRIEF, "changing the tenant's schema").await)
+    }
+
     /// Counts rows.
     ///
     /// # Errors

@@ -5,12 +5,14 @@
 //! - [`observe`]: what is there, in one round trip
 //! - [`step`]: what is changed after that, one by one; `step_sql` says it in SQL
 //! - [`migrator`]: the session in which that happens
+//! - `barrier`: waits for transactions that began before a change
 //! - [`Cell`]: an instance, with the registry, the logins and the connections that changes are made on
 //! - `logins`: the logins, and which shard of them a tenant gets
 //! - `provisioners`: the connections as provisioner logins
 //! - [`transfer`]: rows on their way to and from a snapshot
 
 pub mod access;
+mod barrier;
 mod cell;
 pub mod change;
 pub mod ddl;

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use sqlx::{PgExecutor, PgPool, types::Json};
 use tenantry_migrations::{
     logins::LoginShard,
-    mark::OwnershipMark,
+    mark::{AccessMark, OwnershipMark},
     registry::{MigrationRecord, SearchBindingRecord, StreamBindingRecord, TenantAppRecord, TenantRecord},
 };
 
@@ -45,6 +45,12 @@ pub struct Observed {
     /// A migrator that is at work, or that a crash left.
     #[serde(default)]
     pub migrator: Option<ObservedRole>,
+    /// The login that serves the tenant alone, if there is one.
+    #[serde(default)]
+    pub traffic: Option<ObservedTraffic>,
+    /// What can be code, or lead to some, and is of no shape that our DDL makes, in words. Expressions of columns and checks are not here.
+    #[serde(default)]
+    pub foreign: Vec<String>,
     /// The schema.
     pub schema: Option<ObservedSchema>,
     /// Tables of the schema, by name.
@@ -134,8 +140,22 @@ pub struct ObservedColumn {
     pub sql_type: String,
     /// It must have a value.
     pub not_null: bool,
-    /// It has a default.
-    pub has_default: bool,
+    /// Its default, as `pg_get_expr` writes it.
+    pub default: Option<String>,
+}
+
+/// The login that serves the tenant alone.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+pub struct ObservedTraffic {
+    /// The role that it is; `groups` has all that it is a member of.
+    #[serde(flatten)]
+    pub role: ObservedRole,
+    /// It can log in.
+    pub opens: bool,
+    /// It has settings or attributes that we did not give it.
+    pub altered: bool,
+    /// The tenant has shared connections for so long that no replica asks here any more.
+    pub forgotten: bool,
 }
 
 impl ObservedRole {
@@ -205,6 +225,24 @@ pub async fn has_role(database: &PgPool, name: &str) -> Result<bool, Error> {
         .fetch_one(database)
         .await
         .map_err(Error::database("looking for the migrator"))
+}
+
+/// The logins that are the tenant's alone: its own, its migrator and those of its accesses.
+///
+/// # Errors
+/// When Postgres does not answer.
+pub async fn own_logins(database: &PgPool, tenant: &Identity) -> Result<Vec<String>, Error> {
+    sqlx::query_scalar(
+        "SELECT r.rolname::text FROM pg_catalog.pg_roles r \
+         LEFT JOIN pg_catalog.pg_shdescription d ON d.objoid = r.oid AND d.classoid = 'pg_catalog.pg_authid'::regclass \
+         WHERE r.rolcanlogin AND (r.rolname IN ($1, $2) OR pg_catalog.starts_with(d.description, $3))",
+    )
+    .bind(tenant.traffic.as_str())
+    .bind(tenant.migrator.as_str())
+    .bind(AccessMark::prefix(tenant.uid))
+    .fetch_all(database)
+    .await
+    .map_err(Error::database("looking for the tenant's logins"))
 }
 
 /// Who uses a table of the tenant right now, as `crm_customer, which reporting (process 4711) uses`; nobody of ours counts.
@@ -282,6 +320,7 @@ pub async fn observe_many(database: impl PgExecutor<'_>, asked: &[Asked<'_>]) ->
         .bind(asked.iter().map(|one| one.tenant.uid).collect::<Vec<_>>())
         .bind(asked.iter().map(|one| one.known.map(|Digest(digest)| digest)).collect::<Vec<_>>())
         .bind(texts(|tenant| tenant.migrator.as_str()))
+        .bind(texts(|tenant| tenant.traffic.as_str()))
         .fetch_all(database)
         .await
         .map_err(Error::database(LOOKING))?;

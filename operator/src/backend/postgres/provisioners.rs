@@ -9,11 +9,15 @@ use std::{
 use secrecy::ExposeSecret;
 use sqlx::{ConnectOptions as _, Connection as _, PgConnection, postgres::PgConnectOptions};
 use tenantry_crds::reason::Reason;
-use tenantry_migrations::logins::{LoginKey, LoginShard};
+use tenantry_migrations::{
+    logins::{LoginKey, LoginName, LoginShard},
+    platform::NOT_ALONE_SQLSTATE,
+};
 use tokio::{sync::Semaphore, time::timeout};
 
 use super::{
     access::{self, AccessChange},
+    cell::LoginKeys,
     change::{Changes, Identity},
     ddl,
     logins::verifier_of,
@@ -42,6 +46,7 @@ pub struct Provisioners {
     base: PgConnectOptions,
     options: PgConnectOptions,
     key: LoginKey,
+    traffic_key: LoginKey,
     permits: Semaphore,
     idle: Mutex<Vec<Idle>>,
     metrics: Metrics,
@@ -55,7 +60,7 @@ struct Idle {
 
 impl Provisioners {
     /// Connects as `options` say, but for the login.
-    pub fn new(base: &PgConnectOptions, key: LoginKey, metrics: Metrics) -> Self {
+    pub fn new(base: &PgConnectOptions, keys: LoginKeys, metrics: Metrics) -> Self {
         let options = base
             .clone()
             .application_name("tenantry-operator provisioning")
@@ -68,10 +73,21 @@ impl Provisioners {
                 ("idle_in_transaction_session_timeout", STATEMENT_TIMEOUT),
                 ("idle_session_timeout", IDLE_TIMEOUT),
                 ("client_min_messages", "warning"),
+                // A server may have it otherwise: whoever makes a role could then become it.
+                ("createrole_self_grant", ""),
             ])
             .disable_statement_logging();
         let base = base.clone();
-        Self { base, options, key, permits: Semaphore::new(MAX_CONNECTIONS), idle: Mutex::default(), metrics }
+        let LoginKeys { provisioner: key, traffic: traffic_key } = keys;
+        Self {
+            base,
+            options,
+            key,
+            traffic_key,
+            permits: Semaphore::new(MAX_CONNECTIONS),
+            idle: Mutex::default(),
+            metrics,
+        }
     }
 
     /// Makes all of `changes` for `tenant`, or none of them. Nothing is sent when there are none.
@@ -88,7 +104,8 @@ impl Provisioners {
         if changes.is_empty() {
             return Ok(());
         }
-        let script = ddl::script(tenant, epoch, changes);
+        let own = LoginName::of_tenant(&tenant.traffic);
+        let script = ddl::script(tenant, epoch, changes, || verifier_of(&self.traffic_key.password(&own)));
         let sent = self.metrics.call("postgres", "provision", self.run(shard, script));
         let outcome = killpoint!("postgres.apply", sent.await);
         outcome.map(|_| ()).map_err(|error| in_terms_of_the_tenant(tenant, error))
@@ -221,7 +238,7 @@ impl fmt::Debug for Provisioners {
 }
 
 /// A refusal by rows that are there is for people to solve.
-fn in_terms_of_the_tenant(tenant: &Identity, error: Error) -> Error {
+pub(super) fn in_terms_of_the_tenant(tenant: &Identity, error: Error) -> Error {
     let Error::Database { source: sqlx::Error::Database(refusal), .. } = &error else { return error };
     let Some(refusal) = refusal.try_downcast_ref::<sqlx::postgres::PgDatabaseError>() else { return error };
     let of_tenant = refusal.schema() == Some(tenant.schema.as_str());
@@ -241,6 +258,13 @@ fn in_terms_of_the_tenant(tenant: &Identity, error: Error) -> Error {
         "23505" if refusal.constraint() == Some("access_secret_key") => {
             let message = "another tenant's access has just taken a Secret of spec.access";
             return Error::waiting(Reason::SecretConflict, message);
+        }
+        NOT_ALONE_SQLSTATE => {
+            let message = format!(
+                "{}; revoke that, or the tenant cannot have code of its own: spec.access with level Owner, migrations",
+                refusal.message()
+            );
+            return Error::blocked(Reason::ForeignGrant, message);
         }
         "2BP01" => {
             let message =

@@ -33,6 +33,13 @@ fn row_change(sql: &mut String, tenant: &Identity, change: &RowChange) {
                 nullable(message.as_deref())
             ),
         ),
+        RowChange::PutConnections(connections) => push(
+            sql,
+            format_args!(
+                "UPDATE tenantry.tenant SET connections = '{}', connections_since = now() WHERE name = {name}",
+                connections.as_str()
+            ),
+        ),
         RowChange::AddHost(host) => push(
             sql,
             format_args!(

@@ -188,6 +188,10 @@ impl Deletion<'_> {
             for changes in &plan.data {
                 self.apply(shard, changes).await?;
             }
+            if let (true, Some(shard)) = (plan.export, shard) {
+                // A write that was under way belongs into the snapshot.
+                cell.traffic_has_ended(shard, self.tenant).await?;
+            }
             if let (true, Some(shard)) = (plan.purge, shard) {
                 self.placed.cell.purge_journals(shard, self.tenant).await?;
             }

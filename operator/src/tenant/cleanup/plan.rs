@@ -50,9 +50,13 @@ pub fn plan(tenant: &Identity, policy: Policy, observed: &Observed) -> CleanupPl
         plan.searches = observed.searches.iter().map(SearchKey::of).collect();
     }
     match policy {
-        Policy::Retain => plan.data.extend(retain(&ours, observed, shard)),
+        Policy::Retain => {
+            plan.data.extend(retain(&ours, observed, shard));
+            plan.data.extend(own_login_goes(&ours));
+        }
         Policy::Snapshot if ours.schema && observed.snapshot.is_none() => {
             plan.data.extend(quieten(&ours, observed, shard));
+            plan.data.extend(own_login_goes(&ours));
             plan.export = true;
         }
         Policy::Snapshot | Policy::Delete => {
@@ -77,6 +81,7 @@ struct Ours {
     owner: bool,
     role: bool,
     migrator: bool,
+    traffic: bool,
     name: bool,
 }
 
@@ -87,12 +92,14 @@ impl Ours {
             role.as_ref().is_some_and(|role| ours(role.mark()) && role.provisioner().is_some())
         };
         let schema = observed.schema.as_ref();
+        let traffic = observed.traffic.as_ref().map(|traffic| traffic.role.clone());
         let ours = Self {
             record: observed.record.as_ref().is_some_and(|record| record.uid == tenant.uid),
             schema: schema.is_some_and(|s| ours(s.mark()) && s.owner == tenant.owner.as_str()),
             owner: role(&observed.owner),
             role: role(&observed.role),
             migrator: role(&observed.migrator),
+            traffic: role(&traffic),
             name: false,
         };
         let free = |ours: bool, found: bool| ours || !found;
@@ -100,7 +107,8 @@ impl Ours {
             && free(ours.schema, schema.is_some())
             && free(ours.owner, observed.owner.is_some())
             && free(ours.role, observed.role.is_some())
-            && free(ours.migrator, observed.migrator.is_some());
+            && free(ours.migrator, observed.migrator.is_some())
+            && free(ours.traffic, traffic.is_some());
         Self { name, ..ours }
     }
 }
@@ -145,12 +153,19 @@ fn quieten(ours: &Ours, observed: &Observed, shard: LoginShard) -> Option<Change
     (!changes.is_empty()).then_some(changes)
 }
 
+/// The tenant's own login, in two transactions: after the first nobody comes in any more, so the second meets all who are.
+fn own_login_goes(ours: &Ours) -> Vec<Changes> {
+    let ends = [RoleChange::CloseTraffic, RoleChange::DropTraffic].into_iter().filter(|_| ours.traffic);
+    ends.map(|change| Changes { roles: vec![change], ..Changes::default() }).collect()
+}
+
 fn delete(ours: &Ours, observed: &Observed, shard: LoginShard) -> Vec<Changes> {
     let mut steps = Vec::new();
     // On its own, so that requests stop before the tables are asked for.
     if ours.record && observed.record.as_ref().is_some_and(|record| record.ready) {
         steps.push(Changes { rows: vec![RowChange::StopServing], ..Changes::default() });
     }
+    steps.extend(own_login_goes(ours));
     if ours.migrator {
         steps.push(Changes { roles: vec![RoleChange::DropMigrator], ..Changes::default() });
     }

@@ -25,6 +25,9 @@ const REWRITTEN_BYTES: i64 = 256 << 20;
 pub(super) async fn run(ctx: &Context, evolution: &Evolution) -> Result<(), Error> {
     let Evolution { tenant, cell, shard, steps } = evolution;
     let cell = ctx.backends.cell(cell)?;
+    if steps.iter().any(|step| matches!(step, Step::Migrate(..))) {
+        killpoint!("connections.sql", cell.shut_shared(*shard, tenant).await)?;
+    }
     let migrator = cell.open_migrator(*shard, tenant).await?;
     let work = Work { leadership: &ctx.leadership, cell, evolution, migrator };
     let outcome = work.carry_out().await;

@@ -6,7 +6,7 @@ use tenantry_crds::{
 };
 use tenantry_migrations::layout::{Column, SqlType, TypeChange};
 
-use super::{tables::Pair, work::Work};
+use super::{expressions::is_our_default, tables::Pair, work::Work};
 use crate::backend::postgres::{
     change::ObjectChange,
     step::{Retyping, Step},
@@ -27,7 +27,9 @@ pub(super) fn repair(pair: &Pair<'_>, column: &Column, work: &mut Work) {
             work.objects.push(ObjectChange::DropConstraint(table.clone(), required));
         }
     }
-    let differs = column.default.is_some() != found.has_default;
+    // One that no definition can have made is put back; which of ours it is, the version tells.
+    let ours = found.default.as_deref().is_none_or(is_our_default);
+    let differs = !ours || column.default.is_some() != found.default.is_some();
     let renewed = pair.new_version && Pair::is_of_a_field(column) && column.default.is_some();
     // A change of type brings its default along.
     let change = || ObjectChange::SetDefault(table.clone(), column.clone());

@@ -5,9 +5,10 @@
 //! where it would refuse new rows, unless somebody acknowledged that it goes; then it goes last.
 
 mod adoption;
-mod checks;
 mod columns;
+pub mod connections;
 mod drops;
+mod expressions;
 mod migrations;
 mod rows;
 mod tables;
@@ -25,6 +26,7 @@ use tenantry_migrations::{
 };
 
 pub use adoption::adoption;
+pub use connections::Turn;
 
 use self::work::Work;
 use super::desired::Desired;
@@ -46,12 +48,14 @@ pub struct Plan {
     pub steps: Vec<Step>,
     /// Something goes once every replica serves the new version.
     pub drops_follow: bool,
+    /// What follows when all of it is done.
+    pub turn: Turn,
 }
 
 impl Plan {
     /// Whether everything is in place.
     pub fn is_empty(&self) -> bool {
-        self.changes.is_empty() && self.steps.is_empty() && !self.drops_follow
+        self.changes.is_empty() && self.steps.is_empty() && !self.drops_follow && self.turn == Turn::Stay
     }
 }
 
@@ -88,7 +92,8 @@ pub fn plan(
     rows.extend(migrations);
     let Work { objects, mut steps, .. } = work;
     steps.sort_by_key(Step::rank);
-    let mut roles = roles(observed, shard);
+    let mut roles = roles(observed);
+    let turn = connections::changes(desired, observed, shard, &steps, &mut roles, &mut rows);
     if !objects.is_empty() && !provisioner_may_own(observed, shard) {
         roles.push(RoleChange::AllowProvisioner);
     }
@@ -99,7 +104,7 @@ pub fn plan(
     if observed.migrator.is_some() && steps.is_empty() {
         roles.push(RoleChange::DropMigrator);
     }
-    Ok(Plan { changes: Changes { roles, objects, rows }, steps, drops_follow })
+    Ok(Plan { changes: Changes { roles, objects, rows }, steps, drops_follow, turn })
 }
 
 /// Whether a standing tenant is suspended. Planned by itself, so that a tenant can be suspended whatever else about it is
@@ -137,6 +142,8 @@ pub fn refuse_foreign_objects(tenant: &Identity, observed: &Observed) -> Result<
     }
     refuse_foreign_role(tenant, tenant.owner.as_str(), observed.owner.as_ref())?;
     refuse_foreign_role(tenant, tenant.migrator.as_str(), observed.migrator.as_ref())?;
+    let traffic = observed.traffic.as_ref().map(|traffic| &traffic.role);
+    refuse_foreign_role(tenant, tenant.traffic.as_str(), traffic)?;
     refuse_foreign_role(tenant, tenant.role.as_str(), observed.role.as_ref())
 }
 
@@ -190,7 +197,7 @@ fn conflict(message: &str) -> Error {
     Error::blocked(Reason::NameConflict, message)
 }
 
-fn roles(observed: &Observed, shard: LoginShard) -> Vec<RoleChange> {
+fn roles(observed: &Observed) -> Vec<RoleChange> {
     let mut changes = Vec::new();
     if observed.owner.is_none() {
         changes.push(RoleChange::CreateOwner);
@@ -201,9 +208,6 @@ fn roles(observed: &Observed, shard: LoginShard) -> Vec<RoleChange> {
     }
     if role.is_none_or(|role| !role.groups.iter().any(|group| group == logins::TENANTS)) {
         changes.push(RoleChange::OpenJournals);
-    }
-    if role.is_none_or(|role| !role.lets_in(shard.traffic().as_str())) {
-        changes.push(RoleChange::AllowTraffic(shard));
     }
     changes
 }

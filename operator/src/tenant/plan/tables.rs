@@ -6,7 +6,11 @@ use tenantry_crds::{
 };
 use tenantry_migrations::layout::{Column, ForeignKey, Index, PLATFORM_COLUMNS, TableLayout};
 
-use super::{Around, Desired, checks::allowed_texts, work::Work};
+use super::{
+    Around, Desired,
+    expressions::{NOT_VALID, allowed_texts},
+    work::Work,
+};
 use crate::{
     backend::postgres::{
         change::ObjectChange,
@@ -97,7 +101,7 @@ fn repair(pair: &Pair<'_>, work: &mut Work) {
     }
     // A field that was taken out of the definition must not refuse the rows that do not know it.
     let gone = have.columns.iter().filter(|(name, _)| pair.layout.columns.iter().all(|c| c.name != **name));
-    for (name, _) in gone.filter(|(_, column)| column.not_null && !column.has_default) {
+    for (name, _) in gone.filter(|(_, column)| column.not_null && column.default.is_none()) {
         work.objects.push(ObjectChange::DropNotNull(table.clone(), name.clone()));
     }
     if !have.primary_key {
@@ -137,9 +141,6 @@ fn check(pair: &Pair<'_>, column: &Column, work: &mut Work) {
         work.objects.push(ObjectChange::AddCheck(table.clone(), column.clone()));
     }
 }
-
-/// What `pg_get_constraintdef` ends with when the rows from before a constraint were not looked at.
-const NOT_VALID: &str = " NOT VALID";
 
 fn indexes(pair: &Pair<'_>, work: &mut Work) {
     for index in &pair.layout.indexes {

@@ -119,6 +119,8 @@ pub enum AccessChange {
     Release(RowKey),
     /// Nobody can log in as this one any more; who is in stays.
     Refuse(AccessLogin),
+    /// Who is in is put out.
+    EndSessions(AccessLogin),
     /// Who is in is put out, and the login goes with all that it owns.
     DropLogin(AccessLogin),
     /// The access role goes with its rights.
@@ -200,16 +202,10 @@ fn append(sql: &mut String, tenant: &Identity, change: &AccessChange) {
         AccessChange::Refuse(login) => {
             push(sql, format_args!("ALTER ROLE {} NOLOGIN", Ident(login.as_str())));
         }
+        AccessChange::EndSessions(login) => end_sessions(sql, login),
         AccessChange::DropLogin(login) => {
-            let (name, text) = (Ident(login.as_str()), Literal(login.as_str()));
-            own(sql, login.as_str());
-            push(
-                sql,
-                format_args!(
-                    "SELECT pg_catalog.pg_terminate_backend(pid, 1000) FROM pg_catalog.pg_stat_activity \
-                     WHERE usename = {text}"
-                ),
-            );
+            let name = Ident(login.as_str());
+            end_sessions(sql, login);
             // A large object is all that a login can own: anyone may make one.
             push(sql, format_args!("DROP OWNED BY {name}"));
             push(sql, format_args!("DROP ROLE {name}"));
@@ -236,6 +232,17 @@ fn append(sql: &mut String, tenant: &Identity, change: &AccessChange) {
 /// Sessions of a role are ended, and what it owns is dropped, by those who have its rights.
 fn own(sql: &mut String, role: &str) {
     push(sql, format_args!("GRANT {} TO CURRENT_USER WITH INHERIT TRUE, SET FALSE", Ident(role)));
+}
+
+fn end_sessions(sql: &mut String, login: &AccessLogin) {
+    own(sql, login.as_str());
+    push(
+        sql,
+        format_args!(
+            "SELECT pg_catalog.pg_terminate_backend(pid, 1000) FROM pg_catalog.pg_stat_activity WHERE usename = {}",
+            Literal(login.as_str())
+        ),
+    );
 }
 
 fn comment(sql: &mut String, tenant: &Identity, role: &str, access: &AccessName) {

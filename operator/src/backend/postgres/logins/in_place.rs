@@ -28,6 +28,11 @@ WHERE pg_catalog.has_database_privilege(t.oid, pg_catalog.current_database(), 'C
   AND EXISTS (
       SELECT FROM pg_catalog.pg_auth_members m JOIN pg_catalog.pg_roles g ON g.oid = m.roleid
       WHERE m.member = p.oid AND g.rolname = $4::name AND m.inherit_option)
+  -- Whoever waits for the login's transactions to end may have to end them.
+  AND EXISTS (
+      SELECT FROM pg_catalog.pg_auth_members m
+      WHERE m.roleid = t.oid AND m.inherit_option
+        AND m.member = (SELECT oid FROM pg_catalog.pg_roles WHERE rolname = current_user))
   AND pg_catalog.cardinality($5::text[]) = (
       SELECT count(DISTINCT g.rolname) FROM pg_catalog.pg_auth_members m JOIN pg_catalog.pg_roles g ON g.oid = m.roleid
       WHERE m.member = p.oid AND g.rolname = ANY ($5::name[]) AND m.admin_option)";

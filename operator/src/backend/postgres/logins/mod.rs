@@ -139,6 +139,7 @@ impl Logins {
              GRANT {} TO {provisioner} WITH ADMIN TRUE, INHERIT FALSE, SET FALSE;\n\
              GRANT {} TO {provisioner} WITH ADMIN TRUE, INHERIT FALSE, SET FALSE;\n\
              GRANT {} TO {provisioner} WITH ADMIN TRUE, INHERIT FALSE, SET FALSE;\n\
+             GRANT {traffic} TO CURRENT_USER WITH INHERIT TRUE, SET FALSE;\n\
              GRANT CONNECT ON DATABASE {} TO {traffic};\n\
              INSERT INTO tenantry.login_shard (shard) VALUES ({}) ON CONFLICT DO NOTHING;",
             verb(has_provisioner),

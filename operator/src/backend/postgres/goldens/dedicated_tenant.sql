@@ -1,0 +1,12 @@
+SELECT tenantry.fence(3);
+CREATE ROLE "tenant_acme-traffic" LOGIN NOINHERIT CONNECTION LIMIT 64 PASSWORD 'SCRAM-SHA-256$';
+COMMENT ON ROLE "tenant_acme-traffic" IS 'tenantry.dev/tenant 00000000-0000-0000-0000-000000000007';
+ALTER ROLE "tenant_acme-traffic" RESET ALL;
+DO 'BEGIN EXECUTE pg_catalog.format(''ALTER ROLE "tenant_acme-traffic" IN DATABASE %I RESET ALL'', pg_catalog.current_database()); END';
+GRANT "tenant_acme-traffic" TO CURRENT_USER WITH INHERIT TRUE, SET FALSE;
+GRANT "tenantry_migrators" TO "tenant_acme-traffic" WITH INHERIT TRUE, SET FALSE;
+GRANT "tenant_acme" TO "tenant_acme-traffic" WITH SET TRUE, INHERIT FALSE;
+REVOKE "tenant_acme" FROM "tenantry_shard_02";
+SELECT tenantry.refuse_others('tenant_acme', 'tenant_acme-traffic');
+UPDATE tenantry.tenant SET connections = 'Dedicated', connections_since = now() WHERE name = 'acme';
+UPDATE tenantry.tenant SET revision = revision + 1 WHERE name = 'acme';
