@@ -110,6 +110,22 @@ pub struct ControlPlaneDatabase {
     /// Milliseconds that Postgres may work on one statement of a tenant without `spec.quotas.statementTimeoutMilliseconds`; 8000 at most.
     #[serde(default = "default::statement_timeout_milliseconds")]
     pub statement_timeout_milliseconds: u64,
+    /// Milliseconds that Postgres may work on one statement in a connection that tenants share; 10 at least. What takes longer is
+    /// rolled back and runs again in a connection for slow statements.
+    #[serde(default = "default::slice_milliseconds")]
+    pub slice_milliseconds: u64,
+    /// Slow statements at once, in a replica and for each Postgres instance. Each has a connection.
+    #[serde(default = "default::slow_connections")]
+    pub slow_connections: usize,
+    /// Slow statements of one tenant at once.
+    #[serde(default = "default::slow_connections_per_tenant")]
+    pub slow_connections_per_tenant: usize,
+    /// Connections of tenants that have their own, in a replica and for each Postgres instance.
+    #[serde(default = "default::dedicated_connections")]
+    pub dedicated_connections: usize,
+    /// Connections of one tenant that has its own.
+    #[serde(default = "default::dedicated_connections_per_tenant")]
+    pub dedicated_connections_per_tenant: usize,
 }
 
 /// Redis.
@@ -433,6 +449,21 @@ mod default {
     }
     pub(super) const fn statement_timeout_milliseconds() -> u64 {
         5000
+    }
+    pub(super) const fn slice_milliseconds() -> u64 {
+        100
+    }
+    pub(super) const fn slow_connections() -> usize {
+        12
+    }
+    pub(super) const fn slow_connections_per_tenant() -> usize {
+        2
+    }
+    pub(super) const fn dedicated_connections() -> usize {
+        64
+    }
+    pub(super) const fn dedicated_connections_per_tenant() -> usize {
+        2
     }
     pub(super) const fn snapshot_concurrency() -> u16 {
         2

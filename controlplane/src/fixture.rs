@@ -23,7 +23,7 @@ use tenantry_rig::Stack;
 use uuid::Uuid;
 
 use crate::{
-    postgres::{Address, TenantDatabase, Tuning},
+    postgres::{Address, DatabaseMetrics, TenantDatabase, Tuning},
     registry::{Availability, InstalledApps, TenantEntry},
 };
 
@@ -83,7 +83,8 @@ impl Fixture {
 
     /// What serves this fixture's tenants.
     pub fn database(&self, tuning: Tuning) -> TenantDatabase {
-        TenantDatabase::new(Address::parse(&self.url).unwrap(), self.key.clone(), tuning)
+        let metrics = DatabaseMetrics::unregistered().unwrap();
+        TenantDatabase::new(Address::parse(&self.url).unwrap(), self.key.clone(), tuning, metrics)
     }
 
     /// A tenant with the tables of `core` and of `apps`, named after `prefix`.

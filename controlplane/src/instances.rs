@@ -22,7 +22,7 @@ use crate::{
     database,
     error::ApiError,
     jobs::{JobMetrics, Queues},
-    postgres::{TenantDatabase, Tuning},
+    postgres::{DatabaseMetrics, TenantDatabase, Tuning},
     search::Meilisearch,
     start::StartError,
 };
@@ -152,7 +152,11 @@ impl Instances {
     ///
     /// # Errors
     /// When a setting cannot be used.
-    pub fn new(settings: &settings::ControlPlane, tuning: Tuning) -> Result<Self, StartError> {
+    pub fn new(
+        settings: &settings::ControlPlane,
+        tuning: Tuning,
+        metrics: &DatabaseMetrics,
+    ) -> Result<Self, StartError> {
         let key = database::traffic_key(&settings.database)?;
         let cells = settings.instances.postgres(&settings.database.url)?;
         let cells = cells.into_iter().map(|instance| {
@@ -165,7 +169,7 @@ impl Instances {
                 changes: Arc::new(Changes::of_instance(pool.clone())),
                 pool,
                 connect,
-                database: Arc::new(TenantDatabase::new(address, key, tuning)),
+                database: Arc::new(TenantDatabase::new(address, key, tuning, metrics.clone())),
             })
         });
         let search = settings.instances.search(settings.search.as_ref())?.into_iter().map(|instance| {

@@ -10,7 +10,7 @@ use crate::{
     },
     cli::TokenArgs,
     instances::Instances,
-    postgres::Tuning,
+    postgres::{DatabaseMetrics, Tuning},
     start::StartError,
 };
 
@@ -39,7 +39,7 @@ pub async fn token(settings: &settings::ControlPlane, args: TokenArgs) -> Result
 /// The tenant, in whichever Postgres instance it is. One that is down matters only when no other has the tenant.
 async fn find(settings: &settings::ControlPlane, name: String) -> Result<TenantRecord, StartError> {
     let mut failure = None;
-    for cell in Instances::new(settings, Tuning::default())?.cells {
+    for cell in Instances::new(settings, Tuning::default(), &DatabaseMetrics::unregistered()?)?.cells {
         let found = tenants(&cell.pool, Of::One(&name)).await;
         cell.pool.close().await;
         match found {

@@ -17,7 +17,7 @@ use crate::{
     http::{self, HttpMetrics, Limits, Observer, Spans},
     instances::Instances,
     jobs::QueueError,
-    postgres::Tuning,
+    postgres::{DatabaseMetrics, Tuning},
     rate::Rates,
     registry::{DATABASE_PART, Follower, Health, REGISTRY_PART, Registry},
     start::StartError,
@@ -35,12 +35,9 @@ pub async fn serve(settings: settings::ControlPlane, shutdown: CancellationToken
     let metrics = Metrics::new();
     let readiness = Readiness::of(&[REGISTRY_PART, DATABASE_PART]);
     let tokens = Tokens::load(&settings.auth)?;
-    let tuning = Tuning {
-        connections_per_shard: settings.database.connections_per_shard,
-        statement_timeout: Duration::from_millis(settings.database.statement_timeout_milliseconds.max(10)),
-        ..Tuning::default()
-    };
-    let instances = Instances::new(&settings, tuning)?.with_queues(&settings, &metrics)?;
+    let database_metrics = DatabaseMetrics::register(&metrics)?;
+    let instances = Instances::new(&settings, Tuning::of(&settings.database), &database_metrics)?
+        .with_queues(&settings, &metrics)?;
     let registry = Registry::new(instances.cell_names());
     let state = AppState::new(Shared {
         registry: registry.clone(),

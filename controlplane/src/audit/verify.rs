@@ -16,7 +16,7 @@ use super::{
 use crate::{
     cli::{AuditCommand, AuditOf},
     instances::Instances,
-    postgres::Tuning,
+    postgres::{DatabaseMetrics, Tuning},
     start::StartError,
 };
 
@@ -55,7 +55,7 @@ pub async fn run(settings: &settings::ControlPlane, command: AuditCommand) -> Re
     let key = SealKey::derive(&settings.database.traffic_key);
     let (AuditCommand::Verify(of) | AuditCommand::Sign(of)) = &command;
     let (mut tenants, mut found) = (0, 0);
-    for cell in Instances::new(settings, Tuning::default())?.cells {
+    for cell in Instances::new(settings, Tuning::default(), &DatabaseMetrics::unregistered()?)?.cells {
         for role in roles(&cell.pool, of).await? {
             let checked = check(&cell.pool, &role, &key).await?;
             tenants += 1;

@@ -1,17 +1,16 @@
 //! Opens a connection: start-up, SCRAM, and the statements that every group uses.
 
-use std::{io, time::Duration};
+use std::io;
 
 use bytes::BytesMut;
 use postgres_protocol::{
     authentication::sasl::{ChannelBinding, SCRAM_SHA_256, ScramSha256},
     message::{
-        backend::{ERROR_RESPONSE_TAG, Message},
+        backend::{ERROR_RESPONSE_TAG, Header, Message},
         frontend,
     },
 };
 use secrecy::{ExposeSecret, SecretString};
-use tenantry_migrations::logins::LoginName;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -19,10 +18,14 @@ use tokio::{
 
 use super::{
     Address,
-    error::ServerError,
-    pipeline::PREPARED,
-    wire::{self, Answer},
+    begin::PREPARED,
+    error::{ServerError, SqlState},
+    metrics::Open,
+    wire::{self, Answer, Decoder},
 };
+
+/// Bytes of one message of a start-up. A login's own settings can make the server say something about each of them.
+const MAX_MESSAGE: i32 = 64 * 1024;
 
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
@@ -37,42 +40,43 @@ pub(super) enum ConnectError {
     Protocol,
 }
 
+impl ConnectError {
+    /// Whether the server is there and does not let this login in: it does not exist, may not log in, or has another password.
+    pub fn is_not_let_in(&self) -> bool {
+        matches!(self, Self::Refused(error) if error.state.class() == "28"
+            || matches!(error.state, SqlState::UNDEFINED_DATABASE | SqlState::INSUFFICIENT_PRIVILEGE))
+    }
+}
+
 /// A connection that is ready for groups.
 pub(super) struct Connected {
     pub stream: TcpStream,
     /// Bytes that came after the start-up.
     pub rest: BytesMut,
+    /// Counts it while it is there.
+    pub open: Open,
 }
 
-/// Opens a connection. Whoever calls bounds the time.
+/// What the server wants to see of whoever asks it to end what a session works on.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct SessionKey {
+    pub process: i32,
+    pub secret: i32,
+}
+
+/// Opens a connection. The caller bounds the time.
 pub(super) async fn open(
     address: &Address,
-    login: &LoginName,
+    settings: &[(&str, &str)],
     password: &SecretString,
-    statement_timeout: Duration,
-) -> Result<Connected, ConnectError> {
+    open: Open,
+) -> Result<(Connected, Option<SessionKey>), ConnectError> {
     let stream = TcpStream::connect((address.host.as_str(), address.port)).await?;
     // A group is one write, so there is nothing to gather.
     stream.set_nodelay(true)?;
-    let mut start = Startup { stream, input: BytesMut::with_capacity(16 * 1024), output: BytesMut::new() };
-    frontend::startup_message(
-        [
-            ("user", login.as_str()),
-            ("database", address.database.as_str()),
-            ("application_name", "tenantry-controlplane"),
-            ("client_encoding", "UTF8"),
-            // Text forms must be the same for every server: they become JSON.
-            ("TimeZone", "UTC"),
-            ("DateStyle", "ISO, YMD"),
-            ("IntervalStyle", "iso_8601"),
-            ("extra_float_digits", "1"),
-            ("bytea_output", "hex"),
-            // Fixed, because another path would make every cached statement be planned again.
-            ("search_path", "pg_catalog"),
-            ("statement_timeout", &statement_timeout.as_millis().to_string()),
-        ],
-        &mut start.output,
-    )?;
+    let mut start =
+        Startup { stream, input: BytesMut::with_capacity(16 * 1024), output: BytesMut::new(), key: None };
+    frontend::startup_message(settings.iter().copied(), &mut start.output)?;
     start.authenticate(password).await?;
     start.until_ready().await?;
     for (name, sql) in PREPARED {
@@ -80,13 +84,14 @@ pub(super) async fn open(
     }
     wire::sync(&mut start.output);
     start.until_ready().await?;
-    Ok(Connected { stream: start.stream, rest: start.input })
+    Ok((Connected { stream: start.stream, rest: start.input, open }, start.key))
 }
 
 struct Startup {
     stream: TcpStream,
     input: BytesMut,
     output: BytesMut,
+    key: Option<SessionKey>,
 }
 
 impl Startup {
@@ -120,7 +125,10 @@ impl Startup {
         loop {
             match self.next().await? {
                 Message::ReadyForQuery(_) => return Ok(()),
-                Message::ParameterStatus(_) | Message::BackendKeyData(_) | Message::ParseComplete => {}
+                Message::BackendKeyData(body) => {
+                    self.key = Some(SessionKey { process: body.process_id(), secret: body.secret_key() });
+                }
+                Message::ParameterStatus(_) | Message::ParseComplete => {}
                 _ => return Err(ConnectError::Protocol),
             }
         }
@@ -131,9 +139,12 @@ impl Startup {
         self.stream.write_all_buf(&mut self.output).await?;
         loop {
             if self.input.first() == Some(&ERROR_RESPONSE_TAG)
-                && let Some(Answer::Error(body)) = wire::decode(&mut self.input)?
+                && let Some(Answer::Error(body)) = Decoder::default().next(&mut self.input)?
             {
                 return Err(ConnectError::Refused(ServerError::parse(&body)));
+            }
+            if Header::parse(&self.input)?.is_some_and(|header| header.len() > MAX_MESSAGE) {
+                return Err(ConnectError::Protocol);
             }
             match Message::parse(&mut self.input)? {
                 Some(Message::NoticeResponse(_)) => {}

@@ -7,7 +7,8 @@ use bytes::Bytes;
 /// Why a group did not come to its end.
 #[derive(Debug, thiserror::Error)]
 pub enum DatabaseError {
-    /// The tenant or its connection has as many requests waiting as it may have. Nothing ran.
+    /// The tenant has as many requests waiting as it may have, or its request needs a connection for slow statements or of the
+    /// tenant's own, and all are in use. Nothing ran.
     #[error("too many requests wait for the database")]
     Busy,
     /// No connection could be had, or the one there was broke before anything lasting happened.
@@ -29,6 +30,9 @@ pub enum DatabaseError {
     #[error(transparent)]
     Refused(Box<ServerError>),
 }
+
+/// Bytes of a text that are kept. A tenant's code can raise errors of any length.
+const MAX_TEXT: usize = 1024;
 
 /// A SQLSTATE.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -57,6 +61,8 @@ impl SqlState {
     pub const LOCK_NOT_AVAILABLE: Self = Self(*b"55P03");
     /// `insufficient_privilege`
     pub const INSUFFICIENT_PRIVILEGE: Self = Self(*b"42501");
+    /// `invalid_catalog_name`, a database that is not there.
+    pub const UNDEFINED_DATABASE: Self = Self(*b"3D000");
     /// `undefined_table`
     pub const UNDEFINED_TABLE: Self = Self(*b"42P01");
     /// `invalid_schema_name`
@@ -108,6 +114,11 @@ pub struct ServerError {
 }
 
 impl ServerError {
+    /// Whether the statement ran, or waited for a lock, for longer than it might.
+    pub(super) fn is_out_of_time(&self) -> bool {
+        matches!(self.state, SqlState::QUERY_CANCELED | SqlState::LOCK_NOT_AVAILABLE)
+    }
+
     /// Reads the body of an ErrorResponse: fields of a type byte and a text, each ended by a zero. The detail is left out,
     /// because it holds values of the row.
     pub(super) fn parse(body: &Bytes) -> Self {
@@ -120,7 +131,8 @@ impl ServerError {
             constraint: None,
             statement: None,
         };
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let text =
+            |bytes: &[u8]| String::from_utf8_lossy(bytes.get(..MAX_TEXT).unwrap_or(bytes)).into_owned();
         for field in body.split(|byte| *byte == 0) {
             let Some((kind, value)) = field.split_first() else { continue };
             match kind {

@@ -256,7 +256,9 @@ async fn a_server_that_is_not_there_is_said_at_once() {
     let a = fixture.tenant("a", &[]).await;
     let key =
         tenantry_migrations::logins::LoginKey::new("another key, so the password is wrong".into()).unwrap();
-    let wrong = TenantDatabase::new(super::Address::parse(&fixture.url).unwrap(), key, one_connection());
+    let metrics = super::DatabaseMetrics::unregistered().unwrap();
+    let address = super::Address::parse(&fixture.url).unwrap();
+    let wrong = TenantDatabase::new(address, key, one_connection(), metrics);
     for _ in 0..3 {
         let refused = wrong.run(&a, read(COUNT, &[])).await.unwrap_err();
         assert!(matches!(refused, DatabaseError::Unavailable), "{refused:?}");

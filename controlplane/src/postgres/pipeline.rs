@@ -14,12 +14,13 @@ use bytes::{Bytes, BytesMut};
 use tokio::time::{Duration, Instant};
 
 use super::{
+    begin::{self, Durability, STEPS_BEFORE},
     cache::{Lookup, StatementCache, StatementKey, StatementName},
     error::{DatabaseError, ServerError, SqlState},
     job::Job,
     reply::{Reply, Row},
-    statement::Params,
-    wire::{self, Answer, TransactionStatus},
+    turns::{Turn, Turns},
+    wire::{self, Answer, Decoder, TransactionStatus},
 };
 
 #[cfg(test)]
@@ -29,75 +30,28 @@ mod tests;
 const MAX_READS: usize = 64;
 /// Writes that one wait for the disk acknowledges.
 const MAX_BATCH: usize = 64;
-/// Groups that wait here; beyond, the lane's queue fills.
-const MAX_WAITING: usize = 64;
 /// Bytes that the rows of one answer may have.
-const MAX_REPLY_BYTES: usize = 32 * 1024 * 1024;
+pub(super) const MAX_REPLY_BYTES: usize = 32 * 1024 * 1024;
+/// Bytes that a row takes beside its own: rows without columns are an answer, too.
+const ROW_COST: usize = size_of::<Row>();
 /// Times that a group is sent again because a connection broke or a statement was stale.
 const MAX_RETRIES: u8 = 1;
 
-const READ: &str = "read";
-const READ_TIMED: &str = "read_timed";
-const WRITE: &str = "write";
-const WRITE_TIMED: &str = "write_timed";
-const DEFERRED: &str = "deferred";
-const DEFERRED_TIMED: &str = "deferred_timed";
-const FLUSH: &str = "flush";
-/// Statements that come before a group's own: the one that makes the transaction the tenant's.
-const STEPS_BEFORE: usize = 1;
-
-/// A plan for any values, made at the first use, as most writes are planned: their rows are found by a key. The server would plan
-/// each of the first five uses anew, and a connection has many tenants of which each writes now and then.
-const PLANNED_ONCE: &str = "force_generic_plan";
-/// As the server sees fit.
-const PLANNED_BY_VALUE: &str = "auto";
-
-/// The statements that every connection prepares before its first group. All but the last begin one: the tenant's role until the
-/// transaction ends, and how it runs. The server times each statement anew, so the timeout that is set here holds for those that
-/// follow.
-pub(super) const PREPARED: [(&str, &str); 7] = [
-    (
-        READ,
-        "SELECT pg_catalog.set_config('role', $1, true), pg_catalog.set_config('transaction_read_only', 'on', true)",
-    ),
-    (
-        READ_TIMED,
-        "SELECT pg_catalog.set_config('role', $1, true), pg_catalog.set_config('transaction_read_only', 'on', true), \
-         pg_catalog.set_config('statement_timeout', $2, true)",
-    ),
-    (
-        WRITE,
-        "SELECT pg_catalog.set_config('role', $1, true), pg_catalog.set_config('plan_cache_mode', $2, true)",
-    ),
-    (
-        WRITE_TIMED,
-        "SELECT pg_catalog.set_config('role', $1, true), pg_catalog.set_config('plan_cache_mode', $2, true), \
-         pg_catalog.set_config('statement_timeout', $3, true)",
-    ),
-    (
-        DEFERRED,
-        "SELECT pg_catalog.set_config('role', $1, true), pg_catalog.set_config('plan_cache_mode', $2, true), \
-         pg_catalog.set_config('synchronous_commit', 'off', true)",
-    ),
-    (
-        DEFERRED_TIMED,
-        "SELECT pg_catalog.set_config('role', $1, true), pg_catalog.set_config('plan_cache_mode', $2, true), \
-         pg_catalog.set_config('synchronous_commit', 'off', true), \
-         pg_catalog.set_config('statement_timeout', $3, true)",
-    ),
-    // A transaction that wrote nothing does not wait for the disk at its end; this makes any transaction one that did.
-    (FLUSH, "SELECT pg_catalog.pg_logical_emit_message(true, 'tenantry', '')"),
-];
-
-/// When a group may be acknowledged.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Durability {
-    /// At its own end.
-    Own,
-    /// When the end of a later group has waited for the disk.
-    Deferred,
-    /// At its own end, together with all that were deferred.
-    ForAll,
+/// How a connection divides the time of its server.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Pace {
+    /// A lane: many groups are on the wire, each with a part of a slice. A group that outlasts its part is handed back.
+    Slices {
+        /// Milliseconds. The session's `statement_timeout` is the same, so a whole slice need not be set.
+        slice: u32,
+        /// Whether every group sets its timeout, because the tenant's code may have changed the session's.
+        always_set: bool,
+    },
+    /// One group, which has as long as its tenant's quota says, or else the session.
+    Unhurried {
+        /// Milliseconds that the session has, to be set by every group; see `always_set`.
+        set: Option<u32>,
+    },
 }
 
 /// One connection's groups.
@@ -106,9 +60,10 @@ pub(super) struct Pipeline {
     /// Bytes to write. Whoever writes takes them off the front.
     pub out: BytesMut,
     queued: u64,
+    decoder: Decoder,
+    pace: Pace,
     cache: StatementCache,
-    reads: VecDeque<Job>,
-    writes: VecDeque<Job>,
+    turns: Turns,
     in_flight: VecDeque<Sent>,
     reads_in_flight: usize,
     writes_in_flight: usize,
@@ -133,18 +88,24 @@ struct Sent {
 
 #[derive(Debug)]
 enum Content {
-    Tenant(Box<Job>, Durability),
+    Tenant(Box<Job>, Durability, Turn),
     Flush,
 }
 
 impl Pipeline {
-    pub fn new(statements: usize, now: Instant) -> Self {
+    /// `statements` are those that the connection keeps prepared.
+    pub fn new(statements: usize, pace: Pace, now: Instant) -> Self {
+        let slice = match pace {
+            Pace::Slices { slice, .. } => slice,
+            Pace::Unhurried { .. } => u32::MAX,
+        };
         Self {
             out: BytesMut::with_capacity(16 * 1024),
             queued: 0,
+            decoder: Decoder::default(),
+            pace,
             cache: StatementCache::new(statements),
-            reads: VecDeque::new(),
-            writes: VecDeque::new(),
+            turns: Turns::new(slice),
             in_flight: VecDeque::new(),
             reads_in_flight: 0,
             writes_in_flight: 0,
@@ -153,18 +114,9 @@ impl Pipeline {
         }
     }
 
-    /// Whether more groups may be handed in.
-    pub fn has_room(&self) -> bool {
-        self.reads.len() + self.writes.len() < MAX_WAITING
-    }
-
     /// Whether nothing waits and nothing is on the wire.
     pub fn is_idle(&self) -> bool {
-        self.in_flight.is_empty()
-            && self.reads.is_empty()
-            && self.writes.is_empty()
-            && self.deferred.is_empty()
-            && self.out.is_empty()
+        self.in_flight.is_empty() && self.turns.is_empty() && self.deferred.is_empty() && self.out.is_empty()
     }
 
     /// For how long the server has owed an answer.
@@ -172,22 +124,19 @@ impl Pipeline {
         if self.in_flight.is_empty() { Duration::ZERO } else { now.duration_since(self.last_progress) }
     }
 
+    /// Whether all that is on the wire ran, and only the end of its transaction is not known.
+    pub fn is_committing(&self) -> bool {
+        self.in_flight.iter().all(|sent| sent.error.is_none() && sent.complete == sent.steps())
+    }
+
     /// Takes a group in. [`Self::pump`] sends it.
     pub fn push(&mut self, job: Job) {
-        if job.is_write() { self.writes.push_back(job) } else { self.reads.push_back(job) }
+        self.turns.push(job);
     }
 
     /// Ends groups that have waited too long to be sent.
     pub fn expire(&mut self, now: Instant) {
-        for queue in [&mut self.reads, &mut self.writes] {
-            let expired = |job: &Job| job.deadline <= now || !job.is_wanted();
-            if !queue.iter().any(expired) {
-                continue;
-            }
-            for job in std::mem::take(queue) {
-                if expired(&job) { job.finish(Err(DatabaseError::Expired)) } else { queue.push_back(job) }
-            }
-        }
+        self.turns.expire(now);
     }
 
     /// Puts as many waiting groups on the wire as may be there.
@@ -197,27 +146,28 @@ impl Pipeline {
         }
         // Reads first: they need not wait for the disk behind a batch.
         while self.reads_in_flight < MAX_READS {
-            let Some(job) = next(&mut self.reads, now) else { break };
-            self.send(job, Durability::Own)?;
+            let Some((job, turn)) = self.turns.next(false, now) else { break };
+            self.send(job, turn, Durability::Own)?;
         }
         if self.writes_in_flight > 0 {
             // The next batch gathers while this one is on its way to the disk.
             return Ok(());
         }
-        let batch: Vec<Job> = std::iter::from_fn(|| next(&mut self.writes, now)).take(MAX_BATCH).collect();
-        let alone = batch.len() == 1 && self.deferred.is_empty();
-        let mut batch = batch.into_iter().peekable();
-        if batch.peek().is_none() && !self.deferred.is_empty() {
+        if !self.deferred.is_empty() {
+            // Before the next batch: it could fail as well, and so could all that come after it.
             self.send_flush();
-            return Ok(());
         }
-        while let Some(job) = batch.next() {
+        let next = || self.turns.next(true, now);
+        let batch: Vec<(Job, Turn)> = std::iter::from_fn(next).take(MAX_BATCH).collect();
+        let alone = batch.len() == 1;
+        let mut batch = batch.into_iter().peekable();
+        while let Some((job, turn)) = batch.next() {
             let durability = match (alone, batch.peek()) {
                 (true, _) => Durability::Own,
                 (false, Some(_)) => Durability::Deferred,
                 (false, None) => Durability::ForAll,
             };
-            self.send(job, durability)?;
+            self.send(job, turn, durability)?;
         }
         Ok(())
     }
@@ -226,7 +176,7 @@ impl Pipeline {
     ///
     /// An error means that the two sides are out of step: the connection must not be used any more.
     pub fn receive(&mut self, buffer: &mut BytesMut, now: Instant) -> io::Result<()> {
-        while let Some(answer) = wire::decode(buffer)? {
+        while let Some(answer) = self.decoder.next(buffer)? {
             let Some(front) = self.in_flight.front_mut() else {
                 match answer {
                     Answer::Other => continue,
@@ -241,14 +191,16 @@ impl Pipeline {
                     self.cache.parsed(&key, name);
                 }
                 Answer::Row(body) => front.row(body),
+                Answer::RowTooLarge => front.too_large(),
                 Answer::Complete => front.complete += 1,
                 Answer::Error(body) => {
                     let statement = front.complete.checked_sub(STEPS_BEFORE);
                     front.error = Some(ServerError { statement, ..ServerError::parse(&body) });
                 }
                 Answer::Ready(status) => {
+                    let took = now.duration_since(self.last_progress);
                     self.last_progress = now;
-                    self.ready(status)?;
+                    self.ready(status, took, now)?;
                 }
             }
         }
@@ -267,7 +219,7 @@ impl Pipeline {
             let failed_before_sync = sent.error.is_some() && sent.complete < steps;
             let ran_nothing = server_left || failed_before_sync || written <= sent.sync_at;
             server_left |= fatal;
-            let Content::Tenant(mut job, _) = sent.content else { continue };
+            let Content::Tenant(mut job, ..) = sent.content else { continue };
             if job.is_write() && !ran_nothing {
                 job.finish(Err(DatabaseError::OutcomeUnknown));
             } else if job.retries < MAX_RETRIES {
@@ -280,12 +232,11 @@ impl Pipeline {
         for (job, _) in self.deferred {
             job.finish(Err(DatabaseError::OutcomeUnknown));
         }
-        unfinished.extend(self.reads);
-        unfinished.extend(self.writes);
+        unfinished.extend(self.turns.into_waiting());
         unfinished
     }
 
-    fn ready(&mut self, status: TransactionStatus) -> io::Result<()> {
+    fn ready(&mut self, status: TransactionStatus, took: Duration, now: Instant) -> io::Result<()> {
         let sent = self.in_flight.pop_front().ok_or_else(out_of_step)?;
         for (key, name) in &sent.parses {
             self.cache.forget(key, *name);
@@ -294,18 +245,22 @@ impl Pipeline {
         if status != TransactionStatus::Idle || (sent.error.is_none() && sent.complete != sent.steps()) {
             return Err(out_of_step());
         }
+        let outlasted = sent.error.as_ref().is_some_and(ServerError::is_out_of_time);
         match sent.content {
+            // The disk takes longer than a slice. The deferred groups wait for the next flush.
+            Content::Flush if outlasted => self.writes_in_flight -= 1,
             Content::Flush if sent.error.is_some() => return Err(out_of_step()),
             Content::Flush => {
                 self.writes_in_flight -= 1;
                 self.acknowledge_deferred();
             }
-            Content::Tenant(job, durability) => {
+            Content::Tenant(job, durability, turn) => {
                 let in_flight =
                     if job.is_write() { &mut self.writes_in_flight } else { &mut self.reads_in_flight };
                 *in_flight -= 1;
+                self.turns.ended(turn, took, outlasted, now);
                 match sent.error {
-                    Some(error) => self.failed(*job, error),
+                    Some(error) => self.failed(*job, error, turn),
                     None if sent.row_bytes > MAX_REPLY_BYTES => {
                         job.finish(Err(DatabaseError::ReplyTooLarge { limit: MAX_REPLY_BYTES }));
                     }
@@ -333,7 +288,7 @@ impl Pipeline {
         }
     }
 
-    fn failed(&mut self, mut job: Job, error: ServerError) {
+    fn failed(&mut self, mut job: Job, error: ServerError, turn: Turn) {
         match error.state {
             // The second also says that the group which was to parse it failed before it came to that; the next time it is parsed
             // for this one.
@@ -342,35 +297,44 @@ impl Pipeline {
                 for bound in &job.group.statements {
                     self.cache.discard(&key(&job, &bound.template));
                 }
-                if job.is_write() { self.writes.push_front(job) } else { self.reads.push_front(job) }
+                self.turns.push_front(job);
+            }
+            _ if error.is_out_of_time() && self.has_more_time(&job, turn) => job.outlasted(),
+            SqlState::INSUFFICIENT_PRIVILEGE if error.statement.is_none() => {
+                job.not_let_in(DatabaseError::Refused(Box::new(error)));
             }
             _ => job.finish(Err(DatabaseError::Refused(Box::new(error)))),
         }
     }
 
-    fn send(&mut self, job: Job, durability: Durability) -> io::Result<()> {
+    /// Whether there is a connection that would give this group longer than this one did.
+    fn has_more_time(&self, job: &Job, turn: Turn) -> bool {
+        match self.pace {
+            Pace::Slices { .. } => job.quota.is_none_or(|quota| quota > turn.allowance.statement),
+            Pace::Unhurried { .. } => false,
+        }
+    }
+
+    /// Milliseconds that a group must set, unless the session's timeout is right for it.
+    fn timeout(&self, job: &Job, turn: Turn) -> Option<u32> {
+        match self.pace {
+            Pace::Slices { slice, always_set } => {
+                let quota = job.quota.unwrap_or(u32::MAX);
+                let timeout = turn.allowance.statement.min(quota);
+                (always_set || timeout < slice).then_some(timeout)
+            }
+            Pace::Unhurried { set } => job.quota.or(set),
+        }
+    }
+
+    fn send(&mut self, job: Job, turn: Turn, durability: Durability) -> io::Result<()> {
         let start = self.out.len();
         // First of all: a group that fails skips what comes after its error, but never this.
         for name in self.cache.take_closing() {
             wire::close(&mut self.out, &name.to_string())?;
         }
-        let write = job.is_write();
-        let (usual, timed) = match (write, durability) {
-            (false, _) => (READ, READ_TIMED),
-            (true, Durability::Deferred) => (DEFERRED, DEFERRED_TIMED),
-            (true, Durability::Own | Durability::ForAll) => (WRITE, WRITE_TIMED),
-        };
-        let mut params = Params::default();
-        params.push(Some(job.role.as_str()));
-        if write {
-            let by_value = job.group.statements.iter().any(|bound| bound.by_value);
-            params.push(Some(if by_value { PLANNED_BY_VALUE } else { PLANNED_ONCE }));
-        }
-        if let Some(milliseconds) = job.statement_timeout {
-            params.push(Some(&milliseconds.to_string()));
-        }
-        let begin = if job.statement_timeout.is_some() { timed } else { usual };
-        wire::bind_and_execute(&mut self.out, begin, &params);
+        let timeout = self.timeout(&job, turn);
+        begin::begin(&mut self.out, &job, durability, timeout);
         let mut parses = VecDeque::new();
         for bound in &job.group.statements {
             let key = key(&job, &bound.template);
@@ -386,17 +350,17 @@ impl Pipeline {
             wire::bind_and_execute(&mut self.out, name, &bound.params);
         }
         if durability == Durability::ForAll {
-            wire::bind_and_execute(&mut self.out, FLUSH, &Params::default());
+            begin::flush(&mut self.out);
         }
-        *(if write { &mut self.writes_in_flight } else { &mut self.reads_in_flight }) += 1;
-        self.sent(start, Content::Tenant(Box::new(job), durability), parses);
+        *(if job.is_write() { &mut self.writes_in_flight } else { &mut self.reads_in_flight }) += 1;
+        self.sent(start, Content::Tenant(Box::new(job), durability, turn), parses);
         Ok(())
     }
 
     /// Waits for the disk on behalf of deferred groups whose batch lost its last one.
     fn send_flush(&mut self) {
         let start = self.out.len();
-        wire::bind_and_execute(&mut self.out, FLUSH, &Params::default());
+        begin::flush(&mut self.out);
         self.writes_in_flight += 1;
         self.sent(start, Content::Flush, VecDeque::new());
     }
@@ -422,7 +386,7 @@ impl Sent {
     /// Statements before the Sync.
     fn steps(&self) -> usize {
         match &self.content {
-            Content::Tenant(job, durability) => {
+            Content::Tenant(job, durability, _) => {
                 STEPS_BEFORE + job.group.statements.len() + usize::from(*durability == Durability::ForAll)
             }
             Content::Flush => 1,
@@ -430,34 +394,28 @@ impl Sent {
     }
 
     fn row(&mut self, body: Bytes) {
-        let Content::Tenant(job, _) = &self.content else { return };
+        let Content::Tenant(job, ..) = &self.content else { return };
         // Rows of the role and of the flush stand before and after those of the group.
         let Some(statement) = self.complete.checked_sub(STEPS_BEFORE) else { return };
         if statement >= job.group.statements.len() {
             return;
         }
-        self.row_bytes += body.len();
+        self.row_bytes += body.len() + ROW_COST;
         if self.row_bytes > MAX_REPLY_BYTES {
             self.rows = Vec::new();
         } else {
             self.rows.push(Row::new(body));
         }
     }
+
+    fn too_large(&mut self) {
+        self.row_bytes = MAX_REPLY_BYTES + 1;
+        self.rows = Vec::new();
+    }
 }
 
 fn key(job: &Job, template: &super::Template) -> StatementKey {
     StatementKey { schema: job.schema.clone(), template: template.clone() }
-}
-
-/// The next group that is worth sending.
-fn next(queue: &mut VecDeque<Job>, now: Instant) -> Option<Job> {
-    loop {
-        let job = queue.pop_front()?;
-        if job.is_wanted() && job.deadline > now {
-            return Some(job);
-        }
-        job.finish(Err(DatabaseError::Expired));
-    }
 }
 
 fn out_of_step() -> io::Error {

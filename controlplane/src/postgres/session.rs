@@ -11,13 +11,19 @@ use tokio::{
     time::{Instant, MissedTickBehavior, interval},
 };
 
-use super::{connect::Connected, job::Job, pipeline::Pipeline, wire};
+use super::{
+    connect::Connected,
+    job::Job,
+    pipeline::{Pace, Pipeline},
+    wire,
+};
 
 /// A connection without work for this long is closed.
 const IDLE: Duration = Duration::from_secs(60);
 /// A server's process gathers memory for every table that it touches, so a connection is replaced after about this long.
 const LIFETIME: Duration = Duration::from_secs(30 * 60);
-/// A connection whose server owes an answer for this long is dead. Above every timeout of the server's own.
+/// A connection whose server owes the end of a group for this long is dead. A group on a lane ends within a second
+/// (`share`), so the rest is time for a disk that is slow to commit.
 const SILENCE: Duration = Duration::from_secs(20);
 /// How often the limits above are looked at.
 const TICK: Duration = Duration::from_secs(1);
@@ -44,8 +50,9 @@ pub(super) async fn serve(
     queue: &mut mpsc::Receiver<Job>,
     first: Vec<Job>,
     statements: usize,
+    pace: Pace,
 ) -> Ended {
-    let mut pipeline = Pipeline::new(statements, Instant::now());
+    let mut pipeline = Pipeline::new(statements, pace, Instant::now());
     for job in first {
         pipeline.push(job);
     }
@@ -60,7 +67,7 @@ async fn run(
     queue: &mut mpsc::Receiver<Job>,
     pipeline: &mut Pipeline,
 ) -> io::Result<Ended> {
-    let Connected { mut stream, rest: mut input } = connected;
+    let Connected { mut stream, rest: mut input, open: _open } = connected;
     let retire_at = Instant::now() + LIFETIME.mul_f64(rand::rng().random_range(0.9..1.1));
     let mut used_at = Instant::now();
     let mut abandoned = false;
@@ -78,7 +85,8 @@ async fn run(
         if input.capacity() - input.len() < READ / 4 {
             input.reserve(READ);
         }
-        let open = pipeline.has_room() && !abandoned && !retiring;
+        // All that come are taken: how many there are is bounded for each tenant, and who is next is for the pipeline to say.
+        let open = !abandoned && !retiring;
         tokio::select! {
             biased;
             read = reader.read_buf(&mut input) => {

@@ -40,7 +40,7 @@ use crate::{
     auth::{Outbound, SecretKey, Tokens, mail::Mailer},
     data::CursorKey,
     instances::Instances,
-    postgres::Tuning,
+    postgres::{DatabaseMetrics, Tuning},
     registry::{DATABASE_PART, Follower, Health, REGISTRY_PART, Registry},
     start::StartError,
 };
@@ -55,8 +55,8 @@ use sweep::Sweeper;
 pub async fn work(settings: settings::ControlPlane, shutdown: CancellationToken) -> Result<(), StartError> {
     let metrics = Metrics::new();
     let readiness = Readiness::of(&[REGISTRY_PART, DATABASE_PART]);
-    let tuning = Tuning { connections_per_shard: 1, ..Tuning::default() };
-    let instances = Instances::new(&settings, tuning)?;
+    let tuning = Tuning { connections_per_shard: 1, ..Tuning::of(&settings.database) };
+    let instances = Instances::new(&settings, tuning, &DatabaseMetrics::register(&metrics)?)?;
     if instances.search.is_empty() {
         tracing::warn!("search.url is not set: events of indexed documents wait");
     }

@@ -1,39 +1,27 @@
-use tenantry_crds::names::{SchemaName, TenantName, TenantRole};
-use tokio::sync::oneshot::{self, error::TryRecvError};
+use tokio::sync::oneshot::error::TryRecvError;
 
 use super::*;
-use crate::postgres::{Bound, Group, TemplateBuilder, statement::Access};
+use crate::postgres::{
+    job::{
+        Outcome,
+        fake::{Answered, job},
+    },
+    statement::Access,
+};
 
-type Answered = oneshot::Receiver<Result<Reply, DatabaseError>>;
-
-fn job(access: Access, sql: &str) -> (Job, Answered) {
-    let tenant = TenantName::new("acme").unwrap();
-    let (reply, answer) = oneshot::channel();
-    let template = TemplateBuilder::new(sql).build();
-    let statements = vec![Bound { template, params: Params::default(), by_value: false }];
-    let job = Job {
-        group: Group { access, statements },
-        schema: SchemaName::of(&tenant),
-        role: TenantRole::of(&tenant),
-        statement_timeout: None,
-        deadline: Instant::now() + Duration::from_secs(60),
-        retries: 0,
-        reply,
-        permit: None,
-    };
-    (job, answer)
-}
+/// Milliseconds.
+const SLICE: u32 = 100;
 
 struct Test(Pipeline);
 
 impl Test {
     fn new() -> Self {
-        Self(Pipeline::new(8, Instant::now()))
+        Self(Pipeline::new(8, Pace::Slices { slice: SLICE, always_set: false }, Instant::now()))
     }
 
     /// Hands a group in; yields its answer and what was sent.
     fn give(&mut self, access: Access, sql: &str) -> Answered {
-        let (job, answer) = job(access, sql);
+        let (job, answer) = job("acme", access, sql);
         self.0.push(job);
         answer
     }
@@ -49,6 +37,27 @@ impl Test {
             let _ = bytes.split_to(length as usize + 1);
         }
         types.replace("BE", "x")
+    }
+
+    /// How the groups that go out begin: the statement, and its timeout where it sets one.
+    fn begun(&mut self) -> String {
+        self.0.pump(Instant::now()).unwrap();
+        let bytes = std::mem::take(&mut self.0.out);
+        let (mut rest, mut begun) = (&bytes[..], Vec::new());
+        while !rest.is_empty() {
+            let length = u32::from_be_bytes(rest[1..5].try_into().unwrap()) as usize + 1;
+            let text = String::from_utf8_lossy(&rest[..length]).into_owned();
+            let parts: Vec<_> = text.split(char::is_control).filter(|part| !part.is_empty()).collect();
+            if let Some(name) =
+                parts.iter().find(|part| part.starts_with("read") || part.starts_with("write"))
+            {
+                let timeout = parts.iter().rev().find(|part| part.bytes().all(|byte| byte.is_ascii_digit()));
+                begun
+                    .push(timeout.map_or_else(|| (*name).to_string(), |timeout| format!("{name} {timeout}")));
+            }
+            rest = &rest[length..];
+        }
+        begun.join(", ")
     }
 
     fn receive(&mut self, script: &[Say]) -> io::Result<()> {
@@ -102,6 +111,14 @@ impl Say {
 const OPENED: [Say; 2] = [Say::Row("tenant_acme"), Done("SELECT 1")];
 const CLOSED: [Say; 1] = [Ready(b'I')];
 
+/// The answer, which must be there.
+fn done(answer: &mut Answered) -> Result<Reply, DatabaseError> {
+    match answer.try_recv().unwrap() {
+        Outcome::Done(result) => result,
+        other => panic!("handed back: {other:?}"),
+    }
+}
+
 fn all(parts: &[&[Say]]) -> Vec<Say> {
     parts.concat()
 }
@@ -112,7 +129,7 @@ fn a_statement_is_parsed_in_its_first_group_and_rows_are_its_own() {
     let mut first = test.give(Access::Read, "a");
     assert_eq!(test.sent(), "xPxS");
     test.receive(&all(&[&OPENED, &[Parsed, Say::Row("r"), Done("SELECT 1")], &CLOSED])).unwrap();
-    let reply = first.try_recv().unwrap().unwrap();
+    let reply = done(&mut first).unwrap();
     assert_eq!(reply.rows.len(), 1);
     assert_eq!(reply.rows[0].text(0), Some("r"));
     let _second = test.give(Access::Read, "a");
@@ -130,9 +147,9 @@ fn groups_behind_a_failed_one_run_and_those_that_relied_on_its_parse_come_again(
     assert_eq!(test.sent(), "xPxSxPxSxxSxxS");
     // Which fails with its group's role, before it comes to that.
     test.receive(&[Error("22023"), Ready(b'I')]).unwrap();
-    assert!(matches!(failing.try_recv().unwrap(), Err(DatabaseError::Refused(_))));
+    assert!(matches!(done(&mut failing), Err(DatabaseError::Refused(_))));
     test.receive(&all(&[&OPENED, &[Parsed, Done("SELECT 0")], &CLOSED])).unwrap();
-    assert!(second.try_recv().unwrap().is_ok());
+    assert!(done(&mut second).is_ok());
     test.receive(&all(&[&OPENED, &[Error("26000")], &CLOSED])).unwrap();
     test.receive(&all(&[&OPENED, &[Error("26000")], &CLOSED])).unwrap();
     assert_eq!(third.try_recv().unwrap_err(), TryRecvError::Empty);
@@ -140,8 +157,8 @@ fn groups_behind_a_failed_one_run_and_those_that_relied_on_its_parse_come_again(
     assert_eq!(test.sent(), "xPxSxPxS");
     test.receive(&all(&[&OPENED, &[Error("42703")], &CLOSED])).unwrap();
     test.receive(&all(&[&OPENED, &[Parsed, Done("SELECT 0")], &CLOSED])).unwrap();
-    assert!(matches!(fourth.try_recv().unwrap(), Err(DatabaseError::Refused(_))));
-    assert!(third.try_recv().unwrap().is_ok());
+    assert!(matches!(done(&mut fourth), Err(DatabaseError::Refused(_))));
+    assert!(done(&mut third).is_ok());
 }
 
 #[test]
@@ -161,9 +178,9 @@ fn an_error_at_the_end_of_a_transaction_is_the_groups() {
     let mut behind = test.give(Access::Read, "b");
     test.sent();
     test.receive(&all(&[&OPENED, &[Parsed, Done("SELECT 0")], &CLOSED])).unwrap();
-    assert!(behind.try_recv().unwrap().is_ok(), "reads are sent first");
+    assert!(done(&mut behind).is_ok(), "reads are sent first");
     test.receive(&all(&[&OPENED, &[Parsed, Done("INSERT 0 1"), Error("40001"), Ready(b'I')]])).unwrap();
-    assert!(matches!(failing.try_recv().unwrap(), Err(DatabaseError::Refused(_))));
+    assert!(matches!(done(&mut failing), Err(DatabaseError::Refused(_))));
     let _next = test.give(Access::Write, "a");
     assert_eq!(test.sent(), "xxS");
 }
@@ -179,7 +196,7 @@ fn a_lost_statement_is_parsed_again_once() {
         assert_eq!(test.sent(), if attempt == 0 { "xxS" } else { "CxPxS" });
         test.receive(&all(&[&OPENED, &[Error("26000"), Ready(b'I')]])).unwrap();
     }
-    assert!(matches!(second.try_recv().unwrap(), Err(DatabaseError::Refused(_))));
+    assert!(matches!(done(&mut second), Err(DatabaseError::Refused(_))));
 }
 
 #[test]
@@ -197,11 +214,11 @@ fn a_batch_is_acknowledged_by_its_last_transaction() {
     test.receive(&all(&[&OPENED, &[Done("INSERT 0 1"), Say::Row("0/1"), Done("SELECT 1")], &CLOSED]))
         .unwrap();
     for answer in &mut answers {
-        assert!(answer.try_recv().unwrap().unwrap().rows.is_empty());
+        assert!(done(answer).unwrap().rows.is_empty());
     }
     assert_eq!(test.sent(), "xxS");
     test.receive(&all(&[&OPENED, &[Done("INSERT 0 1")], &CLOSED])).unwrap();
-    assert!(late.try_recv().unwrap().is_ok());
+    assert!(done(&mut late).is_ok());
 }
 
 #[test]
@@ -212,12 +229,12 @@ fn a_batch_that_loses_its_last_write_is_flushed_all_the_same() {
     test.sent();
     test.receive(&all(&[&OPENED, &[Parsed, Done("INSERT 0 1")], &CLOSED])).unwrap();
     test.receive(&all(&[&OPENED, &[Error("23505"), Ready(b'I')]])).unwrap();
-    assert!(matches!(last.try_recv().unwrap(), Err(DatabaseError::Refused(_))));
+    assert!(matches!(done(&mut last), Err(DatabaseError::Refused(_))));
     assert_eq!(first.try_recv().unwrap_err(), TryRecvError::Empty);
     assert_eq!(test.sent(), "xS", "a transaction that only waits for the disk");
     test.receive(&[Say::Row("0/1"), Done("SELECT 1")]).unwrap();
     test.receive(&CLOSED).unwrap();
-    assert!(first.try_recv().unwrap().is_ok());
+    assert!(done(&mut first).is_ok());
 }
 
 #[test]
@@ -230,7 +247,7 @@ fn a_lost_connection_repeats_reads_and_what_surely_did_not_run() {
     test.0.pump(Instant::now()).unwrap();
     let unfinished = test.0.into_unfinished();
     assert_eq!(unfinished.len(), 2);
-    assert!(matches!(sent.try_recv().unwrap(), Err(DatabaseError::OutcomeUnknown)));
+    assert!(matches!(done(&mut sent), Err(DatabaseError::OutcomeUnknown)));
 }
 
 #[test]
@@ -252,7 +269,7 @@ fn a_server_that_says_goodbye_before_the_sync_ran_nothing() {
     test.receive(&all(&[&OPENED, &[Fatal]])).unwrap();
     let unfinished = test.0.into_unfinished();
     assert_eq!(unfinished.len(), 2, "the one that was cut off and the one behind it");
-    assert!(matches!(answers[0].try_recv().unwrap(), Err(DatabaseError::OutcomeUnknown)));
+    assert!(matches!(done(&mut answers[0]), Err(DatabaseError::OutcomeUnknown)));
 }
 
 #[test]
@@ -263,7 +280,7 @@ fn a_deferred_write_is_unknown_when_the_connection_breaks() {
     test.sent();
     test.receive(&all(&[&OPENED, &[Parsed, Done("INSERT 0 1")], &CLOSED])).unwrap();
     drop(test.0.into_unfinished());
-    assert!(matches!(first.try_recv().unwrap(), Err(DatabaseError::OutcomeUnknown)));
+    assert!(matches!(done(&mut first), Err(DatabaseError::OutcomeUnknown)));
 }
 
 #[test]
@@ -285,4 +302,129 @@ fn a_group_that_nobody_waits_for_is_not_sent() {
     drop(test.give(Access::Write, "a"));
     assert_eq!(test.sent(), "");
     assert!(test.0.is_idle());
+}
+
+#[test]
+fn writes_that_keep_failing_do_not_hold_back_what_was_committed_before_them() {
+    let mut test = Test::new();
+    let (victims, mut victim) = job("victim", Access::Write, "a");
+    test.0.push(victims);
+    let mut failing: Vec<_> = vec![test.give(Access::Write, "b")];
+    test.sent();
+    test.receive(&all(&[&OPENED, &[Parsed, Done("INSERT 0 1")], &CLOSED])).unwrap();
+    // More of them come before the last of each batch has failed.
+    failing.extend((0..3).map(|_| test.give(Access::Write, "b")));
+    test.receive(&all(&[&OPENED, &[Parsed, Error("23505"), Ready(b'I')]])).unwrap();
+    assert_eq!(victim.try_recv().unwrap_err(), TryRecvError::Empty);
+    assert_eq!(test.sent(), "xSxxSxxSxxxS", "the flush goes before the next batch");
+    test.receive(&[Say::Row("0/1"), Done("SELECT 1"), Ready(b'I')]).unwrap();
+    assert!(done(&mut victim).is_ok());
+    for _ in 0..3 {
+        test.receive(&all(&[&OPENED, &[Error("23505"), Ready(b'I')]])).unwrap();
+    }
+    assert!(failing.iter_mut().all(|answer| done(answer).is_err()));
+    assert_eq!(test.sent(), "");
+    assert!(test.0.is_idle());
+}
+
+#[test]
+fn a_flush_that_outlasts_a_slice_is_sent_again() {
+    let mut test = Test::new();
+    let mut first = test.give(Access::Write, "a");
+    let _last = test.give(Access::Write, "a");
+    test.sent();
+    test.receive(&all(&[&OPENED, &[Parsed, Done("INSERT 0 1")], &CLOSED])).unwrap();
+    test.receive(&all(&[&OPENED, &[Error("23505"), Ready(b'I')]])).unwrap();
+    assert_eq!(test.sent(), "xS");
+    test.receive(&[Error("57014"), Ready(b'I')]).unwrap();
+    assert_eq!(test.sent(), "xS");
+    test.receive(&[Say::Row("0/1"), Done("SELECT 1"), Ready(b'I')]).unwrap();
+    assert!(done(&mut first).is_ok());
+}
+
+#[test]
+fn what_outlasts_its_slice_or_waits_for_a_lock_is_handed_back() {
+    for state in ["57014", "55P03"] {
+        let mut test = Test::new();
+        let mut slow = test.give(Access::Read, "a");
+        let mut behind = test.give(Access::Read, "b");
+        test.sent();
+        test.receive(&all(&[&OPENED, &[Parsed, Error(state), Ready(b'I')]])).unwrap();
+        assert!(matches!(slow.try_recv().unwrap(), Outcome::Outlasted(group) if group.statements.len() == 1));
+        test.receive(&all(&[&OPENED, &[Parsed, Done("SELECT 0")], &CLOSED])).unwrap();
+        assert!(done(&mut behind).is_ok());
+    }
+}
+
+#[test]
+fn a_quota_that_is_less_than_a_slice_is_final() {
+    let mut test = Test::new();
+    let (quick, mut answer) = job("acme", Access::Read, "a");
+    test.0.push(Job { quota: Some(SLICE / 2), ..quick });
+    assert!(test.begun().contains("read_timed 50"), "set for this group");
+    test.receive(&all(&[&OPENED, &[Parsed, Error("57014"), Ready(b'I')]])).unwrap();
+    assert!(matches!(done(&mut answer), Err(DatabaseError::Refused(_))));
+}
+
+#[test]
+fn groups_of_one_tenant_share_a_slice_and_those_of_others_have_their_own() {
+    let mut test = Test::new();
+    let _answers: Vec<_> = (0..2).map(|_| test.give(Access::Read, "a")).collect();
+    let (other, _answer) = job("other", Access::Read, "a");
+    test.0.push(other);
+    // The first of a tenant has the session's timeout, which is a slice.
+    assert_eq!(test.begun(), "read, read, read_timed 50");
+}
+
+#[test]
+fn code_in_the_session_cannot_lift_the_timeout_of_a_group() {
+    let pace = Pace::Slices { slice: SLICE, always_set: true };
+    let mut test = Test(Pipeline::new(8, pace, Instant::now()));
+    let _read = test.give(Access::Read, "a");
+    assert_eq!(test.begun(), "read_timed 100");
+    let mut test = Test(Pipeline::new(8, Pace::Unhurried { set: Some(5000) }, Instant::now()));
+    let _write = test.give(Access::Write, "a");
+    assert_eq!(test.begun(), "write_timed 5000");
+}
+
+#[test]
+fn what_takes_too_long_without_hurry_is_the_groups_error() {
+    let mut test = Test(Pipeline::new(8, Pace::Unhurried { set: None }, Instant::now()));
+    for _ in 0..2 {
+        let mut slow = test.give(Access::Read, "a");
+        test.sent();
+        assert!(!test.0.is_committing());
+        test.receive(&OPENED).unwrap();
+        test.receive(&[Parsed, Error("57014"), Ready(b'I')]).unwrap_or_else(|_| panic!("out of step"));
+        assert!(matches!(done(&mut slow), Err(DatabaseError::Refused(_))));
+        test = Test(Pipeline::new(8, Pace::Unhurried { set: None }, Instant::now()));
+    }
+}
+
+#[test]
+fn a_login_that_may_not_become_the_tenant_hands_the_group_back() {
+    let mut test = Test::new();
+    let mut group = test.give(Access::Write, "a");
+    test.sent();
+    test.receive(&[Error("42501"), Ready(b'I')]).unwrap();
+    assert!(matches!(group.try_recv().unwrap(), Outcome::NotLetIn(..)));
+    // In a statement of the group it is the tenant's own business.
+    let mut group = test.give(Access::Write, "a");
+    test.sent();
+    test.receive(&all(&[&OPENED, &[Parsed, Error("42501"), Ready(b'I')]])).unwrap();
+    assert!(matches!(done(&mut group), Err(DatabaseError::Refused(_))));
+}
+
+#[test]
+fn rows_without_columns_are_bounded_too() {
+    let mut test = Test::new();
+    let mut answer = test.give(Access::Read, "a");
+    test.sent();
+    test.receive(&all(&[&OPENED, &[Parsed]])).unwrap();
+    let rows = [Say::Row(""); 1000];
+    for _ in 0..1000 {
+        test.receive(&rows).unwrap();
+    }
+    test.receive(&all(&[&[Done("SELECT 1000000")], &CLOSED])).unwrap();
+    assert!(matches!(done(&mut answer), Err(DatabaseError::ReplyTooLarge { .. })));
 }
