@@ -9,7 +9,6 @@ mod degraded;
 mod describe;
 mod documents;
 mod guide;
-mod isolation;
 mod jobs;
 mod limits;
 mod matrix;

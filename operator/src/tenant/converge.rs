@@ -64,6 +64,9 @@ const OLD_VERSION_GONE: Duration = Duration::from_secs(5);
 /// By then no replica asks by the own login of a tenant that shares connections again; see `forgotten` of `observe.sql`.
 const OWN_LOGIN_FORGOTTEN: Duration = Duration::from_secs(6);
 
+/// A login that its tenant's code can change is looked at this often, and so is whether the tenant can share connections again.
+const OWN_LOGIN_LOOK: Duration = Duration::from_secs(300);
+
 /// One pass, which may be part of rollouts.
 pub async fn converge(
     object: &Tenant,
@@ -270,7 +273,7 @@ struct Provisioned {
     under_way: UnderWay,
     /// Why the tenant has connections of its own.
     causes: Vec<Cause>,
-    /// When to look at its connections again, while they are on their way back to the shared ones.
+    /// When to look at its connections again, while they are not the shared ones.
     again: Option<Duration>,
 }
 
@@ -285,10 +288,17 @@ async fn provision(
     let (tenant, cell) = (&desired.tenant, placed.cell);
     let shard = cell.shard_of(tenant.uid, observed.shard()).await?;
     ctx.rollouts.bound(tenant.name.as_str(), shard);
+    let own_door_closed = observed.traffic.as_ref().is_some_and(|traffic| traffic.opens)
+        && plan::connections::may_hold_code(tenant, observed)
+        && !cell.own_door_opens(tenant).await;
+    let around = Around { own_door_closed, ..around };
     let plan = plan_knowing_rows(cell, desired, observed, shard, around).await?;
     let causes = plan::connections::causes(desired, observed, &plan.steps);
-    let leaves = observed.traffic.is_some() && causes.is_empty() && plan.turn != Turn::Retire;
-    let again = leaves.then_some(OWN_LOGIN_FORGOTTEN);
+    let again = match (causes.is_empty(), &observed.traffic) {
+        (false, _) => Some(OWN_LOGIN_LOOK),
+        (true, Some(_)) if plan.turn != Turn::Retire => Some(OWN_LOGIN_FORGOTTEN),
+        (true, _) => None,
+    };
     if plan.is_empty() {
         return Ok(Provisioned { causes, again, ..Provisioned::default() });
     }

@@ -144,7 +144,12 @@ pub fn due(desired: &Desired, observed: &Observed) -> Result<Due, Error> {
     let indexes = desired.searches.iter().map(|search| search.index.as_str().to_owned()).collect();
     // What would be done in steps is lacking as much as the rest: taken for empty, every table gets all at once.
     let empty_tables = observed.tables.keys().cloned().collect();
-    let around = plan::Around { streams_in_place: true, absent_indexes: indexes, empty_tables };
+    let around = plan::Around {
+        streams_in_place: true,
+        absent_indexes: indexes,
+        empty_tables,
+        ..plan::Around::default()
+    };
     // Whoever has neither role nor row is bound to a shard by its pass; there is more to do than that.
     let shard = observed.shard().unwrap_or(LoginShard::new(0));
     let plan = plan::plan(desired, observed, shard, &around)?;

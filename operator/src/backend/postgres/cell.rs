@@ -13,7 +13,7 @@ use tenantry_crds::{
     names::{AppName, InstanceName},
     reason::Reason,
 };
-use tenantry_migrations::logins::{LoginKey, LoginShard};
+use tenantry_migrations::logins::{LoginKey, LoginName, LoginShard};
 use uuid::Uuid;
 
 use super::{
@@ -227,6 +227,11 @@ impl Cell {
             ));
         }
         self.traffic_has_ended(shard, tenant).await
+    }
+
+    /// Whether the tenant's own login is let in: it may have given itself another password.
+    pub async fn own_door_opens(&self, tenant: &Identity) -> bool {
+        self.logins.lets_in(&self.options, &LoginName::of_tenant(&tenant.traffic)).await
     }
 
     /// Waits for the transactions of those who serve the tenant, who may not any more, and ends those that take too long.

@@ -3,7 +3,7 @@
 use tenantry_crds::reason::Reason;
 use tenantry_migrations::{logins::LoginShard, registry::Connections};
 
-use super::{Desired, expressions};
+use super::{Around, Desired, expressions};
 use crate::backend::postgres::{
     change::{Identity, RoleChange, RowChange},
     observe::{Observed, ObservedTraffic},
@@ -121,10 +121,9 @@ fn runs_sql(observed: &Observed, steps: &[Step]) -> bool {
 pub(super) fn changes(
     desired: &Desired,
     observed: &Observed,
-    shard: LoginShard,
+    around: &Around,
     steps: &[Step],
-    roles: &mut Vec<RoleChange>,
-    rows: &mut Vec<RowChange>,
+    (shard, roles, rows): (LoginShard, &mut Vec<RoleChange>, &mut Vec<RowChange>),
 ) -> Turn {
     let is = observed.record.as_ref().map(|record| Connections::of(&record.connections));
     let lets_shard_in = observed.role.as_ref().is_some_and(|role| role.lets_in(shard.traffic().as_str()));
@@ -144,7 +143,8 @@ pub(super) fn changes(
     }
     let opens = !desired.suspended;
     let traffic = observed.traffic.as_ref();
-    let in_place = traffic.is_some_and(|traffic| is_in_place(traffic, opens))
+    let in_place = !around.own_door_closed
+        && traffic.is_some_and(|traffic| is_in_place(traffic, opens))
         && observed.role.as_ref().is_some_and(|role| role.lets_in(desired.tenant.traffic.as_str()))
         && !lets_shard_in;
     if !in_place {
@@ -175,7 +175,7 @@ mod tests {
 
     fn planned(desired: &Desired, observed: &Observed) -> (Vec<RoleChange>, Vec<RowChange>, Turn) {
         let (mut roles, mut rows) = (Vec::new(), Vec::new());
-        let turn = changes(desired, observed, SHARD, &[], &mut roles, &mut rows);
+        let turn = changes(desired, observed, &Around::default(), &[], (SHARD, &mut roles, &mut rows));
         (roles, rows, turn)
     }
 

@@ -68,6 +68,8 @@ pub struct Around {
     pub absent_indexes: Vec<String>,
     /// Tables that are known to hold no row; any other may hold some.
     pub empty_tables: Vec<String>,
+    /// The tenant's own login is not let in with its password.
+    pub own_door_closed: bool,
 }
 
 /// What has to change. Empty when everything is in place.
@@ -93,7 +95,7 @@ pub fn plan(
     let Work { objects, mut steps, .. } = work;
     steps.sort_by_key(Step::rank);
     let mut roles = roles(observed);
-    let turn = connections::changes(desired, observed, shard, &steps, &mut roles, &mut rows);
+    let turn = connections::changes(desired, observed, around, &steps, (shard, &mut roles, &mut rows));
     if !objects.is_empty() && !provisioner_may_own(observed, shard) {
         roles.push(RoleChange::AllowProvisioner);
     }

@@ -7,8 +7,12 @@ use crate::{
     tenant::fixtures::{SHARD, crm, desired, in_place, uid},
 };
 
-const SERVED: Around =
-    Around { streams_in_place: true, absent_indexes: Vec::new(), empty_tables: Vec::new() };
+const SERVED: Around = Around {
+    streams_in_place: true,
+    absent_indexes: Vec::new(),
+    empty_tables: Vec::new(),
+    own_door_closed: false,
+};
 
 /// The plan for a tenant with `app` where a tenant with the crm of the samples is in place, without a row.
 fn upgrade(app: &AppSpec) -> Result<Changes, Error> {

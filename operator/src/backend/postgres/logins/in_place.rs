@@ -17,6 +17,9 @@ use crate::error::Error;
 const AT_ONCE: usize = 8;
 const LIMIT: Duration = Duration::from_secs(5);
 
+const WRONG_PASSWORD: &str = "28P01";
+const NOT_LET_IN: &str = "28000";
+
 /// Role and attributes as [`super::Logins`] makes them; passwords are not to be seen.
 const LOOK: &str = "
 SELECT asked.shard
@@ -69,6 +72,23 @@ impl Door<'_> {
             both.then_some(shard)
         });
         Ok(stream::iter(tried).buffer_unordered(AT_ONCE).filter_map(std::future::ready).collect().await)
+    }
+
+    /// Whether a tenant's own login is let in with the password that it should have; when the server does not answer, it counts as let in:
+    /// that is for others to say.
+    pub(super) async fn lets_in(&self, login: &LoginName) -> bool {
+        let password = self.traffic_key.password(login);
+        let options = self.options.clone().username(login.as_str()).password(password.expose_secret());
+        match timeout(LIMIT, PgConnection::connect_with(&options)).await {
+            Ok(Ok(connection)) => {
+                let _closed = timeout(LIMIT, connection.close()).await;
+                true
+            }
+            Ok(Err(sqlx::Error::Database(refusal))) => {
+                !matches!(refusal.code().as_deref(), Some(WRONG_PASSWORD | NOT_LET_IN))
+            }
+            Ok(Err(_)) | Err(_) => true,
+        }
     }
 
     /// Whether the login gets in with the password that it should have. One that does not, whatever the reason, is made again.

@@ -73,6 +73,12 @@ impl Logins {
         Ok(())
     }
 
+    /// Whether a tenant's own login is let in with its password.
+    pub async fn lets_in(&self, options: &PgConnectOptions, login: &LoginName) -> bool {
+        let door = Door { options, provisioner_key: &self.provisioner_key, traffic_key: &self.traffic_key };
+        door.lets_in(login).await
+    }
+
     /// The shard of the tenant with this uid, its logins ready: the one it is `bound` to, else one with room. A tenant
     /// that asks again before it has a row gets the same.
     ///
