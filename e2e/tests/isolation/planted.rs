@@ -46,9 +46,9 @@ fn next() -> Value {
     app
 }
 
-fn plant(table: &str) -> String {
+fn plant(schema: &str, table: &str) -> String {
     format!(
-        "CREATE FUNCTION on_row() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM reach(TG_ARGV[0]); RETURN NEW; END $$;
+        "CREATE FUNCTION on_row() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM {schema}.reach(TG_ARGV[0]); RETURN NEW; END $$;
          CREATE TRIGGER one BEFORE INSERT OR UPDATE ON {table} FOR EACH ROW EXECUTE FUNCTION on_row('trigger');
          CREATE CONSTRAINT TRIGGER two AFTER INSERT ON {table} DEFERRABLE INITIALLY DEFERRED
              FOR EACH ROW EXECUTE FUNCTION on_row('deferred');
@@ -61,7 +61,7 @@ fn plant(table: &str) -> String {
          ALTER TABLE {table} ENABLE ROW LEVEL SECURITY;
          ALTER TABLE {table} FORCE ROW LEVEL SECURITY;
          CREATE POLICY planted ON {table} USING (reach('policy')) WITH CHECK (true);
-         CREATE FUNCTION as_json({table}) RETURNS json LANGUAGE plpgsql AS $$ BEGIN PERFORM reach('cast'); RETURN '{{}}'; END $$;
+         CREATE FUNCTION as_json({table}) RETURNS json LANGUAGE plpgsql AS $$ BEGIN PERFORM {schema}.reach('cast'); RETURN '{{}}'; END $$;
          CREATE CAST ({table} AS json) WITH FUNCTION as_json({table});"
     )
 }
@@ -84,7 +84,7 @@ async fn planted_code_becomes_nobody_whoever_runs_it() {
     }
     let mut owner = ground.access("Owner").await;
     run(&mut owner, &function(&ground.schema, &victim, &table, &channel)).await;
-    run(&mut owner, &plant(&table)).await;
+    run(&mut owner, &plant(&ground.schema, &table)).await;
     told.sessions().await;
 
     // Requests: each kind of statement.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 use sqlx::postgres::PgListener;
-use tenantry_e2e::world::World;
+use tenantry_e2e::world::{World, unique};
 
 /// SQL of a function `{attacker}.reach(way text) RETURNS boolean`, which tries to become the victim in every way that a session may know and
 /// tells on a channel, from where it ran and what it got. A channel works in a transaction that only reads.
@@ -47,6 +47,9 @@ pub fn function(attacker: &str, victim: &str, table: &str, channel: &str) -> Str
     )
 }
 
+/// Tells where to stop reading.
+const END: &str = "reach_end";
+
 /// What the function told.
 pub struct Told {
     listener: PgListener,
@@ -60,7 +63,7 @@ impl Told {
     /// Listens from now on.
     pub async fn listen(world: &World, channel: &str) -> Self {
         let mut listener = PgListener::connect(&world.platform.endpoints().database_url).await.unwrap();
-        listener.listen(channel).await.unwrap();
+        listener.listen_all([channel, END]).await.unwrap();
         Self { listener }
     }
 
@@ -68,27 +71,26 @@ impl Told {
     pub async fn sessions(&mut self) -> Sessions {
         let mut sessions = Sessions::default();
         // What was committed before this is in the queue before it.
-        let mut end = false;
-        while let Some(told) = self.next(&mut end).await {
+        let end = unique("end-");
+        sqlx::query("SELECT pg_notify($1, $2)")
+            .bind(END)
+            .bind(&end)
+            .execute(&mut self.listener)
+            .await
+            .unwrap();
+        loop {
+            let told = self.listener.recv().await.unwrap();
+            if told.channel() == END {
+                if told.payload() == end {
+                    return sessions;
+                }
+                continue;
+            }
+            let told: Value = serde_json::from_str(told.payload()).unwrap();
             assert_eq!(told["loot"], Value::Null, "it got something: {told}");
             let of = |member: &str| told[member].as_str().unwrap().to_owned();
             sessions.0.entry(of("way")).or_default().insert(of("session"));
         }
-        sessions
-    }
-
-    async fn next(&mut self, end: &mut bool) -> Option<Value> {
-        if !*end {
-            sqlx::query("SELECT pg_notify('reach_end', '')").execute(&mut self.listener).await.unwrap();
-            self.listener.listen("reach_end").await.unwrap();
-            sqlx::query("SELECT pg_notify('reach_end', '')").execute(&mut self.listener).await.unwrap();
-            *end = true;
-        }
-        let told = self.listener.recv().await.unwrap();
-        if told.channel() == "reach_end" {
-            return None;
-        }
-        Some(serde_json::from_str(told.payload()).unwrap())
     }
 }
 
