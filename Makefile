@@ -115,7 +115,7 @@ servers: ready ## Tests of the control plane's parts on real servers
 	@$(TIER) servers $(RIG) run --stack-only --at-once -- $(TEST) --bin tenantry-controlplane -- $(ON_SERVERS)
 
 # The shared platform starts while the tests are built. BIN=api runs one of the test programs.
-STACK := $(if $(BIN),$(BIN),platform api faults)
+STACK := $(if $(BIN),$(BIN),platform api isolation faults)
 .PHONY: stack
 stack: ready ## Tests of the whole platform on the real stack
 	@$(TIER) stack$(if $(BIN),-$(BIN)) $(RIG) run --at-once -- $(TEST) $(STACK:%=--test %) --no-fail-fast
@@ -131,6 +131,7 @@ sweep-all: sweep ## All of the slow tests
 .PHONY: part
 part:
 	@$(TIER) fuzz $(TEST) --bin tenantry-controlplane -- --ignored --nocapture fuzz
+	@$(TIER) isolation $(RIG) run --at-once -- $(TEST) --test isolation
 	@$(TIER) sweep $(TEST) --test sweep -- --ignored --nocapture
 
 # To measure it

@@ -20,6 +20,12 @@ pub enum Scenario {
     Adopt,
     /// A Tenant begins as a snapshot.
     Restore,
+    /// An access becomes the tenant's owner.
+    Entrust,
+    /// An access is the tenant's owner no more.
+    Distrust,
+    /// A tenant with connections of its own is suspended.
+    Suspend,
     /// Hosts, search settings, a rotation, and an access less.
     Update,
     /// A version with a migration, an index and a required field, for tables that hold rows.
@@ -37,7 +43,7 @@ impl Scenario {
     /// Those of a group are under way together, so one death meets several tenants, each somewhere else. Redis is gone for all
     /// of a group or for none.
     pub const GROUPS: [&[Self]; 3] = [
-        &[Self::Create, Self::Adopt, Self::Restore],
+        &[Self::Create, Self::Adopt, Self::Restore, Self::Entrust, Self::Distrust, Self::Suspend],
         &[Self::Update, Self::Rollout, Self::Stumble, Self::Delete, Self::Archive],
         &[Self::Release],
     ];
@@ -53,9 +59,21 @@ impl Scenario {
             Self::Create => return,
             Self::Adopt => "Retain",
             Self::Restore | Self::Archive => "Snapshot",
-            Self::Update | Self::Rollout | Self::Stumble | Self::Delete | Self::Release => "Delete",
+            Self::Entrust
+            | Self::Distrust
+            | Self::Suspend
+            | Self::Update
+            | Self::Rollout
+            | Self::Stumble
+            | Self::Delete
+            | Self::Release => "Delete",
         };
         create(cluster, name, policy).await;
+        match self {
+            Self::Distrust => drop(cluster.tenant(name, with_owner(name)).await),
+            Self::Suspend => drop(cluster.tenant(name, dedicated(name, "Active")).await),
+            _ => {}
+        }
     }
 
     /// Goes on from there, once that is Ready and while an operator runs.
@@ -90,6 +108,9 @@ impl Scenario {
                 spec["restoreFrom"] = json!({"snapshot": format!("{name}/{uid}")});
                 cluster.tenant(name, spec).await;
             }
+            Self::Entrust => drop(cluster.tenant(name, with_owner(name)).await),
+            Self::Distrust => drop(cluster.tenant(name, spec_of(name, "Delete")).await),
+            Self::Suspend => drop(cluster.tenant(name, dedicated(name, "Suspended")).await),
             Self::Update => {
                 let mut search = search_of(name);
                 search["searchable"] = json!(["name"]);
@@ -147,6 +168,7 @@ impl Scenario {
         if !has {
             return Err(format!("not at {version}: {found:?}"));
         }
+        self.has_its_connections(cluster, name).await?;
         // A rotation is done when the credentials before it are gone.
         let rows = format!(
             "SELECT concat_ws(' ', access, backend, serial, state, previous_until) FROM tenantry.access
@@ -155,6 +177,24 @@ impl Scenario {
         let rows = cluster.texts(&rows).await;
         let rotated = ["site Postgres 2 Applied", "site Redis 2 Applied", "site Search 2 Applied"];
         if self == Self::Update && rows != rotated { Err(format!("{rows:?}")) } else { Ok(()) }
+    }
+
+    /// By which login the tenant is served, and whether that one may log in.
+    async fn has_its_connections(self, cluster: &Cluster, name: &str) -> Result<(), String> {
+        let own = format!("(SELECT rolcanlogin::text FROM pg_roles WHERE rolname = 'tenant_{name}-traffic')");
+        let found = format!(
+            "SELECT connections || ' ' || coalesce({own}, 'none') || ' ' || coalesce((SELECT level FROM tenantry.access a
+             WHERE a.tenant = t.name AND access = 'site' AND backend = 'Postgres'), 'none')
+             FROM tenantry.tenant t WHERE name = '{name}'"
+        );
+        let found = cluster.texts(&found).await.join(", ");
+        let right = match self {
+            Self::Entrust => found == "Dedicated true Owner",
+            Self::Distrust => found == "Shared none Write",
+            Self::Suspend => found == "Dedicated false Write",
+            _ => found.starts_with("Shared none"),
+        };
+        if right { Ok(()) } else { Err(found) }
     }
 
     /// What it leaves behind on purpose goes.
@@ -213,6 +253,21 @@ pub fn spec_of(name: &str, policy: &str) -> Value {
     let mut spec = uses(name, policy);
     spec["placement"] = json!({"postgres": "default", "redis": "default", "search": "default"});
     spec["access"] = ACCESSES.iter().map(|one| access(name, one)).collect();
+    spec
+}
+
+/// With an access that is the tenant's owner.
+fn with_owner(name: &str) -> Value {
+    let mut spec = spec_of(name, "Delete");
+    spec["access"][0]["level"] = json!("Owner");
+    spec
+}
+
+/// With connections of its own.
+fn dedicated(name: &str, state: &str) -> Value {
+    let mut spec = spec_of(name, "Delete");
+    spec["placement"]["connections"] = json!("Dedicated");
+    spec["state"] = json!(state);
     spec
 }
 

@@ -62,7 +62,7 @@ const STEPS_RECHECK: Duration = Duration::from_secs(30);
 const OLD_VERSION_GONE: Duration = Duration::from_secs(5);
 
 /// By then no replica asks by the own login of a tenant that shares connections again; see `forgotten` of `observe.sql`.
-const OWN_LOGIN_FORGOTTEN: Duration = Duration::from_secs(6);
+const OWN_LOGIN_FORGOTTEN: Duration = Duration::from_millis(2_500);
 
 /// A login that its tenant's code can change is looked at this often, and so is whether the tenant can share connections again.
 const OWN_LOGIN_LOOK: Duration = Duration::from_secs(300);

@@ -185,7 +185,7 @@ CROSS JOIN LATERAL (
                 -- Replicas have heard by then that the tenant shares connections again.
                 'forgotten', EXISTS (
                     SELECT FROM tenantry.tenant t WHERE t.name = asked.tenant AND t.connections = 'Shared'
-                      AND t.connections_since < now() - interval '5 seconds'))
+                      AND t.connections_since < now() - interval '2 seconds'))
             FROM pg_catalog.pg_roles r WHERE r.oid = found.traffic),
         -- What is none of the shapes that our DDL makes, and so can be code or lead to some (ADR 30): in words, a bounded number.
         'foreign', (
