@@ -249,6 +249,12 @@ pub struct Http {
     pub max_body_bytes: usize,
     /// Seconds until a request's head must be there. A connection that is kept open and not used is closed after it, too.
     pub header_timeout_seconds: u64,
+    /// Seconds for which a client may take nothing of an answer that is being sent; then its connection is closed. On the average
+    /// it has to take 32 KiB a second.
+    pub write_timeout_seconds: u64,
+    /// Bytes of memory for what requests hold: passwords that are hashed, bodies, rows, and answers until they have been sent.
+    /// About 300 MiB less than the limit of the container.
+    pub memory_bytes: usize,
     /// Proxies whose `X-Forwarded-For` is believed, as in `["10.0.0.0/8"]`. Behind a proxy that is not listed, all requests come
     /// from its address.
     pub trusted_proxies: Vec<Network>,
@@ -261,6 +267,8 @@ impl Default for Http {
             timeout_seconds: 10,
             max_body_bytes: 1024 * 1024,
             header_timeout_seconds: 30,
+            write_timeout_seconds: 15,
+            memory_bytes: 192 * 1024 * 1024,
             trusted_proxies: Vec::new(),
         }
     }

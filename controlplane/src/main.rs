@@ -4,7 +4,7 @@
 //! - [`worker`]: the role that brings documents into the search indexes
 //! - [`registry`]: the tenants, in memory; [`auth`]: who calls, and for which tenant
 //! - [`data`], [`search`], [`jobs`], [`audit`], [`admin`]: what is served
-//! - [`rate`]: how many requests may come
+//! - [`rate`]: how many requests may come; [`load`]: what they may hold at once
 //! - [`describe`]: what the API says of itself
 //! - [`instances`]: the Postgres, Redis and search instances, and which of them a tenant has
 //! - [`postgres`]: tenants' traffic; [`database`]: all that is the same for every tenant
@@ -23,6 +23,7 @@ mod http;
 mod instances;
 mod issue;
 mod jobs;
+mod load;
 mod postgres;
 mod rate;
 mod registry;

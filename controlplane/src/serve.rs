@@ -14,9 +14,10 @@ use crate::{
     auth::{self, Accounts, Hasher, Issuers, Outbound, SecretKey, Tokens},
     data::CursorKey,
     error::Chain,
-    http::{self, HttpMetrics, Limits, Observer, Spans},
+    http::{self, HttpMetrics, Limits, Observer, Pace, Spans},
     instances::Instances,
     jobs::QueueError,
+    load::Capacity,
     postgres::{DatabaseMetrics, Tuning},
     rate::Rates,
     registry::{DATABASE_PART, Follower, Health, REGISTRY_PART, Registry},
@@ -39,12 +40,16 @@ pub async fn serve(settings: settings::ControlPlane, shutdown: CancellationToken
     let instances = Instances::new(&settings, Tuning::of(&settings.database), &database_metrics)?
         .with_queues(&settings, &metrics)?;
     let registry = Registry::new(instances.cell_names());
+    // Of both, neither can take the other's: whoever fills the one with answers keeps nobody from signing in.
+    let for_passwords = Hasher::wanted_bytes(&settings.auth.argon2).min(settings.http.memory_bytes / 2);
+    let capacity = Capacity::new(settings.http.memory_bytes - for_passwords, settings.http.max_body_bytes);
+    capacity.register(&metrics)?;
     let state = AppState::new(Shared {
         registry: registry.clone(),
         tokens,
         accounts: Accounts {
             secrets: SecretKey::new(&settings.auth, &settings.database.traffic_key)?,
-            hasher: Hasher::new(&settings.auth.argon2)?,
+            hasher: Hasher::new(&settings.auth.argon2, for_passwords)?,
         },
         issuers: Issuers::new(Outbound::new(&settings.auth.private_networks)?),
         rates: Rates::new(&settings.limits, &settings.redis)?,
@@ -74,7 +79,9 @@ pub async fn serve(settings: settings::ControlPlane, shutdown: CancellationToken
         .map(|cell| auth::follow(Arc::clone(&cell.changes), cell.pool.clone(), shutdown.clone()));
     let changes = futures::future::join_all(changes);
     let probe_routes = probes::health(readiness.clone());
-    let limits = Limits::new(&settings.http);
+    let limits = Limits::new(&settings.http, &capacity);
+    let pace = Pace::new(Duration::from_secs(settings.http.write_timeout_seconds.max(1)));
+    pace.register(&metrics)?;
     let spans = Spans::new(&settings.tracing)?;
     let observer = Observer::new(
         HttpMetrics::register(&metrics)?,
@@ -87,6 +94,7 @@ pub async fn serve(settings: settings::ControlPlane, shutdown: CancellationToken
         settings.http.listen,
         router,
         Duration::from_secs(settings.http.header_timeout_seconds.max(1)),
+        pace,
         shutdown.clone(),
     );
     let probes = probes::serve(settings.metrics.listen, readiness, metrics, shutdown.clone());

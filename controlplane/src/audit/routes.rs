@@ -17,7 +17,7 @@ use crate::{
     describe::{Access, Parameter, Route, Shape},
     error::{ApiError, FieldError},
     http::Query,
-    postgres::{Bound, Group, Params, TemplateBuilder},
+    postgres::{Bound, Group, Params, Row, TemplateBuilder},
     registry::TenantEntry,
     state::AppState,
 };
@@ -81,16 +81,26 @@ async fn list(
     let group = Group::read(wanted.statement());
     let reply = scope.tenant.home.database()?.run(&scope.tenant, group).await?;
     scope.request.seen.add_rows(reply.rows.len());
+    let bytes: usize = reply.rows.iter().map(Row::len).sum();
+    // As rows, and as the body.
+    scope.request.load.hold(bytes.saturating_mul(2))?;
     let limit = usize::from(wanted.limit);
     let rows = reply.rows.get(..limit).unwrap_or(&reply.rows);
     let last = rows.last().filter(|_| reply.rows.len() > limit);
-    let items: Vec<&str> = rows.iter().filter_map(|row| row.text(1)).collect();
     let next = match last.and_then(|row| row.text(0)) {
         Some(id) => format!("\"{}\"", state.cursors.seal(&wanted.identity, &[Some(id)])),
         None => "null".to_owned(),
     };
-    let mut response =
-        Response::new(Body::from(format!("{{\"items\":[{}],\"next\":{next}}}", items.join(","))));
+    let mut body = String::with_capacity(bytes + next.len() + 32);
+    body.push_str("{\"items\":[");
+    for (n, item) in rows.iter().filter_map(|row| row.text(1)).enumerate() {
+        body.push_str(if n > 0 { "," } else { "" });
+        body.push_str(item);
+    }
+    body.push_str("],\"next\":");
+    body.push_str(&next);
+    body.push('}');
+    let mut response = Response::new(Body::from(body));
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     Ok(response)
 }

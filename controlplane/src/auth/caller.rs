@@ -14,7 +14,7 @@ use serde_json::{Map, Value};
 use tenantry_crds::names::{AppName, RoleName};
 use uuid::Uuid;
 
-use crate::{error::ApiError, registry::TenantEntry};
+use crate::{error::ApiError, load::Load, registry::TenantEntry};
 
 /// Proof that the tenant is served and that the token was issued for it. Whatever reads or writes a tenant's data takes one.
 #[derive(Debug, Clone)]
@@ -127,6 +127,8 @@ pub struct RequestInfo {
     pub trace: Option<Arc<str>>,
     /// What became known of it on the way.
     pub seen: Arc<Seen>,
+    /// What it holds of the process.
+    pub load: Load,
 }
 
 /// What became known of a request on its way, for the log.
@@ -172,7 +174,14 @@ impl Seen {
 
 impl Default for RequestInfo {
     fn default() -> Self {
-        Self { id: "".into(), client: None, address: None, trace: None, seen: Arc::default() }
+        Self {
+            id: "".into(),
+            client: None,
+            address: None,
+            trace: None,
+            seen: Arc::default(),
+            load: Load::default(),
+        }
     }
 }
 

@@ -81,7 +81,9 @@ pub(super) async fn scope(state: &AppState, parts: &Parts) -> Result<Scope, ApiE
         Credentials::Token(token, key) => {
             let verified = match state.tokens.verify(token) {
                 Ok(verified) => verified,
-                Err(refused) => external(state, parts, token, key.map(|key| key.tenant), refused).await?,
+                Err(refused) => {
+                    external(state, (parts, &request), token, key.map(|key| key.tenant), refused).await?
+                }
             };
             if key.is_some_and(|key| key.tenant != verified.tenant) {
                 return Err(ApiError::new(
@@ -90,6 +92,7 @@ pub(super) async fn scope(state: &AppState, parts: &Parts) -> Result<Scope, ApiE
                 ));
             }
             let tenant = resolve(state, parts, &verified)?;
+            request.load.of_tenant(tenant.uid)?;
             if verified.proof.session.is_some() && !tenant.home.changes().is_read() {
                 return Err(ApiError::unavailable("the registry").retry_after(1));
             }
@@ -104,6 +107,7 @@ pub(super) async fn scope(state: &AppState, parts: &Parts) -> Result<Scope, ApiE
         }
         Credentials::Key(text, key) => {
             let tenant = tenant::resolve(&state.registry.snapshot(), &parts.headers, &parts.uri, key.tenant)?;
+            request.load.of_tenant(tenant.uid)?;
             let known = state.tokens.known(text);
             let known = known.filter(|known| matches!(standing::of(&tenant, known), Ok(Standing::Same)));
             let verified = match known {
@@ -132,7 +136,7 @@ fn resolve(state: &AppState, parts: &Parts, verified: &Verified) -> Result<Arc<T
 /// A token that is not ours may be of an issuer that the tenant trusts. It names no tenant of ours, so something else has to.
 async fn external(
     state: &AppState,
-    parts: &Parts,
+    (parts, request): (&Parts, &RequestInfo),
     token: &str,
     by_key: Option<uuid::Uuid>,
     refused: Refused,
@@ -145,7 +149,10 @@ async fn external(
         }
     };
     match tenant.filter(|tenant| tenant.auth.has_oidc()) {
-        Some(tenant) => oidc::verify(&state.issuers, &tenant, token, refused).await,
+        Some(tenant) => {
+            request.load.of_tenant(tenant.uid)?;
+            oidc::verify(&state.issuers, &tenant, token, refused).await
+        }
         None => Err(refused.into()),
     }
 }
@@ -170,6 +177,7 @@ impl FromRequestParts<AppState> for Visitor {
         let agent = agent.map(|agent| agent.chars().take(MAX_AGENT).collect());
         let request = RequestInfo::of(parts);
         request.seen.is_at(&tenant);
+        request.load.of_tenant(tenant.uid)?;
         Ok(Self { tenant, request, agent })
     }
 }

@@ -37,7 +37,7 @@ pub use changes::{Changes, follow};
 pub use layer::require_scope;
 pub use oidc::Issuers;
 pub use outbound::{Outbound, OutboundError};
-pub use password::{Hasher, HasherError};
+pub use password::{Hasher, HasherError, storable};
 pub use policy::AuthPolicy;
 pub use routes::{ROUTES, public_router, router};
 pub use secret::SecretKey;

@@ -18,8 +18,11 @@ use super::{
 use crate::{
     auth::Scope,
     error::{ApiError, Code, FieldError},
-    postgres::{Bound, DatabaseError, Group, Reply, Row, SqlState, TenantDatabase},
+    postgres::{Access, Bound, DatabaseError, Group, Reply, Row, SqlState, TenantDatabase},
 };
+
+/// What the answer to a write takes at least.
+const WRITE_BYTES: usize = 1024;
 
 /// The documents of a type, as one caller may use them.
 #[derive(Debug, Clone, Copy)]
@@ -411,10 +414,15 @@ impl<'a> Documents<'a> {
     }
 
     pub(super) async fn run(self, request: Request, group: Group) -> Result<Reply, ApiError> {
+        let read = group.access == Access::Read;
         let result = self.database.run(&self.scope.tenant, group).await;
-        result
-            .inspect(|reply| self.scope.request.seen.add_rows(reply.rows.len()))
-            .map_err(|error| refusal::answer(self.doc, request, error))
+        let reply = result.map_err(|error| refusal::answer(self.doc, request, error))?;
+        self.scope.request.seen.add_rows(reply.rows.len());
+        match read {
+            true => self.scope.request.load.hold(bytes_of(&reply.rows))?,
+            false => self.scope.request.load.hold_anyway(bytes_of(&reply.rows)),
+        }
+        Ok(reply)
     }
 
     /// Carries `statements` out together, unless that was done before under the same key.
@@ -424,6 +432,8 @@ impl<'a> Documents<'a> {
         statements: Vec<Bound>,
         key: Option<&Key>,
     ) -> Result<Ran, Failed<'a>> {
+        // Nobody writes whose answer could not be told.
+        self.scope.request.load.hold(WRITE_BYTES).map_err(Failed::Before)?;
         let claim = key.map(sql::claim_key);
         let claims = usize::from(claim.is_some());
         let group = Group::write(claim.into_iter().chain(statements).collect());
@@ -432,6 +442,7 @@ impl<'a> Documents<'a> {
             (Ok(mut reply), _) => {
                 reply.rows.drain(..claims.min(reply.rows.len()));
                 self.scope.request.seen.add_rows(reply.rows.len());
+                self.scope.request.load.hold_anyway(bytes_of(&reply.rows));
                 Ok(Ran { rows: reply.rows, replayed: false })
             }
             (Err(DatabaseError::Refused(error)), Some(key)) if error.state == SqlState::KEY_ANSWERED => {
@@ -450,6 +461,8 @@ impl<'a> Documents<'a> {
     async fn answered(self, key: &Key) -> Result<Vec<Row>, ApiError> {
         let reply = self.run(Request::Read, Group::read(sql::answers(key.id()))).await?;
         key.check(reply.rows.first().and_then(|row| row.text(0)))?;
+        // Once as they are read, once as rows.
+        self.scope.request.load.hold(bytes_of(&reply.rows).saturating_mul(2))?;
         let mut rows = Vec::new();
         for part in &reply.rows {
             let kept: Vec<Vec<Option<String>>> =
@@ -493,6 +506,10 @@ fn allowed(rights: &Rights<'_>, action: Action) -> Result<Allowed, ApiError> {
         Allowed::Denied => Err(forbidden(action)),
         allowed => Ok(allowed),
     }
+}
+
+fn bytes_of(rows: &[Row]) -> usize {
+    rows.iter().map(Row::len).sum()
 }
 
 fn forbidden(action: Action) -> ApiError {

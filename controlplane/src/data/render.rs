@@ -97,6 +97,33 @@ pub fn documents<'a>(
     }
 }
 
+/// Bytes that the documents of `rows` take at most, as JSON or as CSV without the names.
+pub fn most_bytes(members: &[Member<'_>], rows: &[Row]) -> usize {
+    // A document has two brackets and what is between it and the next; a member has two quotes and a comma, or is `null`.
+    let frame: usize = 4 + members.iter().map(|member| member.key.len() + 5).sum::<usize>();
+    let escapes =
+        |value: &[u8]| value.iter().map(|byte| ESCAPED[usize::from(*byte)]).map(usize::from).sum::<usize>();
+    let of = |row: &Row| row.values().flatten().map(|value| value.len() + escapes(value)).sum::<usize>();
+    rows.iter().map(|row| frame + of(row)).sum()
+}
+
+/// By how many bytes a byte grows at most when it is escaped.
+const ESCAPED: [u8; 256] = {
+    let mut grows = [0; 256];
+    let mut byte = 0;
+    while byte < 0x20 {
+        grows[byte] = 5;
+        byte += 1;
+    }
+    let short = [b'"', b'\\', b'\n', b'\r', b'\t'];
+    let mut n = 0;
+    while n < short.len() {
+        grows[short[n] as usize] = 1;
+        n += 1;
+    }
+    grows
+};
+
 /// Appends the names of `members` and the documents of `rows` as CSV (RFC 4180). NULL is nothing.
 pub fn csv<'a>(
     out: &mut Vec<u8>,
@@ -216,6 +243,23 @@ mod tests {
         let nasty = "a\"b\\c\n\r\t\u{1}\u{1f} é 𝄞 </script>";
         let written = json(Encoding::Text, nasty);
         assert_eq!(serde_json::from_str::<String>(&written).unwrap(), nasty);
+    }
+
+    #[test]
+    fn no_document_takes_more_than_was_said() {
+        let nasty = "\"\\\u{1}\u{1f}\n,é".repeat(50);
+        let texts = [Some(nasty), None, Some(String::new()), Some("t".to_owned()), Some("12.5".to_owned())];
+        let encodings = [Encoding::Text, Encoding::Text, Encoding::Text, Encoding::Boolean, Encoding::Quoted];
+        let members: Vec<Member<'_>> =
+            encodings.into_iter().map(|encoding| Member { key: Cow::Borrowed("\"k\":"), encoding }).collect();
+        let rows =
+            vec![Row::of_texts(&texts), Row::of_texts(&[None, None, None, Some("f".to_owned()), None])];
+        let most = most_bytes(&members, &rows);
+        let (mut json, mut table) = (Vec::new(), Vec::new());
+        documents(&mut json, &members, &rows, false, b",");
+        csv(&mut table, [], &members, &rows);
+        assert!(json.len() <= most && table.len() <= most + 1, "{} {} {most}", json.len(), table.len());
+        assert!(most < json.len() + 200, "and not by much: {most} for {}", json.len());
     }
 
     #[test]

@@ -9,12 +9,14 @@ use crate::{
     data::Catalog,
     fixture,
     http::{self, Limits},
+    load::Capacity,
 };
 
 /// What the routers serve, by path, as their `Debug` shows it: axum has no other way to ask.
 fn served() -> BTreeMap<String, BTreeSet<String>> {
-    let limits = Limits::new(&tenantry_config::settings::Http::default());
-    let text = format!("{:?} {:?}", http::tenant_routes(&limits), http::public_routes(&limits));
+    let limits = Limits::new(&tenantry_config::settings::Http::default(), &Capacity::new(1, 1));
+    let open = |routes| routes;
+    let text = format!("{:?} {:?}", http::tenant_routes(&limits, open), http::public_routes(&limits, open));
     let mut served = BTreeMap::new();
     // Each router numbers its routes itself, and says the paths after the methods.
     let paths = Regex::new(r#"RouteId\((\d+)\): "([^"]+)""#).unwrap();

@@ -1,13 +1,16 @@
 //! Extractors whose refusals are problem documents.
 
 use axum::{
-    body::Bytes,
+    body::{Bytes, HttpBody},
     extract::{FromRequest, FromRequestParts, Request},
     http::{StatusCode, header, request::Parts},
 };
 use serde::de::DeserializeOwned;
 
-use crate::error::{ApiError, Code};
+use crate::{
+    auth::RequestInfo,
+    error::{ApiError, Code},
+};
 
 /// A JSON body.
 #[derive(Debug, Clone)]
@@ -33,6 +36,9 @@ impl<S: Send + Sync> FromRequest<S> for Content {
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
         let kind = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
         let is_json = kind.is_some_and(|kind| kind.contains("json"));
+        let load =
+            request.extensions().get::<RequestInfo>().map(|info| info.load.clone()).unwrap_or_default();
+        let held = load.hold_body(request.body().size_hint().upper())?;
         let body =
             Bytes::from_request(request, state).await.map_err(|rejection| match rejection.status() {
                 StatusCode::PAYLOAD_TOO_LARGE => {
@@ -40,8 +46,14 @@ impl<S: Send + Sync> FromRequest<S> for Content {
                 }
                 _ => ApiError::bad_request("the body broke off"),
             })?;
-        if is_json && depth(&body) > MAX_DEPTH {
-            return Err(ApiError::bad_request(format!("the body is nested deeper than {MAX_DEPTH} levels")));
+        load.release(held.saturating_sub(body.len()));
+        if is_json {
+            let found = Nesting::of(&body);
+            if found.depth > MAX_DEPTH {
+                let detail = format!("the body is nested deeper than {MAX_DEPTH} levels");
+                return Err(ApiError::bad_request(detail));
+            }
+            load.hold(found.values.saturating_mul(VALUE_BYTES))?;
         }
         Ok(Self(body))
     }
@@ -50,23 +62,39 @@ impl<S: Send + Sync> FromRequest<S> for Content {
 /// Levels of lists and objects in a body.
 const MAX_DEPTH: usize = 64;
 
-/// How deep `json` is nested. Brackets in texts do not count.
-fn depth(json: &[u8]) -> usize {
-    let (mut depth, mut deepest, mut in_text, mut escaped) = (0_usize, 0, false, false);
-    for byte in json {
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' if in_text => escaped = true,
-            b'"' => in_text = !in_text,
-            b'{' | b'[' if !in_text => {
-                depth += 1;
-                deepest = deepest.max(depth);
+/// Memory that a value takes when a body is read, beside its text: in a list that grows, or with its name in an object.
+const VALUE_BYTES: usize = 64;
+
+/// What a body of JSON will take when it is read.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Nesting {
+    /// Levels of lists and objects.
+    depth: usize,
+    /// Values, about.
+    values: usize,
+}
+
+impl Nesting {
+    /// Brackets and commas in texts do not count.
+    fn of(json: &[u8]) -> Self {
+        let (mut depth, mut found, mut in_text, mut escaped) = (0_usize, Self::default(), false, false);
+        for byte in json {
+            match byte {
+                _ if escaped => escaped = false,
+                b'\\' if in_text => escaped = true,
+                b'"' => in_text = !in_text,
+                b'{' | b'[' if !in_text => {
+                    depth += 1;
+                    found.values += 1;
+                    found.depth = found.depth.max(depth);
+                }
+                b'}' | b']' if !in_text => depth = depth.saturating_sub(1),
+                b',' if !in_text => found.values += 1,
+                _ => {}
             }
-            b'}' | b']' if !in_text => depth = depth.saturating_sub(1),
-            _ => {}
         }
+        found
     }
-    deepest
 }
 
 /// The query.
@@ -95,13 +123,17 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Path<T>
 
 #[cfg(test)]
 mod tests {
-    use super::depth;
+    use super::Nesting;
 
     #[test]
-    fn brackets_in_texts_are_no_levels() {
-        assert_eq!(depth(b"1"), 0);
-        assert_eq!(depth(br#"{"a": [1, {"b": 2}], "c": []}"#), 3);
-        assert_eq!(depth(br#"{"a": "[[[\"[[["}"#), 1);
-        assert_eq!(depth(b"]]]["), 1);
+    fn brackets_in_texts_are_no_levels_and_no_values() {
+        let of = |json: &str| {
+            let Nesting { depth, values } = Nesting::of(json.as_bytes());
+            (depth, values)
+        };
+        assert_eq!(of("1"), (0, 0));
+        assert_eq!(of(r#"{"a": [1, {"b": 2}], "c": []}"#), (3, 6));
+        assert_eq!(of(r#"{"a": "[[[\"[,["}"#), (1, 1));
+        assert_eq!(of("]]]["), (1, 1));
     }
 }

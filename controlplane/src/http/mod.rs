@@ -2,12 +2,13 @@
 //!
 //! Layers from the outside in: [`observe`] (request id, [`trace`] and [`spans`], log, metrics, headers,
 //! [`cors`]), catch-panic, [`limits`] (time, load,
-//! size), address, tenant and token, rates ([`crate::auth::require_scope`], [`crate::rate`]), handler.
+//! size, memory), address, tenant and token, rates ([`crate::auth::require_scope`], [`crate::rate`]), handler.
 
 mod cors;
 mod extract;
 mod limits;
 mod observe;
+mod paced;
 mod serve;
 mod spans;
 mod trace;
@@ -27,21 +28,19 @@ use crate::{
 pub use extract::{Content, Json, Path, Query};
 pub use limits::Limits;
 pub use observe::{HttpMetrics, Observer};
+pub use paced::Pace;
 pub use serve::serve;
 pub use spans::Spans;
 
 /// All routes. `probes` stand outside of the tenant's layers.
 pub fn router(state: &AppState, limits: &Limits, observer: Observer, probes: Router) -> Router {
     Router::new()
-        // On the routes only: whatever is merged into them cannot be reached without a Scope.
-        .merge(
-            tenant_routes(limits)
-                .route_layer(middleware::from_fn_with_state(state.clone(), auth::require_scope)),
-        )
-        .merge(
-            public_routes(limits)
-                .route_layer(middleware::from_fn_with_state(state.clone(), rate::per_address)),
-        )
+        .merge(tenant_routes(limits, |routes| {
+            routes.route_layer(middleware::from_fn_with_state(state.clone(), auth::require_scope))
+        }))
+        .merge(public_routes(limits, |routes| {
+            routes.route_layer(middleware::from_fn_with_state(state.clone(), rate::per_address))
+        }))
         .method_not_allowed_fallback(async || {
             ApiError::new(Code::MethodNotAllowed, "this route does not have this method")
         })
@@ -53,26 +52,30 @@ pub fn router(state: &AppState, limits: &Limits, observer: Observer, probes: Rou
         .merge(probes)
 }
 
-/// The routes of a tenant, behind a token. Each is described in [`crate::describe::routes`].
-pub fn tenant_routes(limits: &Limits) -> Router<AppState> {
-    let short = |routes: Router<AppState>| limits.apply(routes, Duration::ZERO);
-    Router::new()
-        .merge(short(data::router()))
-        .merge(short(auth::router()))
-        .merge(short(search::router()))
-        .merge(short(audit::router()))
-        .merge(short(describe::router()))
-        .merge(short(jobs::router()))
-        .merge(limits.apply(jobs::lease_router(), jobs::MAX_WAIT))
+/// The routes of a tenant, all behind `guard`, which lets nobody through without a Scope. It stands inside of the limits: finding
+/// out who calls waits for databases and issuers. Each route is described in [`crate::describe::routes`].
+pub fn tenant_routes(
+    limits: &Limits,
+    guard: impl Fn(Router<AppState>) -> Router<AppState>,
+) -> Router<AppState> {
+    let usual = Router::new()
+        .merge(data::router())
+        .merge(auth::router())
+        .merge(search::router())
+        .merge(audit::router())
+        .merge(describe::router())
+        .merge(jobs::router());
+    limits.apply(guard(usual)).merge(limits.apply_apart(guard(jobs::lease_router()), jobs::MAX_WAIT))
 }
 
-/// The routes that need no token of a tenant. Each is described in [`crate::describe::routes`].
-pub fn public_routes(limits: &Limits) -> Router<AppState> {
-    let short = |routes: Router<AppState>| limits.apply(routes, Duration::ZERO);
-    Router::new()
-        .merge(short(admin::router()))
-        .merge(short(auth::public_router()))
-        .merge(short(describe::public_router()))
+/// The routes that need no token of a tenant, all behind `guard`. Each is described in [`crate::describe::routes`].
+pub fn public_routes(
+    limits: &Limits,
+    guard: impl Fn(Router<AppState>) -> Router<AppState>,
+) -> Router<AppState> {
+    let usual = Router::new().merge(auth::public_router()).merge(describe::public_router());
+    // Apart, since they are of no tenant: anybody can have them ask the cluster who they are.
+    limits.apply(guard(usual)).merge(limits.apply_apart(guard(admin::router()), Duration::ZERO))
 }
 
 fn panicked(panic: Box<dyn std::any::Any + Send>) -> axum::response::Response {

@@ -16,7 +16,7 @@ use tracing::Instrument;
 use uuid::Uuid;
 
 use super::{cors, spans::RequestSpan, trace};
-use crate::{auth::RequestInfo, rate, registry::Registry};
+use crate::{auth::RequestInfo, load::Load, rate, registry::Registry};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const MAX_REQUEST_ID: usize = 128;
@@ -89,6 +89,7 @@ pub(super) async fn observe(State(observer): State<Observer>, mut request: Reque
             None => parent.map(Into::into),
         },
         seen: Arc::default(),
+        load: Load::default(),
     };
     let seen = Arc::clone(&info.seen);
     request.extensions_mut().insert(info);

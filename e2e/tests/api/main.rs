@@ -1,9 +1,10 @@
-//! The control plane from outside: who is let in, documents, search, jobs, sign-in, client libraries, the guide, and Tenants by REST.
+//! The control plane from outside: who is let in, what it bounds, documents, search, jobs, sign-in, client libraries, the guide, and Tenants by REST.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 
 mod admin;
 mod audit;
 mod auth;
+mod bounds;
 mod clients;
 mod degraded;
 mod describe;

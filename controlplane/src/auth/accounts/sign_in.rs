@@ -44,7 +44,7 @@ impl Visit<'_> {
         }
         tally.admit()?;
         let stored = user.as_ref().and_then(|user| user.password_hash.as_deref());
-        let checked = self.state.accounts.hasher.check(password, stored).await?;
+        let checked = self.state.accounts.hasher.check(self.tenant.uid, password, stored).await?;
         let user = match user {
             Some(user) if checked != Checked::Wrong && user.enabled => user,
             _ => return Err(invalid_credentials()),

@@ -85,7 +85,7 @@ impl Visit<'_> {
         if !wrong.is_empty() {
             return Err(weak(wrong));
         }
-        let hash = self.state.accounts.hasher.hash(new.password).await?;
+        let hash = self.state.accounts.hasher.hash(self.tenant.uid, new.password).await?;
         let id = Uuid::now_v7();
         let user = NewUser {
             id,
@@ -236,7 +236,7 @@ impl Visit<'_> {
             self.guess_code(factor, code).await?;
         }
         let hash = match password {
-            Some(password) => Some(self.state.accounts.hasher.hash(password).await?),
+            Some(password) => Some(self.state.accounts.hasher.hash(self.tenant.uid, password).await?),
             None => None,
         };
         let reply = self.run(Group::write(vec![one_time::redeem(named.id, kinds)])).await?;
@@ -289,7 +289,7 @@ impl Visit<'_> {
                 if !wrong.is_empty() {
                     return Err(weak(wrong));
                 }
-                Some(self.state.accounts.hasher.hash(password).await?)
+                Some(self.state.accounts.hasher.hash(self.tenant.uid, password).await?)
             }
             None => None,
         };
@@ -344,7 +344,13 @@ impl Visit<'_> {
                 .hint("send it as current_password, or sign in again"));
         };
         let attempt = self.attempt(&users::normalized(&user.email)).await?;
-        match self.state.accounts.hasher.check(password, user.password_hash.as_deref()).await? {
+        match self
+            .state
+            .accounts
+            .hasher
+            .check(self.tenant.uid, password, user.password_hash.as_deref())
+            .await?
+        {
             Checked::Wrong => Err(super::invalid_credentials()),
             Checked::Right | Checked::Upgraded(_) => self.succeeded(&attempt).await,
         }

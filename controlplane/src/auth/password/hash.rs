@@ -9,26 +9,16 @@
 //! | `$pbkdf2-sha256$i=ROUNDS[,l=..]$SALT$HASH`, `$pbkdf2-sha512$..`, also with ROUNDS alone | PHC, passlib |
 
 use argon2::{Algorithm, Argon2, Params, PasswordHasher, PasswordVerifier, Version};
-use base64::{
-    Engine,
-    alphabet::STANDARD as ALPHABET,
-    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
-};
 use sha2::{Sha256, Sha512};
 use subtle::ConstantTimeEq;
 
-/// What a hash may cost: whoever can write one must not be able to stop the server with it.
-const MAX_MEMORY_KIB: u32 = 256 * 1024;
-const MAX_ITERATIONS: u32 = 16;
-const MAX_BCRYPT_COST: u32 = 15;
-const MAX_ROUNDS: u32 = 5_000_000;
-/// The longest hash that PBKDF2 may have made, in bytes.
-const MAX_DERIVED: usize = 64;
+use super::{
+    price::Price,
+    stored::{Digest, Stored},
+};
 
-const BASE64: GeneralPurpose = GeneralPurpose::new(
-    &ALPHABET,
-    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
-);
+/// Lanes of Argon2 that a hash may have. They share its memory and its work.
+const MAX_LANES: u32 = 16;
 
 /// What a password came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,72 +54,65 @@ impl Cost {
         Ok(argon2.hash_password(password.as_bytes())?.to_string())
     }
 
+    /// What making a hash costs.
+    pub const fn price(self) -> Price {
+        Price::argon2(self.memory_kib, self.iterations)
+    }
+
+    /// What [`Self::check`] costs at most: a hash from elsewhere is replaced by one of ours. Nothing for a hash that it does not
+    /// look at, since it is not understood or costs too much.
+    pub fn price_of_check(self, stored: &str) -> Option<Price> {
+        let stored = Stored::parse(stored)?;
+        let price = Some(Price::of(&stored)).filter(|price| price.is_payable(self.price()))?;
+        Some(if self.made(&stored) { price } else { price.then(self.price()) })
+    }
+
     pub fn check(self, password: &str, stored: &str) -> Checked {
-        let right = if stored.starts_with("$argon2id$") {
-            let own = parameters(stored);
-            let bounded = own
-                .is_some_and(|(m, t, p)| m <= MAX_MEMORY_KIB && t <= MAX_ITERATIONS && p <= MAX_ITERATIONS);
-            let argon2 = self.argon2();
-            let right = bounded
-                && argon2.is_ok_and(|argon2| argon2.verify_password(password.as_bytes(), stored).is_ok());
-            if right && own == Some((self.memory_kib, self.iterations, 1)) {
-                return Checked::Right;
-            }
-            right
-        } else if stored.starts_with("$2") {
-            bcrypt_cost(stored).is_some_and(|cost| cost <= MAX_BCRYPT_COST)
-                && bcrypt::verify(password, stored).unwrap_or(false)
-        } else {
-            pbkdf2(password, stored).unwrap_or(false)
-        };
-        if !right {
+        let Some(stored) = Stored::parse(stored).filter(|stored| Price::of(stored).is_payable(self.price()))
+        else {
             return Checked::Wrong;
+        };
+        let right = match &stored {
+            Stored::Argon2 { text, lanes, .. } => {
+                *lanes <= MAX_LANES
+                    && self
+                        .argon2()
+                        .is_ok_and(|argon2| argon2.verify_password(password.as_bytes(), *text).is_ok())
+            }
+            Stored::Bcrypt { text, .. } => bcrypt::verify(password, text).unwrap_or(false),
+            Stored::Pbkdf2 { digest, rounds, salt, hash } => {
+                let mut derived = vec![0; hash.len()];
+                match digest {
+                    Digest::Sha256 => {
+                        pbkdf2::pbkdf2_hmac::<Sha256>(password.as_bytes(), salt, *rounds, &mut derived);
+                    }
+                    Digest::Sha512 => {
+                        pbkdf2::pbkdf2_hmac::<Sha512>(password.as_bytes(), salt, *rounds, &mut derived);
+                    }
+                }
+                derived.ct_eq(hash).into()
+            }
+        };
+        match right {
+            false => Checked::Wrong,
+            true if self.made(&stored) => Checked::Right,
+            // One that cannot be upgraded now is the next time.
+            true => self.hash(password).map_or(Checked::Right, Checked::Upgraded),
         }
-        // One that cannot be upgraded now is the next time.
-        self.hash(password).map_or(Checked::Right, Checked::Upgraded)
     }
-}
 
-/// Memory, iterations and lanes of `$argon2id$v=19$m=M,t=T,p=P$..`.
-fn parameters(stored: &str) -> Option<(u32, u32, u32)> {
-    let mut numbers = stored.split('$').nth(3)?.split(',').map(|pair| pair.split_once('=')?.1.parse().ok());
-    Some((numbers.next()??, numbers.next()??, numbers.next()??))
-}
-
-fn bcrypt_cost(stored: &str) -> Option<u32> {
-    stored.split('$').nth(2)?.parse().ok()
-}
-
-fn pbkdf2(password: &str, stored: &str) -> Option<bool> {
-    let parts: Vec<&str> = stored.split('$').collect();
-    let (digest, rounds, salt, hash) = match parts.as_slice() {
-        ["pbkdf2_sha256", rounds, salt, hash] => {
-            ("sha256", rounds.parse().ok()?, salt.as_bytes().to_vec(), BASE64.decode(hash).ok()?)
-        }
-        ["", scheme, options, salt, hash] => {
-            let rounds = options.split(',').find_map(|option| option.strip_prefix("i="));
-            // passlib writes `.` where others write `+`.
-            let decode = |text: &str| BASE64.decode(text.replace('.', "+")).ok();
-            let rounds = rounds.unwrap_or(options).parse().ok()?;
-            (scheme.strip_prefix("pbkdf2-")?, rounds, decode(salt)?, decode(hash)?)
-        }
-        _ => return None,
-    };
-    if !(1..=MAX_ROUNDS).contains(&rounds) || !(16..=MAX_DERIVED).contains(&hash.len()) {
-        return None;
+    /// Whether `stored` is what [`Self::hash`] makes today.
+    fn made(self, stored: &Stored<'_>) -> bool {
+        matches!(stored, Stored::Argon2 { memory_kib, iterations, lanes: 1, .. }
+            if (*memory_kib, *iterations) == (self.memory_kib, self.iterations))
     }
-    let mut derived = vec![0; hash.len()];
-    match digest {
-        "sha256" => pbkdf2::pbkdf2_hmac::<Sha256>(password.as_bytes(), &salt, rounds, &mut derived),
-        "sha512" => pbkdf2::pbkdf2_hmac::<Sha512>(password.as_bytes(), &salt, rounds, &mut derived),
-        _ => return None,
-    }
-    Some(derived.ct_eq(&hash).into())
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use base64::Engine;
+
+    use super::{super::stored::BASE64, *};
 
     const PASSWORD: &str = "correct horse battery staple";
 
@@ -187,6 +170,7 @@ mod tests {
             "plain text",
             "$argon2id$v=19$m=4294967295,t=1,p=1$c2FsdHNhbHQ$aGFzaGhhc2hoYXNoaGFzaA",
             "$argon2id$v=19$m=64,t=4294967295,p=1$c2FsdHNhbHQ$aGFzaGhhc2hoYXNoaGFzaA",
+            "$argon2id$v=19$m=262144,t=1,p=1$c2FsdHNhbHQ$aGFzaGhhc2hoYXNoaGFzaA",
             "$argon2id$",
             "$2b$31$abcdefghijklmnopqrstuuAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
             "$2",
@@ -195,6 +179,17 @@ mod tests {
             "$pbkdf2-md5$1000$c2FsdA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
         ] {
             assert_eq!(cost().check(PASSWORD, stored), Checked::Wrong, "{stored}");
+            assert_eq!(cost().price_of_check(stored), None, "{stored}: no work is planned for it");
+            assert!(super::super::storable(stored).is_err(), "{stored}");
         }
+    }
+
+    #[test]
+    fn a_hash_that_is_replaced_is_paid_for_twice() {
+        let own = cost().hash(PASSWORD).unwrap();
+        assert_eq!(cost().price_of_check(&own), Some(cost().price()));
+        let bcrypt = "$2b$04$abcdefghijklmnopqrstuu7EJV7kdjBBQxyb0HjTh9KS7.Lah/6CG";
+        let both = Price { micros: 800 + cost().price().micros, memory_kib: 64 };
+        assert_eq!((cost().price_of_check(bcrypt), super::super::storable(bcrypt)), (Some(both), Ok(())));
     }
 }

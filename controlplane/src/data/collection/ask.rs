@@ -17,6 +17,7 @@ use crate::{
         render::{self, Member},
     },
     error::{ApiError, Code, FieldError},
+    load::Load,
     postgres::Row,
 };
 
@@ -55,40 +56,76 @@ impl<'a> Documents<'a> {
     }
 }
 
-/// The body with these documents.
-///
-/// # Errors
-/// 406 when one object is wanted and there is another number of them.
-pub(super) fn body(
-    dialect: Dialect,
-    format: Format,
-    level: &Level<'_>,
-    rows: &[Row],
-) -> Result<Vec<u8>, ApiError> {
-    let style = dialect.style(format);
-    let members = Member::of(level, style);
-    let mut out = Vec::with_capacity(64 + rows.iter().map(|row| row.len() * 2).sum::<usize>());
-    match format {
-        Format::Json { shape: Shape::Object, .. } => {
-            let [row] = rows else { return Err(not_one(rows.len())) };
-            render::document(&mut out, &members, row, style.strip_nulls);
-        }
-        Format::Json { .. } => {
-            out.push(b'[');
-            render::documents(&mut out, &members, rows, style.strip_nulls, b",");
-            out.push(b']');
-        }
-        Format::Lines => {
-            render::documents(&mut out, &members, rows, false, b"\n");
-            out.extend_from_slice(if rows.is_empty() { b"" } else { b"\n" });
-        }
-        Format::Csv => {
-            let names = level.outputs.iter().map(|output| level.key(output));
-            render::csv(&mut out, names, &members, rows);
-        }
-    }
-    Ok(out)
+/// Documents that become a body.
+pub(super) struct Shown<'a> {
+    pub dialect: Dialect,
+    pub format: Format,
+    pub level: &'a Level<'a>,
+    pub rows: &'a [Row],
+    /// Of the request, which takes the memory for the body.
+    pub load: &'a Load,
+    /// They tell of a change that has happened.
+    pub changed: bool,
 }
+
+impl Shown<'_> {
+    /// The body.
+    ///
+    /// # Errors
+    /// 406 when one object is wanted and there is another number of them; when there is no memory for it.
+    pub fn body(&self) -> Result<Vec<u8>, ApiError> {
+        let mut out = Vec::new();
+        self.append_to(&mut out, b"", 0)?;
+        Ok(out)
+    }
+
+    /// Appends the same behind `head`, with room for `more` bytes after it.
+    pub fn append_to(&self, out: &mut Vec<u8>, head: &[u8], more: usize) -> Result<(), ApiError> {
+        let Self { format, level, rows, .. } = *self;
+        let style = self.dialect.style(format);
+        let members = Member::of(level, style);
+        out.reserve_exact(head.len() + self.room(&members)? + more);
+        out.extend_from_slice(head);
+        match format {
+            Format::Json { shape: Shape::Object, .. } => {
+                let [row] = rows else { return Err(not_one(rows.len())) };
+                render::document(out, &members, row, style.strip_nulls);
+            }
+            Format::Json { .. } => {
+                out.push(b'[');
+                render::documents(out, &members, rows, style.strip_nulls, b",");
+                out.push(b']');
+            }
+            Format::Lines => {
+                render::documents(out, &members, rows, false, b"\n");
+                out.extend_from_slice(if rows.is_empty() { b"" } else { b"\n" });
+            }
+            Format::Csv => {
+                let names = level.outputs.iter().map(|output| level.key(output));
+                render::csv(out, names, &members, rows);
+            }
+        }
+        Ok(())
+    }
+
+    /// Bytes to begin with. Of what is large it is known how large it gets, so that it takes its memory at once, or not at all.
+    fn room(&self, members: &[Member<'_>]) -> Result<usize, ApiError> {
+        const HEAD: usize = 64;
+        let bytes: usize = self.rows.iter().map(Row::len).sum();
+        if bytes <= SMALL_ROWS {
+            return Ok(HEAD + bytes * 2);
+        }
+        let most = HEAD + render::most_bytes(members, self.rows);
+        match self.changed {
+            true => self.load.hold_after_change(most)?,
+            false => self.load.hold(most)?,
+        }
+        Ok(most)
+    }
+}
+
+/// Bytes of rows that are turned into a body without asking for memory first: it is counted when it is there.
+const SMALL_ROWS: usize = 32 * 1024;
 
 /// One object is wanted and there are so many.
 pub(super) fn not_one(documents: usize) -> ApiError {

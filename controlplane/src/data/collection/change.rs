@@ -4,7 +4,7 @@ use axum::{http::StatusCode, response::Response};
 
 use super::{
     Ask, Dialect,
-    ask::{Words, answer, body, empty, not_one, replay, with},
+    ask::{Shown, Words, answer, empty, not_one, replay, with},
     prefer::{Applies, Count, Preferences, Return},
     range::content_range,
 };
@@ -16,6 +16,7 @@ use crate::{
         sql::{Answer, Which},
     },
     error::{ApiError, Code},
+    load::Load,
     postgres::{DatabaseError, Row, SqlState},
 };
 
@@ -79,11 +80,12 @@ struct Set<'a> {
     returns: Return,
     answer: Answer<'a>,
     most: u32,
+    load: &'a Load,
 }
 
 impl<'a> Set<'a> {
     fn new(
-        ask: &Ask<'_>,
+        ask: &Ask<'a>,
         level: &'a Level<'a>,
         format: Format,
         prefer: &'a Preferences,
@@ -95,7 +97,8 @@ impl<'a> Set<'a> {
         };
         let single = format.is_object() && returns == Return::Representation;
         let most = if single { 1 } else { prefer.bound().unwrap_or(MOST).min(MOST) };
-        Self { dialect: ask.dialect, level, format, prefer, returns, answer, most }
+        let load = &ask.documents.scope.request.load;
+        Self { dialect: ask.dialect, level, format, prefer, returns, answer, most, load }
     }
 
     fn which(&self) -> Which<'a> {
@@ -109,7 +112,9 @@ impl<'a> Set<'a> {
         };
         let (response, touched) = match self.returns {
             Return::Representation => {
-                let body = body(self.dialect, self.format, self.level, &rows)?;
+                let (dialect, format, level, load) = (self.dialect, self.format, self.level, self.load);
+                let shown = Shown { dialect, format, level, rows: &rows, load, changed: true };
+                let body = shown.body()?;
                 (answer(StatusCode::OK, self.format, body), rows.len() as u64)
             }
             Return::Minimal | Return::HeadersOnly => {

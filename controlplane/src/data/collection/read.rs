@@ -9,7 +9,7 @@ use tenantry_crds::v1alpha1::Action;
 
 use super::{
     Ask, Dialect,
-    ask::{answer, body, with},
+    ask::{Shown, answer, with},
     prefer::{Applies, Count},
     range::{Range, content_range, status},
 };
@@ -23,6 +23,7 @@ use crate::{
         sql,
     },
     error::{ApiError, FieldError},
+    load::Load,
     postgres::{Group, Row},
 };
 
@@ -48,10 +49,11 @@ impl Ask<'_> {
         let (level, rows) = (&page.query.level, page.rows.as_slice());
         let mut code = status(level.offset, rows.len(), page.total)?;
         let mut link = None;
+        let load = &self.documents.scope.request.load;
         let usual = matches!(format, Format::Json { shape: Shape::Usual, .. });
         let content = match self.dialect {
-            Dialect::Native if usual => page.with_next(format)?,
-            dialect => body(dialect, format, level, rows)?,
+            Dialect::Native if usual => page.with_next(format, load)?,
+            dialect => Shown { dialect, format, level, rows, load, changed: false }.body()?,
         };
         if self.dialect == Dialect::Native {
             code = StatusCode::OK;
@@ -77,7 +79,8 @@ impl<'a> Documents<'a> {
     /// A page of documents with the cursor of the next, as the whole body.
     pub async fn list(self, parameters: &[(String, String)]) -> Result<Vec<u8>, ApiError> {
         let format = Format::Json { shape: Shape::Usual, strip_nulls: false };
-        self.page(Dialect::Native, parameters, format, None, None).await?.with_next(format)
+        let page = self.page(Dialect::Native, parameters, format, None, None).await?;
+        page.with_next(format, &self.scope.request.load)
     }
 
     async fn page(
@@ -127,16 +130,17 @@ impl<'a> Documents<'a> {
 
 impl Page<'_> {
     /// `{"items": [...], "next": ..., "count": ...}`.
-    fn with_next(&self, format: Format) -> Result<Vec<u8>, ApiError> {
-        let mut out = b"{\"items\":".to_vec();
-        out.append(&mut body(Dialect::Native, format, &self.query.level, &self.rows)?);
+    fn with_next(&self, format: Format, load: &Load) -> Result<Vec<u8>, ApiError> {
+        const HEAD: &[u8] = b"{\"items\":";
         // Cursors are letters, digits, `-` and `_`.
         let next = self.next.as_ref().map_or("null".to_owned(), |next| format!("\"{next}\""));
-        out.extend_from_slice(format!(",\"next\":{next}").as_bytes());
-        if let Some(total) = self.total {
-            out.extend_from_slice(format!(",\"count\":{total}").as_bytes());
-        }
-        out.push(b'}');
+        let count = self.total.map_or(String::new(), |total| format!(",\"count\":{total}"));
+        let tail = format!(",\"next\":{next}{count}}}");
+        let (level, rows) = (&self.query.level, self.rows.as_slice());
+        let shown = Shown { dialect: Dialect::Native, format, level, rows, load, changed: false };
+        let mut out = Vec::new();
+        shown.append_to(&mut out, HEAD, tail.len())?;
+        out.extend_from_slice(tail.as_bytes());
         Ok(out)
     }
 }

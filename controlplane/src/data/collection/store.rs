@@ -11,7 +11,7 @@ use tenantry_crds::definition::Naming;
 
 use super::{
     Ask, Dialect,
-    ask::{Words, answer, body, empty, not_one, replay, with},
+    ask::{Shown, Words, answer, empty, not_one, replay, with},
     prefer::{Applies, Count, Missing, Preferences, Resolution, Return},
     range::content_range,
 };
@@ -102,7 +102,9 @@ impl Ask<'_> {
             _ => None,
         };
         let Some(row) = one else {
-            return Ok(answer(StatusCode::CREATED, format, body(self.dialect, format, level, rows)?));
+            let load = &self.documents.scope.request.load;
+            let shown = Shown { dialect: self.dialect, format, level, rows, load, changed: true };
+            return Ok(answer(StatusCode::CREATED, format, shown.body()?));
         };
         let style = self.dialect.style(format);
         let mut content = Vec::with_capacity(row.len() * 2);

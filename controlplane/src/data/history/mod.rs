@@ -87,6 +87,9 @@ async fn one(
     let wanted = [Some(version), other];
     let statement = sql::version(documents.doc, &documents.id(&id)?, wanted.into_iter().flatten(), &visible);
     let reply = documents.run(Request::Read, Group::read(statement)).await?;
+    // Read as JSON, and the parts that the caller sees once more.
+    let bytes: usize = reply.rows.iter().map(Row::len).sum();
+    scope.request.load.hold(bytes.saturating_mul(4))?;
     // The newest first: a document that was made again under its id has some versions twice.
     let find = |version: i64| reply.rows.iter().find(|row| version_of(row) == version).ok_or_else(unknown);
     let found = find(version)?;

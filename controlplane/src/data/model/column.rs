@@ -4,7 +4,7 @@ use tenantry_crds::definition::Field;
 use tenantry_migrations::layout::{Column, SqlType};
 
 use super::doc::EXTRA;
-use crate::data::validate::Shape;
+use crate::data::validate::{Format, Shape};
 
 /// A column of a document type.
 #[derive(Debug)]
@@ -79,6 +79,14 @@ impl ColumnModel {
             encoding: Encoding::of(column.sql_type),
             json_key: format!("\"{}\":", column.name),
         }
+    }
+
+    /// The same column, of whose values `format` decides as well.
+    pub(super) fn in_format(mut self, format: Format) -> Self {
+        if let Role::Field(_, shape) = &mut self.role {
+            shape.set_format(format);
+        }
+        self
     }
 
     /// The field, unless the platform keeps the column.

@@ -3,13 +3,14 @@
 use std::collections::HashMap;
 
 use tenantry_crds::{
+    core_app,
     definition::{DocType, Naming, Permission, Ttl},
     names::{AppName, DocTypeName, PluralName, RelationKind, RelationName, TableName},
 };
 use tenantry_migrations::layout::{Side, SqlType, TableLayout};
 
 use super::ColumnModel;
-use crate::data::permit::Grants;
+use crate::{auth::storable, data::permit::Grants};
 
 /// A document type.
 #[derive(Debug)]
@@ -53,6 +54,9 @@ pub enum Relation {
     OneOf,
 }
 
+/// The type and the field of `core` that hold what signing in computes: other hashes than those that it takes are refused.
+const PASSWORD_HASH: (&str, &str) = ("user", "password_hash");
+
 /// What the definition does not declare; of types that allow it.
 pub(super) const EXTRA: &str = "extra";
 
@@ -62,7 +66,12 @@ impl DocModel {
             .columns
             .iter()
             .filter(|column| column.name != EXTRA || doc_type.allow_extra)
-            .map(|column| ColumnModel::new(column, doc_type.field(&column.name)))
+            .map(|column| {
+                let model = ColumnModel::new(column, doc_type.field(&column.name));
+                let is_hash = *app == core_app::name()
+                    && (doc_type.name.as_str(), column.name.as_str()) == PASSWORD_HASH;
+                if is_hash { model.in_format(storable) } else { model }
+            })
             .collect();
         let by_name: HashMap<_, _> = columns.iter().enumerate().map(|(n, c)| (c.name.clone(), n)).collect();
         let mut relations = HashMap::new();

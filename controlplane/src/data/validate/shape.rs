@@ -39,7 +39,8 @@ enum Kind {
     List(Vec<Item>),
 }
 
-type Format = fn(&str) -> Result<(), &'static str>;
+/// What of a text's form is no matter of its length or a pattern: the error says what is wrong.
+pub type Format = fn(&str) -> Result<(), &'static str>;
 
 #[derive(Debug)]
 struct Bounds {
@@ -125,6 +126,13 @@ impl Shape {
                     .collect(),
             ),
         })
+    }
+
+    /// Has `format` decide on texts, too.
+    pub fn set_format(&mut self, wanted: Format) {
+        if let Kind::Text { format, .. } = &mut self.0 {
+            *format = Some(wanted);
+        }
     }
 
     /// A JSON object with anything in it, of a bounded size.

@@ -115,6 +115,22 @@ async fn hashes_from_elsewhere_sign_in_and_are_replaced() {
     }
 }
 
+#[tokio::test]
+async fn hashes_that_open_nothing_or_cost_too_much_are_refused() {
+    let place = Place::new(json!({})).await;
+    for hash in [
+        "correct horse battery staple",
+        &BCRYPT.replacen("$04$", "$15$", 1),
+        "$argon2id$v=19$m=262144,t=3,p=1$c2FsdHNhbHQ$aGFzaGhhc2hoYXNoaGFzaA",
+        "pbkdf2_sha256$5000000$pepper$jP6qCDAd4ehFIUIu1Lv2h30F4ZCnbrumk02S6HI6UkM=",
+    ] {
+        let body = json!({"email": "ann@acme.example", "password_hash": hash});
+        let refused = place.world.post("/api/v1/data/core/users", &place.admin, body).await;
+        refused.refused(422, "validation_failed");
+        assert_eq!(refused.body["errors"][0]["pointer"], "/password_hash", "{hash}: {refused:?}");
+    }
+}
+
 /// As Django makes it of [`PASSWORD`].
 fn pbkdf2_hash() -> String {
     "pbkdf2_sha256$1000$pepper$jP6qCDAd4ehFIUIu1Lv2h30F4ZCnbrumk02S6HI6UkM=".to_owned()
