@@ -6,6 +6,7 @@
 //! - [`data`], [`search`], [`jobs`], [`audit`], [`admin`]: what is served
 //! - [`rate`]: how many requests may come
 //! - [`describe`]: what the API says of itself
+//! - [`duty`]: what one process at a time does
 //! - [`instances`]: the Postgres, Redis and search instances, and which of them a tenant has
 //! - [`postgres`]: tenants' traffic; [`database`]: all that is the same for every tenant
 
@@ -16,6 +17,7 @@ mod cli;
 mod data;
 mod database;
 mod describe;
+mod duty;
 mod error;
 #[cfg(test)]
 mod fixture;
@@ -23,6 +25,8 @@ mod http;
 mod instances;
 mod issue;
 mod jobs;
+#[cfg(test)]
+mod on_servers;
 mod postgres;
 mod rate;
 mod registry;
