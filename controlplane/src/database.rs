@@ -16,6 +16,10 @@ use crate::postgres::{Address, AddressError};
 const ACQUIRE_LIMIT: Duration = Duration::from_secs(5);
 /// Milliseconds; the largest read is that of the whole registry.
 const STATEMENT_LIMIT: &str = "20000";
+/// Milliseconds. What a tenant's transaction holds is waited for no longer; who asked, asks again.
+const LOCK_LIMIT: &str = "2000";
+/// Milliseconds. A process that froze in a transaction holds nothing longer.
+const IDLE_LIMIT: &str = "10000";
 
 /// The key of the traffic logins.
 ///
@@ -44,7 +48,12 @@ pub fn options(url: &SecretString, key: &LoginKey) -> Result<PgConnectOptions, s
         .username(login.as_str())
         .password(key.password(&login).expose_secret())
         .application_name("tenantry-controlplane")
-        .options([("statement_timeout", STATEMENT_LIMIT), ("search_path", "pg_catalog")]))
+        .options([
+            ("statement_timeout", STATEMENT_LIMIT),
+            ("lock_timeout", LOCK_LIMIT),
+            ("idle_in_transaction_session_timeout", IDLE_LIMIT),
+            ("search_path", "pg_catalog"),
+        ]))
 }
 
 /// Connections of the login `tenantry_controlplane`, opened when they are needed.

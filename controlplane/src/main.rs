@@ -6,6 +6,7 @@
 //! - [`data`], [`search`], [`jobs`], [`audit`], [`admin`]: what is served
 //! - [`rate`]: how many requests may come; [`load`]: what they may hold at once
 //! - [`describe`]: what the API says of itself
+//! - [`duty`]: what one process at a time does
 //! - [`instances`]: the Postgres, Redis and search instances, and which of them a tenant has
 //! - [`postgres`]: tenants' traffic; [`database`]: all that is the same for every tenant
 
@@ -16,6 +17,7 @@ mod cli;
 mod data;
 mod database;
 mod describe;
+mod duty;
 mod error;
 #[cfg(test)]
 mod fixture;
@@ -24,6 +26,8 @@ mod instances;
 mod issue;
 mod jobs;
 mod load;
+#[cfg(test)]
+mod on_servers;
 mod postgres;
 mod rate;
 mod registry;

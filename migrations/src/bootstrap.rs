@@ -1,4 +1,5 @@
-//! What a database administrator does once for each database: the operator's login and its schema.
+//! What a database administrator does once for each database: the operator's login, its schema, and what it needs to protect tenants
+//! from each other.
 
 use sqlx::{Connection, PgConnection};
 
@@ -26,12 +27,65 @@ pub enum Error {
     Database(#[from] sqlx::Error),
 }
 
-/// Makes the operator's login, with a password given as its SCRAM verifier, and the schema that it owns. Run as a superuser
-/// or as the administrator of a managed server. Repeating it sets the password anew and changes nothing else.
+/// What makes tenants safer from each other and is not needed to run: an administrator who is no superuser may not be able to do it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protection {
+    /// The operator sees all sessions and may end them, so that no tenant's transaction lasts.
+    Watchdog,
+    /// Nobody else may make large objects or take advisory locks, which belong to no tenant and have no bounds.
+    Primitives,
+}
+
+impl Protection {
+    const ALL: [Self; 2] = [Self::Watchdog, Self::Primitives];
+
+    /// What is missing without it.
+    pub const fn missing(self) -> &'static str {
+        match self {
+            Self::Watchdog => {
+                "pg_read_all_stats and pg_signal_backend could not be granted to tenantry_operator: \
+                 sessions of tenants beyond their limits are not ended"
+            }
+            Self::Primitives => {
+                "EXECUTE on large-object and advisory-lock functions could not be revoked from PUBLIC, which only a superuser can: \
+                 logins of direct access can use up disk space and the lock table"
+            }
+        }
+    }
+
+    fn statement(self) -> String {
+        match self {
+            Self::Watchdog => format!(
+                "GRANT pg_read_all_stats, pg_signal_backend TO {} WITH INHERIT TRUE, SET FALSE",
+                Ident(logins::OPERATOR)
+            ),
+            // By the catalog, so that no overload is left out. A revocation that has no effect is only a warning, so it is checked.
+            Self::Primitives => "DO $$
+                DECLARE f regprocedure;
+                BEGIN
+                    FOR f IN SELECT oid FROM pg_catalog.pg_proc WHERE pronamespace = 'pg_catalog'::regnamespace
+                        AND (proname LIKE 'lo\\_%' OR proname IN ('loread', 'lowrite')
+                             OR proname LIKE 'pg\\_advisory\\_%' OR proname LIKE 'pg\\_try\\_advisory\\_%')
+                        AND EXISTS (SELECT FROM aclexplode(coalesce(proacl, acldefault('f', proowner))) WHERE grantee = 0)
+                    LOOP
+                        IF current_setting('is_superuser') <> 'on' THEN
+                            RAISE EXCEPTION 'only a superuser can' USING ERRCODE = 'insufficient_privilege';
+                        END IF;
+                        EXECUTE format('REVOKE EXECUTE ON FUNCTION %s FROM PUBLIC', f);
+                    END LOOP;
+                END $$"
+                .to_owned(),
+        }
+    }
+}
+
+/// Makes the operator's login, with a password given as its SCRAM verifier, the schema that it owns, and as many of the protections as
+/// the administrator can. Run as a superuser or as the administrator of a managed server. Repeating it sets the password anew and
+/// changes nothing else. The protections that could not be had come back.
 ///
 /// # Errors
 /// When the server is too old or refuses a statement.
-pub async fn run(connection: &mut PgConnection, operator_verifier: &str) -> Result<(), Error> {
+pub async fn run(connection: &mut PgConnection, operator_verifier: &str) -> Result<Vec<Protection>, Error> {
     let (version, number, database, exists): (String, i32, String, bool) = sqlx::query_as(
         "SELECT current_setting('server_version'), current_setting('server_version_num')::int, current_database()::text, \
          EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = $1)",
@@ -47,7 +101,23 @@ pub async fn run(connection: &mut PgConnection, operator_verifier: &str) -> Resu
         sqlx::raw_sql(sqlx::AssertSqlSafe(statement)).execute(&mut *transaction).await?;
     }
     transaction.commit().await?;
-    Ok(())
+    let mut missing = Vec::new();
+    for protection in Protection::ALL {
+        match sqlx::raw_sql(sqlx::AssertSqlSafe(protection.statement())).execute(&mut *connection).await {
+            Ok(_) => {}
+            Err(error) if is_refused(&error) => missing.push(protection),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(missing)
+}
+
+fn is_refused(error: &sqlx::Error) -> bool {
+    const INSUFFICIENT_PRIVILEGE: &str = "42501";
+    error
+        .as_database_error()
+        .and_then(|error| error.code())
+        .is_some_and(|code| code == INSUFFICIENT_PRIVILEGE)
 }
 
 fn statements(database: &str, verifier: &str, exists: bool) -> Vec<String> {

@@ -1,6 +1,7 @@
 //! The contract with Postgres, shared by the operator and the control plane.
 //!
 //! - [`platform`]: the schema `tenantry` as migrations
+//! - [`changes`]: what changed in it since a look
 //! - [`bootstrap`]: what a database administrator does once
 //! - [`logins`]: the logins, their names and their derived passwords
 //! - [`layout`]: the table of a document type, column by column
@@ -9,6 +10,7 @@
 //! - [`sql`]: quoting of names and values
 
 pub mod bootstrap;
+pub mod changes;
 pub mod layout;
 pub mod logins;
 pub mod mark;

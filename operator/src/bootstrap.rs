@@ -41,7 +41,8 @@ pub enum Failure {
 }
 
 /// Makes the operator's login in an instance, with the password of its URL, and its schema. The password itself is never sent: Postgres
-/// gets its SCRAM verifier, so no server log can show it.
+/// gets its SCRAM verifier, so no server log can show it. What protects tenants from each other and is beyond the administrator's
+/// rights is left out, and logged.
 ///
 /// # Errors
 /// When a URL cannot be used, or the server refuses.
@@ -72,7 +73,9 @@ pub async fn run(
             .connect()
             .await
             .map_err(Failure::Connect)?;
-        bootstrap::run(&mut connection, &verifier).await?;
+        for protection in bootstrap::run(&mut connection, &verifier).await? {
+            tracing::warn!(%instance, "{}", protection.missing());
+        }
         connection.close().await.map_err(Failure::Connect)
     };
     tokio::time::timeout(LIMIT, work).await.map_err(|_| Failure::Timeout)?

@@ -7,7 +7,7 @@ use tenantry_crds::{
     names::{InstanceName, InvalidName},
     reason::Reason,
 };
-use tenantry_migrations::platform::FENCED_SQLSTATE;
+use tenantry_migrations::platform::{self, FENCED_SQLSTATE};
 
 /// Why a pass did not reach its goal. Each says what was attempted and keeps its cause; none holds a secret.
 #[derive(Debug, thiserror::Error)]
@@ -22,7 +22,7 @@ pub enum Error {
     },
     /// A migration of the platform schema.
     #[error("migrating the platform schema")]
-    Migration(#[source] sqlx::migrate::MigrateError),
+    Migration(#[source] platform::Error),
     /// A Redis command, or a connection.
     #[error("{doing}: {}", redis_brief(source))]
     Redis {
@@ -314,8 +314,12 @@ impl Error {
     pub fn class(&self) -> Class {
         match self {
             Self::Database { source, .. } => database_class(source),
-            Self::Migration(sqlx::migrate::MigrateError::Execute(source)) => database_class(source),
-            Self::Migration(_) => Class::Fatal,
+            Self::Migration(
+                platform::Error::Database(source)
+                | platform::Error::Migration(sqlx::migrate::MigrateError::Execute(source)),
+            ) => database_class(source),
+            Self::Migration(platform::Error::Locked { .. }) => Class::Transient,
+            Self::Migration(platform::Error::Migration(_)) => Class::Fatal,
             Self::Redis { source, .. } => redis_class(source),
             Self::Search { source, .. } => search_class(source),
             Self::Store { source, .. } => match source {

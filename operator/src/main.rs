@@ -26,6 +26,7 @@ mod snapshot;
 mod takeover;
 mod tenant;
 mod triggers;
+mod watchdog;
 
 use std::process::ExitCode;
 

@@ -25,6 +25,7 @@ use crate::{
     takeover::Takeover,
     tenant::Evolutions,
     triggers::Touched,
+    watchdog,
 };
 
 /// What `/readyz` waits for. A standby is ready, too: it could take over.
@@ -116,6 +117,9 @@ async fn lead(term: Term, readiness: &Readiness, shutdown: &CancellationToken) -
         metrics: metrics.clone(),
         holder: me.clone(),
     };
+    // Before the takeover, whose migrations may wait for what a tenant's session holds.
+    let watchdog =
+        tokio::spawn(watchdog::watch(backends.clone(), metrics.watchdog.clone(), shutdown.clone()));
     let pending = tokio::select! {
         pending = takeover.begin() => pending?,
         () = shutdown.cancelled() => return Ok(()),
@@ -171,6 +175,7 @@ async fn lead(term: Term, readiness: &Readiness, shutdown: &CancellationToken) -
     drift.abort();
     evolutions.abort();
     secrets.abort();
+    watchdog.abort();
     if shutdown.is_cancelled() { Ok(()) } else { Err(Failure::ControllerEnded) }
 }
 

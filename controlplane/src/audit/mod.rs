@@ -6,6 +6,7 @@
 //! - [`canonical`]: the bytes that are hashed. Pure
 //! - [`chain`]: whether a chain, its rows and its head agree. Pure
 //! - [`horizon`]: up to which row nothing can be added any more. Pure
+//! - [`round`]: what one transaction seals. Pure
 //! - [`row`]: a row of the journal, as it is hashed
 //! - [`seal`]: the worker's part
 //! - [`verify`]: the command `audit verify`
@@ -17,6 +18,7 @@ mod horizon;
 mod metrics;
 #[cfg(test)]
 mod on_servers;
+mod round;
 mod routes;
 mod row;
 mod seal;

@@ -2,17 +2,23 @@
 
 use std::{sync::Arc, time::Duration};
 
-use sqlx::{AssertSqlSafe, Connection, PgConnection, postgres::PgPoolOptions};
-use tenantry_crds::names::InstanceName;
+use sqlx::{
+    AssertSqlSafe, Connection, PgConnection,
+    postgres::{PgConnectOptions, PgPoolOptions},
+};
+use tenantry_crds::names::{InstanceName, TrafficLogin};
 
 use super::{
     SealKey, SealMetrics, Sealer,
     chain::{Checked, Finding},
-    horizon::Horizon,
-    seal::Term,
+    seal::{Lost, Term},
     verify::check,
 };
-use crate::{fixture::Fixture, registry::TenantEntry};
+use crate::{
+    duty::{self, Duty, Lease},
+    fixture::Fixture,
+    registry::TenantEntry,
+};
 
 struct Test {
     fixture: Fixture,
@@ -27,6 +33,7 @@ impl Test {
         let (acme, globex) = (fixture.tenant("acme", &[]).await, fixture.tenant("globex", &[]).await);
         let sealer = Sealer {
             cell: InstanceName::default(),
+            duty: Duty::new(duty::Name::Seal, &fixture.url.parse().unwrap()),
             connect: fixture.url.parse().unwrap(),
             key: SealKey::derive(&"a secret".into()),
             pause: Duration::ZERO,
@@ -60,7 +67,7 @@ impl Test {
 
     async fn term(&self) -> Term<'_> {
         let connection = PgConnection::connect(&self.fixture.url).await.unwrap();
-        Term { sealer: &self.sealer, connection, horizon: Horizon::default() }
+        Term::begin(&self.sealer, connection, Lease::endless(0)).await.unwrap()
     }
 
     async fn check(&self, tenant: &TenantEntry) -> Checked {
@@ -166,6 +173,72 @@ async fn a_row_is_not_sealed_while_an_older_one_may_still_come() {
     while term.step().await.unwrap() {}
     let checked = test.check(&test.acme).await;
     assert_eq!((checked.found, checked.last.rows), (0, 2));
+}
+
+#[tokio::test]
+async fn an_open_transaction_of_a_tenants_own_login_delays_that_tenant_alone() {
+    let test = Test::new().await;
+    let login = TrafficLogin::of(&test.acme.name);
+    test.run(&format!(
+        "CREATE ROLE \"{login}\" LOGIN NOINHERIT PASSWORD 'own'; GRANT \"{}\" TO \"{login}\" WITH INHERIT FALSE, SET TRUE",
+        test.acme.role.as_str(),
+    ))
+    .await;
+    let mut term = test.term().await;
+    assert!(!term.step().await.unwrap());
+    let options: PgConnectOptions = test.fixture.url.parse().unwrap();
+    let options = options.username(login.as_str()).password("own");
+    let mut own = PgConnection::connect_with(&options).await.unwrap();
+    let mut open = own.begin().await.unwrap();
+    let role = format!("SET LOCAL ROLE \"{}\"", test.acme.role.as_str());
+    sqlx::raw_sql(AssertSqlSafe(role)).execute(&mut *open).await.unwrap();
+    assert_eq!(insert(&mut open, 1).await.len(), 1);
+    test.write(&test.acme, 2).await;
+    test.write(&test.globex, 3).await;
+    for _ in 0..5 {
+        while term.step().await.unwrap() {}
+    }
+    assert_eq!(test.check(&test.globex).await.last.rows, 3, "others are sealed");
+    assert_eq!(test.check(&test.acme).await.last.rows, 0, "its own row may still come");
+    // Another process goes on with what it reads.
+    let mut term = test.term().await;
+    test.write(&test.globex, 1).await;
+    for _ in 0..5 {
+        while term.step().await.unwrap() {}
+    }
+    assert_eq!(test.check(&test.globex).await.last.rows, 4);
+    open.commit().await.unwrap();
+    for _ in 0..5 {
+        while term.step().await.unwrap() {}
+    }
+    for (tenant, rows) in [(&test.acme, 3), (&test.globex, 4)] {
+        let checked = test.check(tenant).await;
+        assert_eq!((checked.found, checked.last.rows), (0, rows));
+    }
+    let late: i64 = sqlx::query_scalar("SELECT count(*) FROM tenantry.audit_late")
+        .fetch_one(&test.fixture.admin)
+        .await
+        .unwrap();
+    assert_eq!(late, 0);
+    own.close().await.unwrap();
+    test.run(&format!("DROP ROLE \"{login}\"")).await;
+}
+
+#[tokio::test]
+async fn a_process_that_lost_the_duty_seals_nothing() {
+    let test = Test::new().await;
+    test.write(&test.acme, 2).await;
+    let mut term = test.term().await;
+    test.run("UPDATE tenantry.duty SET epoch = epoch + 1 WHERE name = 'seal'").await;
+    let mut ended = term.step().await;
+    for _ in 0..20 {
+        if ended.is_err() {
+            break;
+        }
+        ended = term.step().await;
+    }
+    assert!(matches!(ended, Err(Lost::NotAlone)), "{ended:?}");
+    assert_eq!(test.check(&test.acme).await.last.rows, 0);
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! API keys: `tnk_`, the tenant, the key's document and a secret, with a checksum by which scanners know a real one.
 //!
-//! Only a digest of the secret is stored. It has 192 random bits, so a fast digest will do.
+//! Only a digest of the secret is stored, made with a key that the database does not have: who can write the row of a key, as an
+//! `Owner` can, makes none that opens anything. The secret has 192 random bits, so a fast digest will do.
 
 use std::{net::IpAddr, sync::Arc};
 
@@ -15,6 +16,7 @@ use super::{
     accounts::Actor,
     caller::{Caller, Proof},
     changes::texts,
+    secret::{Purpose, SecretKey},
     sql::{self, bound, is_true, rfc3339, statement},
     token::{Refused, Verified, unix_now},
 };
@@ -40,6 +42,11 @@ statement!(
 );
 // Not a change of the document: nobody who reads it needs to hear of every use.
 statement!(TOUCH, "UPDATE {schema}.core_api_key SET last_used_at = now() WHERE id = $1::uuid");
+// A key that is used while `auth.previousKey` is set, goes on afterwards.
+statement!(
+    RENEW,
+    "UPDATE {schema}.core_api_key SET last_used_at = now(), key_hash = $3::text WHERE id = $1::uuid AND key_hash = $2::text"
+);
 statement!(
     INSERT,
     "WITH stored AS (INSERT INTO {schema}.core_api_key (id, name, prefix, key_hash, roles, expires_at, acts_as, \
@@ -128,32 +135,49 @@ impl ApiKey {
         format!("{PREFIX}{body}_{checksum}")
     }
 
-    fn digest(&self) -> String {
-        hex(&Sha256::digest(self.secret))
+    /// What is stored of it.
+    fn digest(&self, secrets: &SecretKey) -> String {
+        hex(&secrets.derive(Purpose::ApiKey, &self.parts()))
+    }
+
+    /// Whether `stored` is its digest, under the key in use or the one before it.
+    fn has_digest(&self, secrets: &SecretKey, stored: &str) -> bool {
+        let digests = secrets.candidates(Purpose::ApiKey, &self.parts());
+        digests.iter().any(|digest| stored.as_bytes().ct_eq(hex(digest).as_bytes()).into())
+    }
+
+    /// A digest is of one key of one tenant: no other row can have it.
+    fn parts(&self) -> [&[u8]; 3] {
+        [self.tenant.as_bytes(), self.id.as_bytes(), &self.secret]
     }
 
     /// Who has the key, as it is now.
     ///
     /// # Errors
     /// When it is not accepted, or the database does not answer.
-    pub async fn load(&self, tenant: &TenantEntry) -> Result<Verified, ApiError> {
+    pub async fn load(&self, tenant: &TenantEntry, secrets: &SecretKey) -> Result<Verified, ApiError> {
         let id = self.id.to_string();
         let reply = sql::run(tenant, Group::read(bound(&LOAD, &[Some(&id)]))).await?;
         let row = reply.rows.first().ok_or(Refused::BadKey)?;
+        let stored = row.text(0).filter(|stored| self.has_digest(secrets, stored)).ok_or(Refused::BadKey)?;
         let verified = self.accept(tenant, row, unix_now()).ok_or(Refused::BadKey)?;
-        if is_true(row, 7) {
+        let digest = self.digest(secrets);
+        if stored != digest {
+            let renew = bound(&RENEW, &[Some(&id), Some(stored), Some(&digest)]);
+            sql::run(tenant, Group::write(vec![renew])).await?;
+        } else if is_true(row, 7) {
             sql::run(tenant, Group::write(vec![bound(&TOUCH, &[Some(&id)])])).await?;
         }
         Ok(verified)
     }
 
+    /// What the row says of a key whose digest is the stored one.
     fn accept(&self, tenant: &TenantEntry, row: &Row, now: u64) -> Option<Verified> {
-        let same: bool = row.text(0)?.as_bytes().ct_eq(self.digest().as_bytes()).into();
         let exp = match row.text(6) {
             Some(end) => end.parse().ok()?,
             None => UNTIL,
         };
-        if !same || exp <= now {
+        if exp <= now {
             return None;
         }
         let json = |n: usize| row.text(n).and_then(|text| serde_json::from_str::<Value>(text).ok());
@@ -236,6 +260,7 @@ pub(super) struct NewKey<'a> {
 /// When the database does not answer.
 pub(super) async fn create(
     tenant: &TenantEntry,
+    secrets: &SecretKey,
     new: &NewKey<'_>,
     actor: Actor<'_>,
 ) -> Result<(String, Value), ApiError> {
@@ -248,7 +273,7 @@ pub(super) async fn create(
         Some(key.id.to_string()),
         Some(new.name.to_owned()),
         Some(URL_SAFE_NO_PAD.encode(key.id.as_bytes())),
-        Some(key.digest()),
+        Some(key.digest(secrets)),
         Some(json!(new.roles).to_string()),
         new.expires_at.map(str::to_owned),
         new.acts_as.map(|user| user.to_string()),
@@ -312,6 +337,28 @@ mod tests {
             assert!(ApiKey::parse(wrong).is_none());
         }
         assert!(!format!("{key:?}").contains(&text[60..70]));
+    }
+
+    #[test]
+    fn a_digest_is_of_one_key_and_needs_the_platforms() {
+        let secrets = |current: &str, previous: Option<&str>| {
+            let auth = tenantry_config::settings::Auth {
+                key: Some(current.repeat(32).into()),
+                previous_key: previous.map(|key| key.repeat(32).into()),
+                ..Default::default()
+            };
+            SecretKey::new(&auth, &"unused".to_owned().into()).unwrap()
+        };
+        let (first, second) = (secrets("a", None), secrets("b", None));
+        let key = ApiKey::new(Uuid::from_u128(1));
+        let stored = key.digest(&first);
+        assert!(key.has_digest(&first, &stored) && !key.has_digest(&second, &stored));
+        assert!(key.has_digest(&secrets("b", Some("a")), &stored), "the key before");
+        let elsewhere = ApiKey { tenant: Uuid::from_u128(2), ..key };
+        let another = ApiKey { id: Uuid::from_u128(3), ..key };
+        assert!(!elsewhere.has_digest(&first, &stored) && !another.has_digest(&first, &stored));
+        let plain = hex(&Sha256::digest(key.secret));
+        assert!(!key.has_digest(&first, &plain), "what everybody can compute");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What became of users, API keys and sessions since tokens were issued.
 //!
 //! A token says what held when it was issued. A change of a user's roles, of an API key, or the end of a session leaves a row in
-//! `tenantry.auth_change`, written by triggers, and a notification; this is the memory of those rows for one Postgres instance.
+//! `tenantry.auth_change`, written by triggers; this is the memory of those rows for one Postgres instance.
 //! So a request learns of a change without asking the database, and almost always there is none to learn of.
 //!
 //! - [`mod@follow`]: keeps it current
@@ -82,7 +82,7 @@ impl Changes {
         Self { pool: Some(pool), ..Self::default() }
     }
 
-    /// Learns what became of a tenant's users just now, without waiting for the notification: whoever changed one through this
+    /// Learns what became of a tenant's users just now, without waiting for the next look: whoever changed one through this
     /// process finds it in effect with the next request.
     pub(super) async fn catch_up(&self, role: &str) {
         if let Some(pool) = &self.pool {

@@ -113,7 +113,7 @@ pub(super) async fn scope(state: &AppState, parts: &Parts) -> Result<Scope, ApiE
             let verified = match known {
                 Some(verified) => verified,
                 None => {
-                    let verified = key.load(&tenant).await?;
+                    let verified = key.load(&tenant, &state.accounts.secrets).await?;
                     state.tokens.remember(text, &verified);
                     verified
                 }

@@ -156,7 +156,7 @@ impl Mailer {
         };
         let done = sqlx::query(
             "UPDATE tenantry.auth_token SET due_at = now() + make_interval(secs => $3) \
-             WHERE role = $1::text::name AND id = $2",
+             WHERE role = $1::text::name AND id = $2 AND expires_at > now()",
         );
         let done = done.bind(&row.role).bind(row.id).bind(again).execute(&self.pool);
         match tokio::time::timeout(LIMIT, done).await {
@@ -195,7 +195,7 @@ impl Mailer {
         Ok(self.outbound.post(url, &headers, body).await?)
     }
 
-    /// Removes rows that are of no use any more.
+    /// Removes rows that are of no use any more; those that a tenant's transaction holds, another time.
     async fn sweep(&self) -> Result<(), Failed> {
         for (table, over) in [
             (
@@ -204,12 +204,15 @@ impl Mailer {
             ),
             ("auth_token", "expires_at < now()"),
             ("auth_attempt", "last_at < now() - interval '1 day'"),
-            ("auth_factor", "confirmed_at IS NULL AND created_at < now() - interval '1 day'"),
+            (
+                "auth_factor",
+                "removed_at IS NOT NULL OR (confirmed_at IS NULL AND created_at < now() - interval '1 day')",
+            ),
             ("auth_change", "changed_at < now() - interval '26 hours'"),
         ] {
             let sql = format!(
                 "DELETE FROM tenantry.{table} WHERE (role, id) IN \
-                 (SELECT role, id FROM tenantry.{table} WHERE {over} LIMIT {SWEPT_AT_ONCE})"
+                 (SELECT role, id FROM tenantry.{table} WHERE {over} LIMIT {SWEPT_AT_ONCE} FOR UPDATE SKIP LOCKED)"
             );
             // Texts of this function only.
             let sweep = sqlx::query(sqlx::AssertSqlSafe(sql));

@@ -25,6 +25,8 @@ pub(super) enum Purpose {
     Recovery,
     /// Digests of accounts and addresses in the journal of attempts.
     Attempt,
+    /// Digests of API keys.
+    ApiKey,
 }
 
 impl Purpose {
@@ -35,6 +37,7 @@ impl Purpose {
             Self::Authenticator => b"tenantry authenticator",
             Self::Recovery => b"tenantry recovery code",
             Self::Attempt => b"tenantry attempt",
+            Self::ApiKey => b"tenantry API key",
         }
     }
 

@@ -1,12 +1,15 @@
-//! Keeps the snapshot current: everything at each connect and once a minute, single tenants as they are notified.
+//! Keeps the snapshot current: everything at each connect and once a minute, single tenants as they change.
+//!
+//! It asks for changes, some times a second. To be notified would be cheaper, and is nothing to rely on: every login can listen to a
+//! channel, notify on it and fill its queue, and a listener never learns that the other end is gone.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, convert::Infallible, time::Duration};
 
-use sqlx::{PgPool, postgres::PgListener};
+use sqlx::{Connection, PgConnection, postgres::PgConnectOptions};
 use tenantry_crds::names::InstanceName;
-use tenantry_migrations::{platform, registry::Of};
-use tokio::{sync::mpsc, time::Instant};
-use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
+use tenantry_migrations::{changes, registry::Of};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use super::{Health, Registry, compose::Compositions, load};
 use crate::{
@@ -17,8 +20,10 @@ use crate::{
 const RESYNC: Duration = Duration::from_secs(60);
 const RECONNECT: Duration = Duration::from_millis(500);
 const LOAD_LIMIT: Duration = Duration::from_secs(30);
-/// Notifications of one provisioning burst are answered together.
-const COALESCE: Duration = Duration::from_millis(20);
+/// Between two looks for changes, unless reading them takes longer than half of this.
+const LOOK: Duration = Duration::from_millis(100);
+/// A look that takes longer means that the server is gone.
+const LOOK_LIMIT: Duration = Duration::from_secs(5);
 /// Above this many tenants at once, reading all of them is cheaper than each of them.
 const SINGLY_MAX: usize = 64;
 
@@ -27,7 +32,7 @@ const SINGLY_MAX: usize = 64;
 pub struct Follower {
     registry: Registry,
     cell: InstanceName,
-    pool: PgPool,
+    connect: PgConnectOptions,
     health: Health,
     compositions: Compositions,
 }
@@ -39,15 +44,13 @@ enum Lost {
     Database(#[from] sqlx::Error),
     #[error("reading the registry took longer than {LOAD_LIMIT:?}")]
     TooSlow(#[from] tokio::time::error::Elapsed),
-    #[error("the connection that listens was closed")]
-    Listener,
 }
 
 impl Follower {
     /// Will follow the tenants of `cell`, which live in `homes`, into `registry`.
     pub fn new(registry: Registry, cell: &Cell, homes: Homes, health: Health) -> Self {
-        let (cell, pool) = (cell.name.clone(), cell.pool.clone());
-        Self { registry, cell, pool, health, compositions: Compositions::new(homes) }
+        let (cell, connect) = (cell.name.clone(), cell.connect.clone());
+        Self { registry, cell, connect, health, compositions: Compositions::new(homes) }
     }
 
     /// Follows until `shutdown`. While Postgres is away the last snapshot stays in use.
@@ -63,60 +66,56 @@ impl Follower {
         }
     }
 
-    #[allow(clippy::disallowed_methods, reason = "all that waits is taken at once")]
-    async fn session(&mut self) -> Result<std::convert::Infallible, Lost> {
-        // Listens before it reads, so that no change falls between the two.
-        let mut listener = PgListener::connect_with(&self.pool).await?;
-        listener.eager_reconnect(false);
-        listener.listen(platform::CHANNEL).await?;
-        let (notified, mut notifications) = mpsc::unbounded_channel();
-        // A task of its own, because a wait for a notification must not be cancelled half way through a message.
-        let _listening = AbortOnDropHandle::new(tokio::spawn(async move {
-            while let Ok(Some(notification)) = listener.try_recv().await {
-                if notified.send(notification.payload().to_owned()).is_err() {
-                    return;
-                }
-            }
-        }));
-
-        let mut changes = Changes::everything();
+    async fn session(&mut self) -> Result<Infallible, Lost> {
+        let connect = PgConnection::connect_with(&self.connect);
+        let mut connection = tokio::time::timeout(LOOK_LIMIT, connect).await??;
         loop {
-            tokio::time::timeout(LOAD_LIMIT, self.apply(std::mem::take(&mut changes))).await??;
-            self.health.read(&self.cell);
+            // Before everything is read, so that no change falls between the two.
+            let mut seen = tokio::time::timeout(LOOK_LIMIT, changes::now(&mut connection)).await??;
+            self.apply(&mut connection, Changes::everything()).await?;
             let resync = Instant::now() + RESYNC.mul_f64(rand::random_range(0.8..1.2));
-            match tokio::time::timeout_at(resync, notifications.recv()).await {
-                Err(_) => changes = Changes::everything(),
-                Ok(None) => return Err(Lost::Listener),
-                Ok(Some(first)) => {
-                    changes.add(&first);
-                    tokio::time::sleep(COALESCE).await;
-                    while let Ok(next) = notifications.try_recv() {
-                        changes.add(&next);
-                    }
+            let mut pause = LOOK;
+            while Instant::now() < resync {
+                tokio::time::sleep(pause).await;
+                let began = Instant::now();
+                let look = changes::of_registry(&mut connection, &seen);
+                let (now, names) = tokio::time::timeout(LOOK_LIMIT, look).await??;
+                seen = now;
+                let mut changed = Changes::default();
+                names.iter().for_each(|what| changed.add(what));
+                if changed != Changes::default() {
+                    self.apply(&mut connection, changed).await?;
                 }
+                pause = LOOK.max(began.elapsed() * 2);
             }
         }
     }
 
-    async fn apply(&mut self, changes: Changes) -> Result<(), Lost> {
-        let mut connection = self.pool.acquire().await?;
+    async fn apply(&mut self, connection: &mut PgConnection, changes: Changes) -> Result<(), Lost> {
+        tokio::time::timeout(LOAD_LIMIT, self.read(connection, changes)).await??;
+        self.health.read(&self.cell);
+        Ok(())
+    }
+
+    async fn read(&mut self, connection: &mut PgConnection, changes: Changes) -> Result<(), Lost> {
         if changes.everything || changes.tenants.len() > SINGLY_MAX {
-            self.compositions.publish(load::versions(&mut connection, Of::Every).await?);
-            let rows = load::rows(&mut connection, Of::Every).await?;
+            let rows = load::rows(connection, Of::Every).await?;
+            // After the tenants: what they have installed was published before.
+            self.compositions.publish(load::versions(connection, Of::Every).await?);
             self.registry.replace(&self.cell, self.compositions.entries(rows));
             return Ok(());
         }
         for app in &changes.apps {
-            self.compositions.publish(load::versions(&mut connection, Of::One(app)).await?);
+            self.compositions.publish(load::versions(connection, Of::One(app)).await?);
         }
         if changes.tenants.is_empty() {
             return Ok(());
         }
         let mut entries = Vec::new();
         for tenant in &changes.tenants {
-            let rows = load::rows(&mut connection, Of::One(tenant)).await?;
+            let rows = load::rows(connection, Of::One(tenant)).await?;
             if !self.compositions.covers(&rows) {
-                self.compositions.publish(load::versions(&mut connection, Of::Every).await?);
+                self.compositions.publish(load::versions(connection, Of::Every).await?);
             }
             entries.extend(self.compositions.entries(rows));
         }
@@ -138,15 +137,16 @@ impl Changes {
         Self { everything: true, ..Self::default() }
     }
 
-    fn add(&mut self, payload: &str) {
-        match payload.split_once(' ') {
+    /// Takes in what `tenantry.registry_change` says.
+    fn add(&mut self, what: &str) {
+        match what.split_once(' ') {
             Some(("tenant", name)) => {
                 self.tenants.insert(name.to_owned());
             }
             Some(("app", name)) => {
                 self.apps.insert(name.to_owned());
             }
-            // A newer release may notify of things that this one does not know.
+            // A newer release may note things that this one does not know.
             _ => self.everything = true,
         }
     }
@@ -157,10 +157,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn many_notifications_of_one_tenant_are_one_read() {
+    fn many_changes_of_one_tenant_are_one_read() {
         let mut changes = Changes::default();
-        for payload in ["tenant acme", "tenant acme", "app crm", "tenant globex"] {
-            changes.add(payload);
+        for what in ["tenant acme", "tenant acme", "app crm", "tenant globex"] {
+            changes.add(what);
         }
         assert!(!changes.everything);
         assert_eq!(changes.tenants.len(), 2);

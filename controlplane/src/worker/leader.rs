@@ -1,4 +1,4 @@
-//! The session that may work, and what it does in a turn.
+//! The process that has the duty, and what it does in a turn.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -23,6 +23,7 @@ use super::{
 };
 use crate::{
     data::CursorKey,
+    duty::{Duty, Lease},
     error::Chain,
     registry::{Registry, TenantEntry},
     search::Meilisearch,
@@ -43,6 +44,7 @@ pub(super) struct Worker {
     pub cell: InstanceName,
     pub registry: Registry,
     pub connect: PgConnectOptions,
+    pub duty: Duty,
     pub cursors: CursorKey,
     pub settings: settings::Worker,
     pub metrics: CellMetrics,
@@ -63,6 +65,8 @@ struct Term<'a> {
     outbox: Outbox,
     cursor: Cursor,
     holds: Holds,
+    /// Indexes whose filling failed: one that cannot be filled must not keep the others waiting.
+    unfilled: Holds,
     fills: JoinSet<(Target, Result<usize, Unfilled>)>,
     filling: HashSet<Target>,
     looked: Option<Instant>,
@@ -77,23 +81,24 @@ impl Asked {
 impl Worker {
     /// Works whenever no other process does, until `shutdown`.
     pub(super) async fn run(&self, shutdown: CancellationToken) {
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            () = self.registry.is_read(&self.cell) => {}
+        }
         while !shutdown.is_cancelled() {
-            tokio::select! {
-                // What is cut off here is done again: events are removed when the engine has them.
-                () = shutdown.cancelled() => return,
-                Err(lost) = self.term() => {
-                    tracing::warn!(instance = %self.cell, cause = %Chain(&lost), "the worker pauses");
-                }
-            }
+            // What is cut off by the shutdown is done again: events are removed when the engine has them.
+            let ended = self.duty.hold(&shutdown, async |lease| self.term(lease).await).await;
             self.metrics.leader.set(0.0);
-            tokio::time::sleep(RECONNECT.mul_f64(rand::random_range(0.5..1.5))).await;
+            if let Err(lost) = ended {
+                tracing::warn!(instance = %self.cell, cause = %Chain(&lost), "the worker pauses");
+                tokio::time::sleep(RECONNECT.mul_f64(rand::random_range(0.5..1.5))).await;
+            }
         }
     }
 
-    /// Stands by while another process works, then works until the connection is lost.
-    async fn term(&self) -> Result<Infallible, Lost> {
-        self.registry.is_read(&self.cell).await;
-        let outbox = Outbox::take(&self.connect).await?;
+    /// Works until the connection is lost.
+    async fn term(&self, lease: Lease) -> Result<Infallible, Lost> {
+        let outbox = Outbox::open(&self.connect, lease).await?;
         tracing::info!(instance = %self.cell, "draining the outbox");
         self.metrics.leader.set(1.0);
         let mut term = Term {
@@ -101,6 +106,7 @@ impl Worker {
             outbox,
             cursor: Cursor::default(),
             holds: Holds::default(),
+            unfilled: Holds::default(),
             fills: JoinSet::new(),
             filling: HashSet::new(),
             looked: None,
@@ -117,6 +123,7 @@ impl Term<'_> {
             self.start_fills().await?;
             let now = Instant::now();
             self.holds.sweep(now);
+            self.unfilled.sweep(now);
             let held = self.holds.waiting(now);
             let limit = i64::from(self.worker.settings.batch.max(1));
             let events = self.outbox.batch(&mut self.cursor, &held, limit).await?;
@@ -180,6 +187,7 @@ impl Term<'_> {
             };
             let change = plan::coalesce(group.events, doc_type);
             self.park(&target, &change.unfit, &mut done);
+            self.outbox.is_ours()?;
             match index::submit(&asked.engine, &target.index_uid, change).await {
                 Ok(submitted) => {
                     asked.submitted.push(submitted);
@@ -240,6 +248,7 @@ impl Term<'_> {
             };
             match result {
                 Ok(documents) => {
+                    self.unfilled.release(&target.index_uid);
                     self.outbox.finish(&target).await?;
                     tracing::info!(
                         tenant = target.tenant,
@@ -249,6 +258,7 @@ impl Term<'_> {
                     );
                 }
                 Err(error) => {
+                    self.unfilled.hold(&target.index_uid, Instant::now());
                     tracing::warn!(tenant = target.tenant, index = target.index_uid, cause = %Chain(&error), "index not filled");
                 }
             }
@@ -262,7 +272,7 @@ impl Term<'_> {
             return Ok(());
         }
         self.looked = Some(Instant::now());
-        let wanting = self.outbox.wanting().await?;
+        let wanting = self.outbox.wanting(&self.unfilled.waiting(Instant::now())).await?;
         let snapshot = Arc::clone(&self.worker.registry.snapshot());
         for target in wanting {
             if self.fills.len() >= FILLS {

@@ -2,10 +2,10 @@
 //!
 //! Each Postgres instance has an outbox of its own, and a worker.
 //!
-//! The engine does not compare versions: who writes last, wins. So one worker at a time writes (`leader`), each index takes its
+//! The engine does not compare versions: who writes last, wins. So one worker at a time writes ([`crate::duty`]), each index takes its
 //! events in order, and events are removed only when the engine's task has succeeded.
 //!
-//! - [`leader`]: the session that may work, and what it does in a turn
+//! - [`leader`]: what the worker that has the duty does in a turn
 //! - [`outbox`]: the events in Postgres
 //! - [`plan`]: what a batch of events means for each index. Pure
 //! - [`index`]: carries that out
@@ -39,6 +39,7 @@ use crate::{
     audit::{SealKey, SealMetrics, Sealer},
     auth::{Outbound, SecretKey, Tokens, mail::Mailer},
     data::CursorKey,
+    duty::{self, Duty},
     instances::Instances,
     postgres::{DatabaseMetrics, Tuning},
     registry::{DATABASE_PART, Follower, Health, REGISTRY_PART, Registry},
@@ -69,6 +70,7 @@ pub async fn work(settings: settings::ControlPlane, shutdown: CancellationToken)
             cell: cell.name.clone(),
             registry: registry.clone(),
             connect: cell.connect.clone(),
+            duty: Duty::new(duty::Name::Index, &cell.connect),
             cursors: CursorKey::derive(&settings.database.traffic_key),
             settings: settings.worker.clone(),
             metrics: work_metrics.of(&cell.name),
@@ -81,6 +83,7 @@ pub async fn work(settings: settings::ControlPlane, shutdown: CancellationToken)
         .map(|cell| Sealer {
             cell: cell.name.clone(),
             connect: cell.connect.clone(),
+            duty: Duty::new(duty::Name::Seal, &cell.connect),
             key: SealKey::derive(&settings.database.traffic_key),
             pause: Duration::from_millis(settings.worker.seal_milliseconds.max(10)),
             metrics: seal_metrics.clone(),
@@ -93,6 +96,7 @@ pub async fn work(settings: settings::ControlPlane, shutdown: CancellationToken)
             cell: cell.name.clone(),
             registry: registry.clone(),
             connect: cell.connect.clone(),
+            duty: Duty::new(duty::Name::Sweep, &cell.connect),
             cursors: CursorKey::derive(&settings.database.traffic_key),
             longest: Duration::from_secs(settings.worker.sweep_seconds.max(1)),
         })

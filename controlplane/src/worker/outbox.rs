@@ -1,16 +1,14 @@
-//! The events in Postgres, read and removed in the session that holds the right to work.
+//! The events in Postgres, read and removed by the process that has the duty.
 
 use std::time::Duration;
 
 use futures::TryStreamExt;
 use sqlx::{Connection, FromRow, PgConnection, postgres::PgConnectOptions};
 
-/// The key of the advisory lock: whoever's session has it, works.
-const LOCK: i64 = 0x7465_6e61_6e74_7279;
+use crate::duty::{self, Lease, Name};
+
 /// Bodies of one batch, in bytes: what one request to the engine should not be much above.
 pub(super) const BATCH_BYTES: usize = 8 * 1024 * 1024;
-/// Between two tries of a process that is not the one that works.
-const STAND_BY: Duration = Duration::from_secs(1);
 const LIMIT: Duration = Duration::from_secs(20);
 
 /// The order is that of the primary key. Without the table's name `role` would be the text that is read, which no index has in
@@ -67,25 +65,27 @@ pub(super) enum Lost {
     Database(#[from] sqlx::Error),
     #[error("the outbox did not answer within {LIMIT:?}")]
     TooSlow(#[from] tokio::time::error::Elapsed),
+    #[error("the right to work")]
+    Duty(#[from] duty::Lost),
 }
 
-/// The session that may work.
+/// The outbox, for as long as the lease lasts.
 #[derive(Debug)]
 pub(super) struct Outbox {
     connection: PgConnection,
+    lease: Lease,
 }
 
 impl Outbox {
-    /// Waits for the right to work, which ends with the session.
-    pub(super) async fn take(options: &PgConnectOptions) -> Result<Self, Lost> {
-        let mut connection = within(PgConnection::connect_with(options)).await?;
-        loop {
-            let query = sqlx::query_scalar("SELECT pg_try_advisory_lock($1)").bind(LOCK);
-            if within::<bool, _>(query.fetch_one(&mut connection)).await? {
-                return Ok(Self { connection });
-            }
-            tokio::time::sleep(STAND_BY.mul_f64(rand::random_range(0.5..1.5))).await;
-        }
+    /// Opens it for the holder of the duty.
+    pub(super) async fn open(options: &PgConnectOptions, lease: Lease) -> Result<Self, Lost> {
+        Ok(Self { connection: within(PgConnection::connect_with(options)).await?, lease })
+    }
+
+    /// # Errors
+    /// When another process may have the duty by now: its events must not meet older ones of ours in an index.
+    pub(super) fn is_ours(&self) -> Result<(), Lost> {
+        Ok(self.lease.check()?)
     }
 
     /// Up to `limit` events from `cursor` on, but for those of `held`. The order of a document's events is that of their ids.
@@ -124,18 +124,24 @@ impl Outbox {
         Ok(events)
     }
 
-    /// Removes events that are done.
+    /// Removes events that are done. After the end of the lease none is removed: whoever has the duty then, does them again.
     pub(super) async fn remove(&mut self, done: &[(String, i64)]) -> Result<(), Lost> {
         if done.is_empty() {
             return Ok(());
         }
         let (roles, ids): (Vec<&str>, Vec<i64>) = done.iter().map(|(role, id)| (role.as_str(), *id)).unzip();
-        let query = sqlx::query(
-            "DELETE FROM tenantry.outbox WHERE (role, id) IN \
-             (SELECT r::name, i FROM unnest($1::text[], $2::bigint[]) AS done (r, i))",
+        let query = sqlx::query_scalar(
+            "WITH held AS (SELECT FROM tenantry.duty WHERE name = $3 AND epoch = $4), \
+             removed AS (DELETE FROM tenantry.outbox WHERE (role, id) IN \
+                (SELECT r::name, i FROM unnest($1::text[], $2::bigint[]) AS done (r, i)) AND EXISTS (SELECT FROM held)) \
+             SELECT EXISTS (SELECT FROM held)",
         );
-        within(query.bind(roles).bind(ids).execute(&mut self.connection)).await?;
-        Ok(())
+        let query = query.bind(roles).bind(ids).bind(Name::Index.as_str()).bind(self.lease.epoch());
+        if within::<bool, _>(query.fetch_one(&mut self.connection)).await? {
+            Ok(())
+        } else {
+            Err(duty::Lost::Over.into())
+        }
     }
 
     /// Those of `targets` whose index has the documents that were there before it.
@@ -154,15 +160,15 @@ impl Outbox {
         within(query.fetch_all(&mut self.connection)).await
     }
 
-    /// Live indexes that lack the documents that were there before them.
-    pub(super) async fn wanting(&mut self) -> Result<Vec<Target>, Lost> {
+    /// Live indexes that lack the documents that were there before them, but for those with an uid of `held`.
+    pub(super) async fn wanting(&mut self, held: &[String]) -> Result<Vec<Target>, Lost> {
         let query = sqlx::query_as(
             "SELECT tenant, app, doc_type, index_uid FROM tenantry.search_binding b \
-             WHERE live AND NOT EXISTS (SELECT FROM tenantry.search_progress p \
+             WHERE live AND index_uid <> ALL ($1) AND NOT EXISTS (SELECT FROM tenantry.search_progress p \
                  WHERE p.tenant = b.tenant AND p.app = b.app AND p.doc_type = b.doc_type AND p.index_uid = b.index_uid) \
              ORDER BY tenant, app, doc_type LIMIT 100",
         );
-        within(query.fetch_all(&mut self.connection)).await
+        within(query.bind(held).fetch_all(&mut self.connection)).await
     }
 
     /// The index of `target` has all documents that were there before it.

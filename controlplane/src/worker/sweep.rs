@@ -1,5 +1,5 @@
-//! Removes what has had its time: documents of types with a time to live, and kept answers of writes. One process at a time for each
-//! Postgres instance.
+//! Removes what has had its time: documents of types with a time to live, kept answers of writes, and notes of changes that every replica
+//! has seen. One process at a time for each Postgres instance.
 //!
 //! Readers do not see a document any more from the moment that its time has come; so the sweep may be late, and looks the less
 //! often the less it finds.
@@ -11,6 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use futures::{StreamExt, stream};
 use sqlx::{Connection, PgConnection, postgres::PgConnectOptions};
 use tenantry_crds::names::InstanceName;
 use tokio_util::sync::CancellationToken;
@@ -19,24 +20,29 @@ use uuid::Uuid;
 use crate::{
     auth::{Caller, RequestInfo, Scope},
     data::{CursorKey, Documents},
+    duty::{self, Duty, Lease},
     error::Chain,
     registry::{Availability, Registry, TenantEntry},
 };
 
-/// The key of the advisory lock: whoever's session has it, sweeps.
-const LOCK: i64 = 0x7465_6e61_7377_6570;
 /// Between two looks at what is due.
 const TICK: Duration = Duration::from_secs(1);
-/// After the connection was lost, and between two tries of a process that is not the one that sweeps.
-const STAND_BY: Duration = Duration::from_secs(5);
+/// After the connection was lost.
+const RECONNECT: Duration = Duration::from_secs(1);
 /// Documents that one transaction removes, and transactions for one type in a row.
 const AT_ONCE: u32 = 500;
 const IN_A_ROW: usize = 20;
 /// Types looked at in one tick.
 const IN_A_TICK: usize = 200;
-/// Kept answers that one transaction removes, and for how long they are kept.
+/// Types that are swept at the same time, and how long one may take: a tenant whose tables are locked waits by itself.
+const SIDE_BY_SIDE: usize = 8;
+const TURN: Duration = Duration::from_secs(20);
+/// Kept answers that one transaction removes, transactions in a row, and for how long answers are kept.
 const ANSWERS_AT_ONCE: i64 = 5000;
+const ANSWERS_IN_A_ROW: usize = 20;
 const ANSWERS_KEPT_HOURS: i32 = 24;
+/// A replica that was away for longer reads everything.
+const CHANGES_KEPT_HOURS: i32 = 1;
 const LIMIT: Duration = Duration::from_secs(20);
 
 /// The sweep of a Postgres instance.
@@ -44,6 +50,7 @@ pub(super) struct Sweeper {
     pub cell: InstanceName,
     pub registry: Registry,
     pub connect: PgConnectOptions,
+    pub duty: Duty,
     pub cursors: CursorKey,
     /// The longest time between two looks at a type.
     pub longest: Duration,
@@ -55,6 +62,8 @@ enum Lost {
     Database(#[from] sqlx::Error),
     #[error("the database did not answer within {LIMIT:?}")]
     TooSlow(#[from] tokio::time::error::Elapsed),
+    #[error("the right to sweep")]
+    Duty(#[from] duty::Lost),
 }
 
 /// When a type is looked at next, and how long after that.
@@ -75,33 +84,31 @@ impl Due {
 impl Sweeper {
     /// Sweeps whenever no other process does, until `shutdown`.
     pub(super) async fn run(&self, shutdown: CancellationToken) {
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            () = self.registry.is_read(&self.cell) => {}
+        }
         while !shutdown.is_cancelled() {
-            tokio::select! {
-                // What is cut off here is done again.
-                () = shutdown.cancelled() => return,
-                Err(lost) = self.term() => {
-                    tracing::warn!(instance = %self.cell, cause = %Chain(&lost), "the sweep pauses");
-                }
+            // What is cut off by the shutdown is done again.
+            if let Err(lost) = self.duty.hold(&shutdown, async |lease| self.term(lease).await).await {
+                tracing::warn!(instance = %self.cell, cause = %Chain(&lost), "the sweep pauses");
+                tokio::time::sleep(RECONNECT.mul_f64(rand::random_range(0.5..1.5))).await;
             }
-            tokio::time::sleep(STAND_BY.mul_f64(rand::random_range(0.5..1.0))).await;
         }
     }
 
-    async fn term(&self) -> Result<Infallible, Lost> {
-        self.registry.is_read(&self.cell).await;
+    async fn term(&self, lease: Lease) -> Result<Infallible, Lost> {
         let mut connection = within(PgConnection::connect_with(&self.connect)).await?;
-        loop {
-            let lock = sqlx::query_scalar("SELECT pg_catalog.pg_try_advisory_lock($1)").bind(LOCK);
-            if within(lock.fetch_one(&mut connection)).await? {
-                break;
-            }
-            tokio::time::sleep(STAND_BY).await;
-        }
         let mut due: HashMap<(Uuid, String), Due> = HashMap::new();
         loop {
-            // Proves that the session, and with it the lock, is there still.
-            while self.answers(&mut connection).await? == ANSWERS_AT_ONCE.unsigned_abs() {}
-            self.documents(&mut due).await;
+            for _ in 0..ANSWERS_IN_A_ROW {
+                lease.check()?;
+                if self.answers(&mut connection).await? < ANSWERS_AT_ONCE.unsigned_abs() {
+                    break;
+                }
+            }
+            self.changes(&mut connection).await?;
+            self.documents(&mut due, &lease).await?;
             tokio::time::sleep(TICK).await;
         }
     }
@@ -109,14 +116,22 @@ impl Sweeper {
     async fn answers(&self, connection: &mut PgConnection) -> Result<u64, Lost> {
         let query = sqlx::query(
             "DELETE FROM tenantry.idempotency i USING (SELECT role, id, part FROM tenantry.idempotency \
-             WHERE occurred_at < now() - pg_catalog.make_interval(hours => $1) LIMIT $2) old \
+             WHERE occurred_at < now() - pg_catalog.make_interval(hours => $1) LIMIT $2 FOR UPDATE SKIP LOCKED) old \
              WHERE i.role = old.role AND i.id = old.id AND i.part = old.part",
         );
         let done = query.bind(ANSWERS_KEPT_HOURS).bind(ANSWERS_AT_ONCE).execute(connection);
         Ok(within(done).await?.rows_affected())
     }
 
-    async fn documents(&self, due: &mut HashMap<(Uuid, String), Due>) {
+    async fn changes(&self, connection: &mut PgConnection) -> Result<(), Lost> {
+        let query = sqlx::query(
+            "DELETE FROM tenantry.registry_change WHERE changed_at < now() - pg_catalog.make_interval(hours => $1)",
+        );
+        within(query.bind(CHANGES_KEPT_HOURS).execute(connection)).await?;
+        Ok(())
+    }
+
+    async fn documents(&self, due: &mut HashMap<(Uuid, String), Due>, lease: &Lease) -> Result<(), Lost> {
         let snapshot = Arc::clone(&self.registry.snapshot());
         let now = Instant::now();
         let mut seen: HashMap<(Uuid, String), (Arc<TenantEntry>, String, String)> = HashMap::new();
@@ -130,21 +145,28 @@ impl Sweeper {
             }
         }
         due.retain(|key, _| seen.contains_key(key));
-        let mut looked = 0;
-        for (key, (tenant, app, plural)) in seen {
-            let first = Due { at: now, pause: TICK };
-            let known = *due.entry(key.clone()).or_insert(first);
-            if known.at > now || looked == IN_A_TICK {
-                continue;
-            }
-            looked += 1;
-            let removed = self.sweep(&tenant, &app, &plural).await;
-            due.insert(key, known.after(removed, Instant::now(), self.longest));
+        let first = Due { at: now, pause: TICK };
+        let turns = seen
+            .into_iter()
+            .map(|(key, what)| (*due.entry(key.clone()).or_insert(first), key, what))
+            .filter(|(known, ..)| known.at <= now)
+            .take(IN_A_TICK)
+            .collect::<Vec<_>>();
+        let turns = turns.into_iter().map(async |(known, key, (tenant, app, plural))| {
+            lease.check()?;
+            let swept = tokio::time::timeout(TURN, self.sweep(&tenant, &app, &plural, lease)).await;
+            Ok::<_, Lost>((key, known.after(swept.unwrap_or(0), Instant::now(), self.longest)))
+        });
+        let mut turns = stream::iter(turns).buffer_unordered(SIDE_BY_SIDE);
+        while let Some(turn) = turns.next().await {
+            let (key, next) = turn?;
+            due.insert(key, next);
         }
+        Ok(())
     }
 
     /// Removes what is due of one type; how many documents that were.
-    async fn sweep(&self, tenant: &Arc<TenantEntry>, app: &str, plural: &str) -> usize {
+    async fn sweep(&self, tenant: &Arc<TenantEntry>, app: &str, plural: &str, lease: &Lease) -> usize {
         let (Some(doc), Ok(database)) = (tenant.apps.catalog().doc_type(app, plural), tenant.home.database())
         else {
             return 0;
@@ -158,6 +180,9 @@ impl Sweeper {
         let documents = Documents { database, cursors: &self.cursors, scope: &scope, doc };
         let mut removed = 0;
         for _ in 0..IN_A_ROW {
+            if lease.check().is_err() {
+                break;
+            }
             match documents.expire(AT_ONCE).await {
                 Ok(count) => {
                     removed += count;

@@ -144,6 +144,11 @@ impl TrafficLogin {
     pub fn of(tenant: &TenantName) -> Self {
         Self(format!("{}{}", SchemaName::of(tenant), Self::SUFFIX).into())
     }
+
+    /// The role that a login of this name is a member of, if it is one of these: the schema's name is the role's.
+    pub fn role_of(login: &str) -> Option<&str> {
+        login.strip_suffix(Self::SUFFIX).filter(|role| role.starts_with(SchemaName::PREFIX))
+    }
 }
 
 impl TableName {

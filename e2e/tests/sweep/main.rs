@@ -8,3 +8,4 @@ mod dump;
 mod frozen;
 mod hostile;
 mod scenario;
+mod sessions;

@@ -18,7 +18,7 @@ use prometheus::{
 };
 
 pub use self::{families::Families, queues::Queues, rollouts::RolloutGauges};
-use crate::drift::DriftMetrics;
+use crate::{drift::DriftMetrics, watchdog::WatchdogMetrics};
 
 /// How a pass ended, in the words of controller-runtime.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,6 +57,8 @@ pub struct Metrics {
     pub drift: DriftMetrics,
     /// What waits for a pass.
     pub queue: Queues,
+    /// Sessions that were ended.
+    pub watchdog: WatchdogMetrics,
     /// How far rollouts are.
     pub rollouts: RolloutGauges,
     /// 1 while this process leads.
@@ -126,6 +128,7 @@ impl Metrics {
             )?,
             drift: DriftMetrics::new(&mut families)?,
             queue: Queues::new(&mut families)?,
+            watchdog: WatchdogMetrics::new(&mut families)?,
             rollouts: RolloutGauges::new(&mut families)?,
             leader: families.gauge("tenantry_leader", "1 while this process leads")?,
             leader_epoch: families

@@ -53,7 +53,12 @@ statement!(
     "SELECT 'blocked', ceil(extract(epoch FROM max(blocked_until) - now()))::integer FROM tenantry.auth_attempt \
      WHERE role = current_user AND id = ANY ($1::text[])"
 );
-statement!(FORGIVE, "DELETE FROM tenantry.auth_attempt WHERE role = current_user AND id = ANY ($1::text[])");
+// The worker removes the rows: a tenant's role may not.
+statement!(
+    FORGIVE,
+    "UPDATE tenantry.auth_attempt SET failures = 0, blocked_until = NULL \
+     WHERE role = current_user AND id = ANY ($1::text[])"
+);
 statement!(
     TAKE_BACK,
     "UPDATE tenantry.auth_attempt SET failures = greatest(0, failures - 1) \

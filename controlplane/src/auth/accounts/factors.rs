@@ -21,30 +21,31 @@ statement!(
 statement!(
     OF_USER,
     "SELECT 'factor', nonce::text, last_step, id::text, confirmed_at IS NOT NULL, cardinality(recovery) \
-     FROM tenantry.auth_factor WHERE role = current_user AND id = $1::uuid"
+     FROM tenantry.auth_factor WHERE role = current_user AND id = $1::uuid AND removed_at IS NULL"
 );
 statement!(
     OF_TOKEN,
     "SELECT 'factor', f.nonce::text, f.last_step, f.id::text FROM tenantry.auth_factor f \
      JOIN tenantry.auth_token t ON t.role = f.role AND t.user_id = f.id \
-     WHERE f.role = current_user AND t.id = $1::uuid AND f.confirmed_at IS NOT NULL"
+     WHERE f.role = current_user AND t.id = $1::uuid AND t.expires_at > now() AND f.confirmed_at IS NOT NULL"
 );
 // One that is confirmed is never replaced: whoever has it, has to take it away first.
 statement!(
     ENROL,
     "INSERT INTO tenantry.auth_factor AS f (id, nonce) VALUES ($1::uuid, $2::uuid) \
-     ON CONFLICT (role, id) DO UPDATE SET nonce = excluded.nonce, last_step = 0, created_at = now() \
+     ON CONFLICT (role, id) DO UPDATE SET nonce = excluded.nonce, last_step = 0, created_at = now(), removed_at = NULL \
      WHERE f.confirmed_at IS NULL RETURNING id"
 );
 statement!(
     CONFIRM,
     "UPDATE tenantry.auth_factor SET confirmed_at = now(), last_step = $2::bigint, recovery = $3::text[] \
-     WHERE role = current_user AND id = $1::uuid AND confirmed_at IS NULL AND last_step < $2::bigint RETURNING id"
+     WHERE role = current_user AND id = $1::uuid AND confirmed_at IS NULL AND removed_at IS NULL \
+        AND last_step < $2::bigint RETURNING id"
 );
 statement!(
     USE_STEP,
     "UPDATE tenantry.auth_factor SET last_step = $2::bigint \
-     WHERE role = current_user AND id = $1::uuid AND last_step < $2::bigint RETURNING id"
+     WHERE role = current_user AND id = $1::uuid AND removed_at IS NULL AND last_step < $2::bigint RETURNING id"
 );
 statement!(
     USE_RECOVERY,
@@ -52,9 +53,11 @@ statement!(
         WHERE NOT r = ANY ($2::text[])) \
      WHERE role = current_user AND id = $1::uuid AND confirmed_at IS NOT NULL AND recovery && $2::text[] RETURNING id"
 );
+// The worker removes the row: a tenant's role may not.
 statement!(
     REMOVE,
-    "DELETE FROM tenantry.auth_factor WHERE role = current_user AND id = $1::uuid RETURNING id"
+    "UPDATE tenantry.auth_factor SET removed_at = now(), confirmed_at = NULL, recovery = '{}' \
+     WHERE role = current_user AND id = $1::uuid AND removed_at IS NULL RETURNING id"
 );
 
 /// A user's authenticator.

@@ -1,23 +1,27 @@
-//! Keeps [`Changes`] current: all recent ones at each connect and once a minute, single ones as they are notified.
+//! Keeps [`Changes`] current: all recent ones at each connect and once a minute, new ones some times a second.
 
-use std::{collections::BTreeSet, convert::Infallible, sync::Arc, time::Duration};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
-use sqlx::{FromRow, PgPool, postgres::PgListener};
-use tokio::{sync::mpsc, time::Instant};
-use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
+use sqlx::{Connection, FromRow, PgConnection, PgPool, postgres::PgConnectOptions};
+use tenantry_migrations::{
+    changes::{self, Snapshot},
+    is_new,
+};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use super::{Change, Changes, Subject};
 use crate::{auth::token, error::Chain};
 
-/// The channel of the triggers. The payload is the role of a tenant, then a subject.
-const CHANNEL: &str = "tenantry_auth";
 const RESYNC: Duration = Duration::from_secs(60);
 const RECONNECT: Duration = Duration::from_millis(500);
+/// Between two looks, unless one takes longer than half of this.
+const LOOK: Duration = Duration::from_millis(100);
+/// A look that takes longer means that the server is gone.
+const LOOK_LIMIT: Duration = Duration::from_secs(5);
 const LIMIT: Duration = Duration::from_secs(20);
 /// How long a change may hold the answer to it up.
 const JUST_NOW: Duration = Duration::from_millis(500);
-/// Notifications above which reading what is recent is cheaper than each of them.
-const SINGLY_MAX: usize = 256;
 /// Seconds that a change is of interest: as long as a token may live, and some.
 const OF_INTEREST: u64 = token::MAX_LIFETIME.as_secs() + 3600;
 
@@ -30,77 +34,101 @@ struct ChangeRow {
     at: f64,
 }
 
+/// A change with the snapshot that shows it, or the snapshot alone.
+#[derive(Debug, FromRow)]
+struct NewRow {
+    seen: String,
+    role: Option<String>,
+    id: Option<String>,
+    version: Option<i64>,
+    state: Option<String>,
+    at: Option<f64>,
+}
+
+impl NewRow {
+    fn change(self) -> Option<ChangeRow> {
+        Some(ChangeRow {
+            role: self.role?,
+            id: self.id?,
+            version: self.version?,
+            state: self.state,
+            at: self.at?,
+        })
+    }
+}
+
 #[derive(Debug, thiserror::Error)]
 enum Lost {
     #[error("reading changes of users")]
     Database(#[from] sqlx::Error),
     #[error("reading changes of users took longer than {LIMIT:?}")]
     TooSlow(#[from] tokio::time::error::Elapsed),
-    #[error("the connection that listens was closed")]
-    Listener,
 }
 
 /// Follows the changes of one Postgres instance until `shutdown`. While it is away, what is known stays in use.
-pub async fn follow(changes: Arc<Changes>, pool: PgPool, shutdown: CancellationToken) {
+pub async fn follow(changes: Arc<Changes>, connect: PgConnectOptions, shutdown: CancellationToken) {
     while !shutdown.is_cancelled() {
         let ended = tokio::select! {
             () = shutdown.cancelled() => return,
-            Err(lost) = session(&changes, &pool) => lost,
+            Err(lost) = session(&changes, &connect) => lost,
         };
         tracing::warn!(cause = %Chain(&ended), "changes of users are out of reach");
         tokio::time::sleep(RECONNECT.mul_f64(rand::random_range(0.5..1.5))).await;
     }
 }
 
-#[allow(clippy::disallowed_methods, reason = "all that waits is taken at once")]
-async fn session(changes: &Changes, pool: &PgPool) -> Result<Infallible, Lost> {
-    // Listens before it reads, so that no change falls between the two.
-    let mut listener = PgListener::connect_with(pool).await?;
-    listener.eager_reconnect(false);
-    listener.listen(CHANNEL).await?;
-    let (notified, mut notifications) = mpsc::unbounded_channel();
-    let _listening = AbortOnDropHandle::new(tokio::spawn(async move {
-        while let Ok(Some(notification)) = listener.try_recv().await {
-            if notified.send(notification.payload().to_owned()).is_err() {
-                return;
-            }
-        }
-    }));
+async fn session(known: &Changes, connect: &PgConnectOptions) -> Result<Infallible, Lost> {
+    let mut connection = tokio::time::timeout(LOOK_LIMIT, PgConnection::connect_with(connect)).await??;
     loop {
-        recent(changes, pool).await?;
-        changes.is_current();
+        // Before all are read, so that no change falls between the two.
+        let mut seen = tokio::time::timeout(LOOK_LIMIT, changes::now(&mut connection)).await??;
+        recent(known, &mut connection).await?;
+        known.is_current();
         let resync = Instant::now() + RESYNC.mul_f64(rand::random_range(0.8..1.2));
-        loop {
-            match tokio::time::timeout_at(resync, notifications.recv()).await {
-                Err(_) => break,
-                Ok(None) => return Err(Lost::Listener),
-                Ok(Some(first)) => {
-                    let mut names = BTreeSet::from([first]);
-                    while let Ok(next) = notifications.try_recv() {
-                        names.insert(next);
-                    }
-                    if names.len() > SINGLY_MAX {
-                        break;
-                    }
-                    single(changes, pool, &names).await?;
-                }
+        let mut pause = LOOK;
+        while Instant::now() < resync {
+            tokio::time::sleep(pause).await;
+            let began = Instant::now();
+            if let Some(next) = new(known, &mut connection, &seen).await? {
+                seen = next;
             }
+            // A tenant decides how many users change.
+            pause = LOOK.max(began.elapsed() * 2);
         }
     }
 }
 
-async fn recent(changes: &Changes, pool: &PgPool) -> Result<(), Lost> {
+async fn recent(changes: &Changes, connection: &mut PgConnection) -> Result<(), Lost> {
     let query = sqlx::query_as::<_, ChangeRow>(
         "SELECT role::text, id, version, state::text, extract(epoch FROM changed_at)::float8 AS at \
          FROM tenantry.auth_change WHERE changed_at > now() - make_interval(secs => $1)",
     );
-    let rows = tokio::time::timeout(LIMIT, query.bind(OF_INTEREST as f64).fetch_all(pool)).await??;
+    let rows = tokio::time::timeout(LIMIT, query.bind(OF_INTEREST as f64).fetch_all(connection)).await??;
     changes.forget_before(token::unix_now().saturating_sub(OF_INTEREST));
     learn(changes, rows);
     Ok(())
 }
 
-/// What changed for one tenant in the last seconds. When that cannot be had, the notification will tell.
+/// Learns what is new since `seen`; the snapshot for the next look.
+async fn new(
+    changes: &Changes,
+    connection: &mut PgConnection,
+    seen: &Snapshot,
+) -> Result<Option<Snapshot>, Lost> {
+    let query = sqlx::query_as::<_, NewRow>(concat!(
+        "SELECT n.seen, c.role::text, c.id, c.version, c.state::text, \
+            extract(epoch FROM c.changed_at)::float8 AS at \
+         FROM (SELECT pg_catalog.pg_current_snapshot()::text AS seen) n \
+         LEFT JOIN tenantry.auth_change c ON ",
+        is_new!("c.changed_in")
+    ));
+    let rows = tokio::time::timeout(LOOK_LIMIT, query.bind(&seen.0).fetch_all(connection)).await??;
+    let next = rows.first().map(|row| Snapshot(row.seen.clone()));
+    learn(changes, rows.into_iter().filter_map(NewRow::change).collect());
+    Ok(next)
+}
+
+/// What changed for one tenant in the last seconds. When that cannot be read, the next look of [`follow`] will tell.
 pub(super) async fn just_now(changes: &Changes, pool: &PgPool, role: &str) {
     let query = sqlx::query_as::<_, ChangeRow>(
         "SELECT role::text, id, version, state::text, extract(epoch FROM changed_at)::float8 AS at \
@@ -111,18 +139,6 @@ pub(super) async fn just_now(changes: &Changes, pool: &PgPool, role: &str) {
         Ok(Err(error)) => tracing::warn!(cause = %Chain(&error), "a change of users is told a moment later"),
         Err(_) => tracing::warn!("a change of users is told a moment later"),
     }
-}
-
-async fn single(changes: &Changes, pool: &PgPool, names: &BTreeSet<String>) -> Result<(), Lost> {
-    let (roles, ids): (Vec<&str>, Vec<&str>) = names.iter().filter_map(|name| name.split_once(' ')).unzip();
-    let query = sqlx::query_as::<_, ChangeRow>(
-        "SELECT c.role::text, c.id, c.version, c.state::text, extract(epoch FROM c.changed_at)::float8 AS at \
-         FROM unnest($1::text[], $2::text[]) AS n (role, id) \
-         JOIN tenantry.auth_change c ON c.role = n.role::name AND c.id = n.id",
-    );
-    let rows = tokio::time::timeout(LIMIT, query.bind(roles).bind(ids).fetch_all(pool)).await??;
-    learn(changes, rows);
-    Ok(())
 }
 
 fn learn(changes: &Changes, rows: Vec<ChangeRow>) {

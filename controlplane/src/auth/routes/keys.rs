@@ -49,7 +49,7 @@ struct CreateRequest {
 }
 
 async fn create(
-    State(_): State<AppState>,
+    State(state): State<AppState>,
     scope: Scope,
     Json(request): Json<CreateRequest>,
 ) -> Result<(StatusCode, axum::Json<Value>), ApiError> {
@@ -105,7 +105,8 @@ async fn create(
         read_only: request.read_only,
         addresses: &request.addresses,
     };
-    let (key, mut shown) = api_key::create(&scope.tenant, &new, actor(&scope)).await?;
+    let (key, mut shown) =
+        api_key::create(&scope.tenant, &state.accounts.secrets, &new, actor(&scope)).await?;
     shown["key"] = json!(key);
     Ok((StatusCode::CREATED, axum::Json(shown)))
 }

@@ -13,6 +13,8 @@ pub fn claim_key(key: &Key) -> Bound {
 /// The answers that are kept under the key with this digest: what was asked, and the rows of the answer.
 pub fn answers(id: &str) -> Bound {
     let mut sql = Statement::new("SELECT asked, answer FROM tenantry.idempotency ");
-    sql.push("WHERE role = current_user AND id = ").bind(Some(id), "text").push(" ORDER BY part");
+    sql.push("WHERE role = current_user AND id = ").bind(Some(id), "text");
+    // Part -1 is the claim.
+    sql.push(" AND part >= 0 ORDER BY part");
     sql.finish()
 }
