@@ -10,12 +10,12 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool, postgres::PgPoolOpti
 use tenantry_crds::{
     core_app,
     definition::AppDefinition,
-    names::{AppName, OwnerRole, SchemaName, TenantName, TenantRole},
+    names::{AppName, OwnerRole, SchemaName, TenantName, TenantRole, TrafficLogin},
     v1alpha1::OnDelete,
 };
 use tenantry_migrations::{
     layout::{Composition, DefaultValue},
-    logins::{LoginKey, LoginShard},
+    logins::{LoginKey, LoginName, LoginShard},
     platform,
     sql::{Ident, Literal},
 };
@@ -83,7 +83,11 @@ impl Fixture {
 
     /// What serves this fixture's tenants.
     pub fn database(&self, tuning: Tuning) -> TenantDatabase {
-        let metrics = DatabaseMetrics::unregistered().unwrap();
+        self.counted(tuning, DatabaseMetrics::unregistered().unwrap())
+    }
+
+    /// The same with metrics.
+    pub fn counted(&self, tuning: Tuning, metrics: DatabaseMetrics) -> TenantDatabase {
         TenantDatabase::new(Address::parse(&self.url).unwrap(), self.key.clone(), tuning, metrics)
     }
 
@@ -112,6 +116,36 @@ impl Fixture {
         sql.push_str(&tables(&entry, apps));
         sqlx::raw_sql(AssertSqlSafe(sql)).execute(&self.admin).await.unwrap();
         Arc::new(entry)
+    }
+
+    /// Gives `tenant` a login of its own and takes it from its shard's, as the operator does.
+    pub async fn dedicate(&self, tenant: &TenantEntry) {
+        let login = TrafficLogin::of(&tenant.name);
+        let password = self.key.password(&LoginName::of_tenant(&login));
+        let (own, role, shard) = (Ident(login.as_str()), Ident(tenant.role.as_str()), self.shard.traffic());
+        self.admin(&format!(
+            "CREATE ROLE {own} LOGIN NOINHERIT PASSWORD {}; GRANT {role} TO {own} WITH INHERIT FALSE, SET TRUE;
+             REVOKE {role} FROM {};",
+            Literal(password.expose_secret()),
+            Ident(shard.as_str())
+        ))
+        .await;
+    }
+
+    /// Gives `tenant` back to its shard's login. Its own may still log in, and may not become it.
+    pub async fn share(&self, tenant: &TenantEntry) {
+        let login = TrafficLogin::of(&tenant.name);
+        let (own, role, shard) = (Ident(login.as_str()), Ident(tenant.role.as_str()), self.shard.traffic());
+        let shard = Ident(shard.as_str());
+        self.admin(&format!(
+            "REVOKE {role} FROM {own}; GRANT {role} TO {shard} WITH INHERIT FALSE, SET TRUE;"
+        ))
+        .await;
+    }
+
+    /// Runs statements as superuser, in one transaction.
+    pub async fn admin(&self, sql: &str) {
+        sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).execute(&self.admin).await.unwrap();
     }
 
     fn roles(&self, tenant: &TenantEntry) -> String {

@@ -304,6 +304,13 @@ impl TenantDatabase {
         }
     }
 
+    /// Leaves lanes whose tasks have ended, as after a panic.
+    #[cfg(test)]
+    pub(super) fn end_lanes(&self) {
+        let mut lanes = self.lanes.write().unwrap_or_else(PoisonError::into_inner);
+        lanes.values_mut().flatten().for_each(|lane| *lane = Lane::ended());
+    }
+
     fn dedicated(&self, tenant: &TenantEntry, places: &Arc<Places>) -> Result<Lane, DatabaseError> {
         // The group that is about to be sent has its permit already.
         let n = places.running().saturating_sub(1) / GROUPS_PER_DEDICATED;

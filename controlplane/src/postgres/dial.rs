@@ -167,9 +167,13 @@ impl Dialler {
         }
         let open = self.metrics.opened(class.label(), purpose);
         let opening = connect::open(&self.address, &settings, &password, open);
-        timeout(CONNECT_TIMEOUT, opening)
+        let opened = timeout(CONNECT_TIMEOUT, opening)
             .await
-            .unwrap_or_else(|_| Err(io::Error::from(io::ErrorKind::TimedOut).into()))
+            .unwrap_or_else(|_| Err(io::Error::from(io::ErrorKind::TimedOut).into()));
+        if opened.is_err() {
+            self.metrics.failed.inc();
+        }
+        opened
     }
 }
 

@@ -53,6 +53,12 @@ impl Lane {
         Self(sender)
     }
 
+    /// A lane whose task has ended.
+    #[cfg(test)]
+    pub fn ended() -> Self {
+        Self(mpsc::channel(1).0)
+    }
+
     /// Hands `job` to the lane.
     pub fn try_send(&self, job: Job) -> Result<(), NotTaken> {
         self.0.try_send(job).map_err(|error| match error {

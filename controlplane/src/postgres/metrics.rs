@@ -9,6 +9,7 @@ use prometheus::{
 #[derive(Debug, Clone)]
 pub struct DatabaseMetrics {
     connections: IntGaugeVec,
+    pub(super) failed: IntCounter,
     pub(super) outlasted: IntCounter,
     pub(super) full: IntCounterVec,
     pub(super) redirected: IntCounterVec,
@@ -53,6 +54,10 @@ impl DatabaseMetrics {
                 Opts::new("tenantry_database_connections", "Open connections of tenants' traffic"),
                 &["class", "use"],
             )?,
+            failed: IntCounter::new(
+                "tenantry_database_connect_failures_total",
+                "Connections of tenants' traffic that could not be opened",
+            )?,
             outlasted: IntCounter::new(
                 "tenantry_database_outlasted_total",
                 "Requests that took longer than a lane had time for and went to a connection for slow statements",
@@ -77,6 +82,7 @@ impl DatabaseMetrics {
             )?,
         };
         registry.register(Box::new(metrics.connections.clone()))?;
+        registry.register(Box::new(metrics.failed.clone()))?;
         registry.register(Box::new(metrics.outlasted.clone()))?;
         registry.register(Box::new(metrics.full.clone()))?;
         registry.register(Box::new(metrics.redirected.clone()))?;

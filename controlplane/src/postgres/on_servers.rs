@@ -1,6 +1,8 @@
 //! Against a real server.
 
 mod contamination;
+mod dedicated;
+mod noise;
 
 use std::sync::Arc;
 

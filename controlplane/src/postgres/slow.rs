@@ -65,7 +65,7 @@ struct Errand {
 /// What became of a connection.
 enum Carried {
     /// It can take the next request.
-    Usable(Session),
+    Usable(Box<Session>),
     /// It was closed.
     Ended,
     /// It broke, and the request can be sent on another one.
@@ -104,7 +104,7 @@ impl Slow {
     async fn keep(&self, mut session: Session, mut errand: Errand, class: &Class) -> Option<Errand> {
         loop {
             session = match session.carry(errand, &self.dialler).await {
-                Carried::Usable(session) => session,
+                Carried::Usable(session) => *session,
                 Carried::Ended => return None,
                 Carried::Unfinished(errand) => return Some(*errand),
             };
@@ -215,7 +215,7 @@ impl Session {
         job.deadline = until;
         self.pipeline.push(job);
         let carried = match self.exchange(&mut caller, until, dialler).await {
-            Ok(true) => Carried::Usable(self),
+            Ok(true) => Carried::Usable(Box::new(self)),
             Ok(false) => Carried::Ended,
             Err(error) => {
                 tracing::warn!(error = %Chain(&error), "lost a connection for slow statements");

@@ -17,6 +17,7 @@ use crate::{auth::AuthPolicy, data::Catalog, describe::Described, instances::Hom
 
 /// A provisioned tenant, as it was when the snapshot was taken.
 #[derive(Debug)]
+#[cfg_attr(test, derive(Clone))]
 pub struct TenantEntry {
     /// The tenant's name.
     pub name: TenantName,

@@ -369,11 +369,11 @@ fn a_quota_that_is_less_than_a_slice_is_final() {
 #[test]
 fn groups_of_one_tenant_share_a_slice_and_those_of_others_have_their_own() {
     let mut test = Test::new();
-    let _answers: Vec<_> = (0..2).map(|_| test.give(Access::Read, "a")).collect();
+    let _answers: Vec<_> = (0..3).map(|_| test.give(Access::Read, "a")).collect();
     let (other, _answer) = job("other", Access::Read, "a");
     test.0.push(other);
-    // The first of a tenant has the session's timeout, which is a slice.
-    assert_eq!(test.begun(), "read, read, read_timed 50");
+    // The first two of a tenant have the session's timeout, which is a slice.
+    assert_eq!(test.begun(), "read, read, read, read_timed 33");
 }
 
 #[test]
