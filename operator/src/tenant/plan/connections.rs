@@ -209,9 +209,12 @@ mod tests {
         assert!(!may_hold_code(&desired.tenant, &observed));
     }
 
+    /// What makes a tenant one that can hold code, and its name.
+    type Way = (&'static str, fn(&mut Desired, &mut Observed));
+
     #[test]
     fn each_way_to_code_asks_for_connections_of_its_own() {
-        let ways: [(&str, fn(&mut Desired, &mut Observed)); 6] = [
+        let ways: [Way; 6] = [
             ("asked for", |desired, _| desired.dedicated = true),
             ("an owner to come", |desired, _| desired.owner_access = true),
             ("an owner that is there", |_, observed| {
