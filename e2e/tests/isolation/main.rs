@@ -1,5 +1,5 @@
 //! What one tenant does reaches no other: code that an Owner or a migration plants, and whoever may run it later.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 
 mod bystander;
 mod logins;
