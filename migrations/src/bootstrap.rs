@@ -8,15 +8,22 @@ use crate::{
     sql::{Ident, Literal},
 };
 
-/// The oldest server that will do: before 16, CREATEROLE is nearly a superuser.
-pub const MIN_SERVER_VERSION_NUM: i32 = 160_000;
+/// The oldest servers that will do, by major version. Before 16, CREATEROLE is nearly a superuser and memberships have no SET option.
+/// Minor releases before these use plans again for another role under row security (CVE-2024-10976), and set roles back to the wrong one
+/// (CVE-2024-10978).
+const OLDEST: [i32; 2] = [160_006, 170_002];
+
+/// Whether a server with this `server_version_num` is too old.
+const fn is_too_old(number: i32) -> bool {
+    number < OLDEST[0] || (number >= 170_000 && number < OLDEST[1])
+}
 
 /// Why a database cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The server is too old.
     #[error(
-        "PostgreSQL {found} is too old: 16 or newer is needed, since older servers make CREATEROLE nearly a superuser"
+        "PostgreSQL {found} is too old: 16.6, 17.2, 18 or newer is needed, since older ones mix up roles"
     )]
     ServerTooOld {
         /// `server_version` of the server.
@@ -93,7 +100,7 @@ pub async fn run(connection: &mut PgConnection, operator_verifier: &str) -> Resu
     .bind(logins::OPERATOR)
     .fetch_one(&mut *connection)
     .await?;
-    if number < MIN_SERVER_VERSION_NUM {
+    if is_too_old(number) {
         return Err(Error::ServerTooOld { found: version });
     }
     let mut transaction = connection.begin().await?;
@@ -135,4 +142,23 @@ fn statements(database: &str, verifier: &str, exists: bool) -> Vec<String> {
         "REVOKE CREATE ON SCHEMA public FROM PUBLIC".to_owned(),
         format!("CREATE SCHEMA IF NOT EXISTS {schema} AUTHORIZATION {operator}"),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn minor_releases_that_mix_up_roles_are_refused() {
+        for (number, refused) in [
+            (150_018, true),
+            (160_005, true),
+            (160_006, false),
+            (170_001, true),
+            (170_002, false),
+            (180_000, false),
+        ] {
+            assert_eq!(is_too_old(number), refused, "{number}");
+        }
+    }
 }

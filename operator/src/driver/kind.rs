@@ -101,6 +101,11 @@ impl<S> Pass<S> {
         self.findings.push(finding);
     }
 
+    /// Nothing is to be said of `kind` after all.
+    pub fn forget(&mut self, kind: ConditionType) {
+        self.findings.retain(|old| old.kind != kind);
+    }
+
     /// `kind` holds.
     pub fn holds(&mut self, kind: ConditionType, reason: Reason, message: impl Into<String>) {
         self.find(Finding::new(kind, Truth::True, reason, message));

@@ -123,12 +123,15 @@ async fn bring(
         absent_indexes: claimable.as_ref().cloned().unwrap_or_default(),
         ..Around::default()
     };
+    // As they are, until it is known what they are to be: a pass that fails on the way says so as well.
+    report::connections(pass, &plan::connections::standing(&desired, &observed));
     let Provisioned { changes, under_way, causes, again } =
         provision(ctx, placed, &desired, &observed, around)
             .await
             .map_err(|e| pass.fails(ConditionType::DatabaseReady, e))?;
     report::database(pass, &desired, &changes, &observed, &under_way);
-    report::connections(object, ctx, pass, &causes);
+    report::connections(pass, &causes);
+    report::foreign_objects(object, ctx, &causes);
     let streams = report::streams(pass, &desired, streams);
     let search = searches(ctx, placed, &desired, &observed, &changes, claimable).await;
     let search = report::searches(pass, &desired, search);

@@ -44,24 +44,31 @@ pub fn database(
     pass.holds(ConditionType::DatabaseReady, Reason::Succeeded, message);
 }
 
-/// Why the tenant has connections of its own; nothing of one that shares. An Event once tells of what is in the schema and not
-/// declared.
-pub fn connections(object: &Tenant, ctx: &Context, pass: &mut Pass<TenantStatus>, causes: &[Cause]) {
+/// Why the tenant has connections of its own; nothing of one that shares.
+pub fn connections(pass: &mut Pass<TenantStatus>, causes: &[Cause]) {
     if let Some(placement) = &mut pass.status.placement {
         placement.connections = (!causes.is_empty()).then_some(TenantConnections::Dedicated);
     }
-    let Some(first) = causes.first() else { return };
-    let message = causes.iter().map(Cause::message).collect::<Vec<_>>().join("; ");
     let kind = ConditionType::DedicatedConnections;
-    if let Some(foreign) = causes.iter().find(|cause| cause.reason() == Reason::ForeignObjects) {
-        let told = object.status.iter().flat_map(|status| &status.conditions);
-        let told =
-            told.into_iter().any(|c| c.type_ == kind.as_str() && c.message.contains(&foreign.message()));
-        if !told {
-            ctx.events.found_foreign(object, &foreign.message());
-        }
+    match causes.first() {
+        Some(first) => pass.holds(kind, first.reason(), told(causes)),
+        None => pass.forget(kind),
     }
-    pass.holds(kind, first.reason(), message);
+}
+
+/// An Event once tells of what is in the schema and not declared.
+pub fn foreign_objects(object: &Tenant, ctx: &Context, causes: &[Cause]) {
+    let is_foreign = |cause: &&Cause| matches!(cause, Cause::Foreign(_));
+    let Some(foreign) = causes.iter().find(is_foreign).map(Cause::message) else { return };
+    let conditions = object.status.iter().flat_map(|status| &status.conditions);
+    let mut conditions = conditions.filter(|c| c.type_ == ConditionType::DedicatedConnections.as_str());
+    if !conditions.any(|condition| condition.message.contains(&foreign)) {
+        ctx.events.found_foreign(object, &foreign);
+    }
+}
+
+fn told(causes: &[Cause]) -> String {
+    causes.iter().map(Cause::message).collect::<Vec<_>>().join("; ")
 }
 
 /// The queues.

@@ -163,7 +163,7 @@ async fn hostile_sql_reaches_nobody_else() {
     // What it may do as the login itself is of no use, and goes with it.
     let n = ATTACKS.len() + 1;
     let harmless = json!([{"name": "harmless", "sql":
-        "SET ROLE NONE; SELECT lo_create(0); ALTER ROLE CURRENT_USER PASSWORD 'known'; SET statement_timeout = 0"}]);
+        "SET ROLE NONE; ALTER ROLE CURRENT_USER PASSWORD 'known'; SET statement_timeout = 0"}]);
     cluster.app("evil", migrating(&format!("1.{n}.0"), customer(), harmless)).await;
     until_installed(&cluster, "evil-one", &format!("evil 1.{n}.0")).await;
     eventually("the migrator is gone", LIMIT, || async {

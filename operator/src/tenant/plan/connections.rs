@@ -78,6 +78,16 @@ pub fn causes(desired: &Desired, observed: &Observed, steps: &[Step]) -> Vec<Cau
     found.into_iter().filter(|(holds, _)| *holds).map(|(_, cause)| cause).collect()
 }
 
+/// Why the tenant has connections of its own now, as far as the registry says that it has.
+pub fn standing(desired: &Desired, observed: &Observed) -> Vec<Cause> {
+    let record = observed.record.as_ref();
+    if record.is_none_or(|record| Connections::of(&record.connections) == Connections::Shared) {
+        return Vec::new();
+    }
+    let causes = causes(desired, observed, &[]);
+    if causes.is_empty() { vec![Cause::AppSql] } else { causes }
+}
+
 /// Whether something of the tenant may be evaluated that we did not make: then no session that can become somebody else touches its relations.
 pub fn may_hold_code(tenant: &Identity, observed: &Observed) -> bool {
     let shares =
