@@ -269,7 +269,7 @@ impl Session {
                 }
             }
             given_up = Some(Instant::now() + CANCELLED);
-            // Who asks to cancel a commit is told that it may have happened; a server that waits for a standby would say so, too.
+            // A commit is left to end: its outcome counts, if only for whoever looks later.
             if !self.pipeline.is_committing() {
                 dialler.cancel(&self.key).await?;
             }

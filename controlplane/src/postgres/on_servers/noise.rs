@@ -20,7 +20,7 @@ const SLEEP: &str = "SELECT pg_sleep(5)::text";
 /// What a tenant may hold a lane for: five slices and one group. The rest is a slow machine.
 const BOUND: Duration = Duration::from_millis(1500);
 
-/// Sessions that sleep at this moment, by whether it is in a connection for slow statements.
+/// Sessions whose statement has slept for longer than a slice, which only a connection for slow statements allows.
 async fn sleeping(fixture: &Fixture) -> i64 {
     sqlx::query_scalar(
         "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() \
