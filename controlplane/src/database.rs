@@ -1,11 +1,11 @@
-//! The control plane's own login, for all that is the same for every tenant; tenants' traffic goes through
-//! [`crate::postgres`].
+//! The control plane's own login, for all that is the same for every tenant, and every connection that it has; tenants' traffic
+//! goes through [`crate::postgres`].
 
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::{
-    PgPool,
+    Connection as _, PgConnection, PgPool,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 use tenantry_config::settings::ControlPlaneDatabase;
@@ -37,27 +37,49 @@ pub fn address(url: &SecretString) -> Result<Address, AddressError> {
     Address::parse(url.expose_secret())
 }
 
-/// How to connect as the login `tenantry_controlplane`.
-///
-/// # Errors
-/// When the URL cannot be read.
-pub fn options(url: &SecretString, key: &LoginKey) -> Result<PgConnectOptions, sqlx::Error> {
-    let login = LoginName::control_plane();
-    let options: PgConnectOptions = url.expose_secret().parse()?;
-    Ok(options
-        .username(login.as_str())
-        .password(key.password(&login).expose_secret())
-        .application_name("tenantry-controlplane")
-        .options([
-            ("statement_timeout", STATEMENT_LIMIT),
-            ("lock_timeout", LOCK_LIMIT),
-            ("idle_in_transaction_session_timeout", IDLE_LIMIT),
-            ("search_path", "pg_catalog"),
-        ]))
-}
+/// The way into an instance as the login `tenantry_controlplane`, which reads no tenant's rows.
+#[derive(Debug, Clone)]
+pub struct Login(PgConnectOptions);
 
-/// Connections of the login `tenantry_controlplane`, opened when they are needed.
-pub fn pool(options: &PgConnectOptions) -> PgPool {
-    let pool = PgPoolOptions::new().max_connections(6).acquire_timeout(ACQUIRE_LIMIT);
-    pool.connect_lazy_with(options.clone())
+impl Login {
+    /// Opens no connection.
+    ///
+    /// # Errors
+    /// When the URL cannot be read.
+    pub fn new(url: &SecretString, key: &LoginKey) -> Result<Self, sqlx::Error> {
+        let login = LoginName::control_plane();
+        let options: PgConnectOptions = url.expose_secret().parse()?;
+        Ok(Self(
+            options
+                .username(login.as_str())
+                .password(key.password(&login).expose_secret())
+                .application_name("tenantry-controlplane")
+                .options([
+                    ("statement_timeout", STATEMENT_LIMIT),
+                    ("lock_timeout", LOCK_LIMIT),
+                    ("idle_in_transaction_session_timeout", IDLE_LIMIT),
+                    ("search_path", "pg_catalog"),
+                ]),
+        ))
+    }
+
+    /// Connections that are opened when they are needed.
+    pub fn pool(&self) -> PgPool {
+        let pool = PgPoolOptions::new().max_connections(6).acquire_timeout(ACQUIRE_LIMIT);
+        pool.connect_lazy_with(self.0.clone())
+    }
+
+    /// A connection for one follower or duty. The caller bounds the time.
+    ///
+    /// # Errors
+    /// When Postgres does not answer, or refuses.
+    pub async fn connect(&self) -> sqlx::Result<PgConnection> {
+        PgConnection::connect_with(&self.0).await
+    }
+
+    /// As the login that `url` names.
+    #[cfg(test)]
+    pub fn of_url(url: &str) -> Self {
+        Self(url.parse().unwrap())
+    }
 }

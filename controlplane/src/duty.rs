@@ -9,10 +9,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use sqlx::{Connection, PgConnection, postgres::PgConnectOptions};
+use sqlx::PgConnection;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
+
+use crate::database::Login;
 
 /// How long a duty stays with a holder that is not heard of.
 const LEASE: Duration = Duration::from_secs(4);
@@ -52,7 +54,7 @@ impl Name {
 #[derive(Debug)]
 pub struct Duty {
     name: Name,
-    connect: PgConnectOptions,
+    login: Login,
     /// A name that no other process has, so that this one can take its own lease back after its connection broke.
     holder: String,
 }
@@ -117,9 +119,9 @@ fn next(renewed: Instant, now: Instant) -> Next {
 }
 
 impl Duty {
-    /// A duty in the instance that `connect` leads to, as the login of the control plane.
-    pub fn new(name: Name, connect: &PgConnectOptions) -> Self {
-        Self { name, connect: connect.clone(), holder: Uuid::new_v4().to_string() }
+    /// A duty in the instance that `login` leads to.
+    pub fn new(name: Name, login: &Login) -> Self {
+        Self { name, login: login.clone(), holder: Uuid::new_v4().to_string() }
     }
 
     /// Waits for the duty and does `work` as long as it is held. Ends well at `shutdown` only; the duty is free at once then.
@@ -151,7 +153,7 @@ impl Duty {
 
     /// Stands by until the duty is free; the moment is that before the lease was asked for.
     async fn take(&self) -> Result<(PgConnection, i64, Instant), Lost> {
-        let mut connection = within(PgConnection::connect_with(&self.connect)).await?;
+        let mut connection = within(self.login.connect()).await?;
         loop {
             let asked = Instant::now();
             let take = sqlx::query_scalar(

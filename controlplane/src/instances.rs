@@ -12,14 +12,14 @@ use std::{
 use prometheus::Registry as Metrics;
 use serde::Deserialize;
 use serde_json::Value;
-use sqlx::{PgPool, postgres::PgConnectOptions};
+use sqlx::PgPool;
 use tenantry_config::settings;
 use tenantry_crds::names::InstanceName;
 use tenantry_migrations::registry::Placement;
 
 use crate::{
     auth::Changes,
-    database,
+    database::{self, Login},
     error::ApiError,
     jobs::{JobMetrics, Queues},
     postgres::{DatabaseMetrics, TenantDatabase, Tuning},
@@ -44,7 +44,7 @@ pub struct Cell {
     /// Its name.
     pub name: InstanceName,
     /// How the login `tenantry_controlplane` connects.
-    pub connect: PgConnectOptions,
+    pub login: Login,
     /// Connections of that login.
     pub pool: PgPool,
     /// Tenants' way in.
@@ -161,14 +161,14 @@ impl Instances {
         let cells = settings.instances.postgres(&settings.database.url)?;
         let cells = cells.into_iter().map(|instance| {
             let key = key.of_instance(&instance.name);
-            let connect = database::options(&instance.access, &key)?;
+            let login = Login::new(&instance.access, &key)?;
             let address = database::address(&instance.access)?;
-            let pool = database::pool(&connect);
+            let pool = login.pool();
             Ok::<_, StartError>(Cell {
                 name: instance.name,
                 changes: Arc::new(Changes::of_instance(pool.clone())),
                 pool,
-                connect,
+                login,
                 database: Arc::new(TenantDatabase::new(address, key, tuning, metrics.clone())),
             })
         });

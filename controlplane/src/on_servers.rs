@@ -2,11 +2,12 @@
 
 use std::{convert::Infallible, time::Duration};
 
-use sqlx::{AssertSqlSafe, Connection, PgConnection, postgres::PgConnectOptions};
+use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use tenantry_migrations::{changes, platform};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    database::Login,
     duty::{Duty, Lease, Lost, Name},
     fixture::Fixture,
 };
@@ -66,8 +67,8 @@ async fn no_login_of_a_tenant_can_lock_a_shared_table_more_than_a_write_does() {
 #[tokio::test]
 async fn a_duty_has_one_holder_and_is_free_at_once_when_it_is_given_back() {
     let fixture = Fixture::new().await;
-    let options: PgConnectOptions = fixture.url.parse().unwrap();
-    let (first, second) = (Duty::new(Name::Index, &options), Duty::new(Name::Index, &options));
+    let login = Login::of_url(&fixture.url);
+    let (first, second) = (Duty::new(Name::Index, &login), Duty::new(Name::Index, &login));
     let (stop, forever) = (CancellationToken::new(), CancellationToken::new());
     let (held, mut holds) = tokio::sync::mpsc::channel::<(u8, Lease)>(2);
     let work = |who: u8| {

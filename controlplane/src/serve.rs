@@ -76,7 +76,7 @@ pub async fn serve(settings: settings::ControlPlane, shutdown: CancellationToken
     let changes = instances
         .cells
         .iter()
-        .map(|cell| auth::follow(Arc::clone(&cell.changes), cell.connect.clone(), shutdown.clone()));
+        .map(|cell| auth::follow(Arc::clone(&cell.changes), cell.login.clone(), shutdown.clone()));
     let changes = futures::future::join_all(changes);
     let probe_routes = probes::health(readiness.clone());
     let limits = Limits::new(&settings.http, &capacity);

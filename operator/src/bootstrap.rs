@@ -4,10 +4,12 @@ use std::{str::FromStr, time::Duration};
 
 use postgres_protocol::password::scram_sha_256;
 use secrecy::{ExposeSecret, SecretString};
-use sqlx::{ConnectOptions, Connection, postgres::PgConnectOptions};
+use sqlx::postgres::PgConnectOptions;
 use tenantry_config::{instances::InstanceError, settings};
 use tenantry_crds::names::InstanceName;
 use tenantry_migrations::{bootstrap, logins};
+
+use crate::backend::postgres::dial;
 
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -68,11 +70,7 @@ pub async fn run(
     let password = password(&url).ok_or(Failure::Url("the instance's URL"))?;
     let verifier = scram_sha_256(password.expose_secret().as_bytes());
     let work = async {
-        let mut connection = administrator
-            .application_name("tenantry-operator bootstrap")
-            .connect()
-            .await
-            .map_err(Failure::Connect)?;
+        let mut connection = dial::administrator(administrator).await.map_err(Failure::Connect)?;
         for protection in bootstrap::run(&mut connection, &verifier).await? {
             tracing::warn!(%instance, "{}", protection.missing());
         }

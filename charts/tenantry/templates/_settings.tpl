@@ -85,14 +85,19 @@
 
 {{- /* What both roles of the control plane need: (list $ .Values.serve) */}}
 {{- define "tenantry.controlPlaneSettings" -}}
-{{- $root := index . 0 }}{{ $secrets := $root.Values.secrets }}
+{{- $root := index . 0 }}{{ $role := index . 1 }}{{ $secrets := $root.Values.secrets }}
 {{- if not (or $secrets.hs256Secret.name $secrets.ed25519PublicKey.name $secrets.signingKeys.name) }}
 {{- fail "secrets.hs256Secret.name, secrets.ed25519PublicKey.name or secrets.signingKeys.name: at least one key is needed to check tokens" }}
 {{- end -}}
 {{ include "tenantry.secretSetting" (list "DATABASE__URL" $secrets.controlPlaneDatabaseUrl) }}
 {{ include "tenantry.commonSettings" $root }}
 {{- include "tenantry.instanceSettings" (list $root "controlPlaneUrl") }}
-{{ include "tenantry.setting" (list "DATABASE__CONNECTIONS_PER_SHARD" (index . 1).connectionsPerShard) }}
+{{ include "tenantry.setting" (list "DATABASE__CONNECTIONS_PER_SHARD" $role.connectionsPerShard) }}
+{{ include "tenantry.setting" (list "DATABASE__SLICE_MILLISECONDS" $role.sliceMilliseconds) }}
+{{ include "tenantry.setting" (list "DATABASE__SLOW_CONNECTIONS" $role.slowConnections) }}
+{{ include "tenantry.setting" (list "DATABASE__SLOW_CONNECTIONS_PER_TENANT" $role.slowConnectionsPerTenant) }}
+{{ include "tenantry.setting" (list "DATABASE__DEDICATED_CONNECTIONS" $role.dedicatedConnections) }}
+{{ include "tenantry.setting" (list "DATABASE__DEDICATED_CONNECTIONS_PER_TENANT" $role.dedicatedConnectionsPerTenant) }}
 {{ include "tenantry.setting" (list "AUTH__ISSUER" $root.Values.auth.issuer) }}
 {{ include "tenantry.setting" (list "AUTH__AUDIENCE" $root.Values.auth.audience) }}
 {{- if $secrets.hs256Secret.name }}

@@ -15,6 +15,7 @@ use super::{
     verify::check,
 };
 use crate::{
+    database::Login,
     duty::{self, Duty, Lease},
     fixture::Fixture,
     registry::TenantEntry,
@@ -33,8 +34,8 @@ impl Test {
         let (acme, globex) = (fixture.tenant("acme", &[]).await, fixture.tenant("globex", &[]).await);
         let sealer = Sealer {
             cell: InstanceName::default(),
-            duty: Duty::new(duty::Name::Seal, &fixture.url.parse().unwrap()),
-            connect: fixture.url.parse().unwrap(),
+            duty: Duty::new(duty::Name::Seal, &Login::of_url(&fixture.url)),
+            login: Login::of_url(&fixture.url),
             key: SealKey::derive(&"a secret".into()),
             pause: Duration::ZERO,
             metrics: SealMetrics::register(&prometheus::Registry::new()).unwrap(),

@@ -7,7 +7,7 @@ use std::{
 };
 
 use futures::TryStreamExt;
-use sqlx::{Connection, FromRow, PgConnection, postgres::PgConnectOptions};
+use sqlx::{Connection, FromRow, PgConnection};
 use tenantry_crds::names::{InstanceName, TrafficLogin};
 use tokio_util::sync::CancellationToken;
 
@@ -20,6 +20,7 @@ use super::{
     row::{AuditRow, columns},
 };
 use crate::{
+    database::Login,
     duty::{self, Duty, Lease, Name},
     error::Chain,
 };
@@ -34,7 +35,7 @@ pub struct Sealer {
     /// The instance.
     pub cell: InstanceName,
     /// How to connect to it.
-    pub connect: PgConnectOptions,
+    pub login: Login,
     /// The right to.
     pub duty: Duty,
     /// What heads are signed with.
@@ -120,7 +121,7 @@ impl Sealer {
     }
 
     async fn term(&self, lease: Lease) -> Result<Infallible, Lost> {
-        let connection = within(PgConnection::connect_with(&self.connect)).await?;
+        let connection = within(self.login.connect()).await?;
         let mut term = Term::begin(self, connection, lease).await?;
         tracing::info!(instance = %self.cell, "sealing the audit journal");
         loop {

@@ -4,6 +4,7 @@
 
 use crate::{
     error::{ApiError, Code},
+    load,
     postgres::{Bound, DatabaseError, Group, Params, Reply, Row, SqlState, Template, TemplateBuilder},
     registry::TenantEntry,
 };
@@ -96,6 +97,8 @@ fn refused(error: DatabaseError) -> Failed {
                 "the connection to the database broke while this was being committed; it may or may not have happened",
             )
             .caused_by(error),
+            DatabaseError::NoMemory(full) => load::refused(full),
+            DatabaseError::Untold => load::untold(),
             _ => ApiError::unavailable("the database").caused_by(error),
         },
     })

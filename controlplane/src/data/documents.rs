@@ -18,7 +18,7 @@ use super::{
 use crate::{
     auth::Scope,
     error::{ApiError, Code, FieldError},
-    postgres::{Access, Bound, DatabaseError, Group, Reply, Row, SqlState, TenantDatabase},
+    postgres::{Bound, DatabaseError, Group, Reply, Row, SqlState, TenantDatabase},
 };
 
 /// What the answer to a write takes at least.
@@ -414,14 +414,10 @@ impl<'a> Documents<'a> {
     }
 
     pub(super) async fn run(self, request: Request, group: Group) -> Result<Reply, ApiError> {
-        let read = group.access == Access::Read;
+        let group = group.charged_to(&self.scope.request.load);
         let result = self.database.run(&self.scope.tenant, group).await;
         let reply = result.map_err(|error| refusal::answer(self.doc, request, error))?;
         self.scope.request.seen.add_rows(reply.rows.len());
-        match read {
-            true => self.scope.request.load.hold(bytes_of(&reply.rows))?,
-            false => self.scope.request.load.hold_anyway(bytes_of(&reply.rows)),
-        }
         Ok(reply)
     }
 
@@ -436,13 +432,13 @@ impl<'a> Documents<'a> {
         self.scope.request.load.hold(WRITE_BYTES).map_err(Failed::Before)?;
         let claim = key.map(sql::claim_key);
         let claims = usize::from(claim.is_some());
-        let group = Group::write(claim.into_iter().chain(statements).collect());
+        let group =
+            Group::write(claim.into_iter().chain(statements).collect()).charged_to(&self.scope.request.load);
         let failed = |error| Failed::Database(self.doc, request, error);
         match (self.database.run(&self.scope.tenant, group).await, key) {
             (Ok(mut reply), _) => {
                 reply.rows.drain(..claims.min(reply.rows.len()));
                 self.scope.request.seen.add_rows(reply.rows.len());
-                self.scope.request.load.hold_anyway(bytes_of(&reply.rows));
                 Ok(Ran { rows: reply.rows, replayed: false })
             }
             (Err(DatabaseError::Refused(error)), Some(key)) if error.state == SqlState::KEY_ANSWERED => {

@@ -6,6 +6,7 @@ use super::{
 };
 use crate::{
     error::{ApiError, Code, FieldError},
+    load,
     postgres::{DatabaseError, ServerError, SqlState},
 };
 
@@ -37,6 +38,8 @@ pub fn answer(doc: &DocModel, request: Request, error: DatabaseError) -> ApiErro
         )
         .hint("read the document before you send the write again")
         .caused_by(error),
+        DatabaseError::NoMemory(full) => load::refused(full),
+        DatabaseError::Untold => load::untold(),
         DatabaseError::ReplyTooLarge { .. } => {
             ApiError::bad_request("the answer would be too large").hint("ask for fewer items with limit, or fewer fields with select")
         }

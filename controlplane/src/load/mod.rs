@@ -14,9 +14,10 @@ use axum::response::Response;
 use prometheus::{Registry, core::Collector};
 use uuid::Uuid;
 
+pub use self::shares::Full;
 use self::{
     held::held,
-    shares::{Bounds, Full, Share, Shares},
+    shares::{Bounds, Share, Shares},
 };
 use crate::error::{ApiError, Code};
 
@@ -126,8 +127,16 @@ impl Load {
     /// # Errors
     /// 503 when there is not enough, 400 when there never will be.
     pub fn hold(&self, bytes: usize) -> Result<(), ApiError> {
+        self.take(bytes).map_err(refused)
+    }
+
+    /// The same, for who has to say it otherwise; see [`refused`].
+    ///
+    /// # Errors
+    /// Why there is not enough.
+    pub fn take(&self, bytes: usize) -> Result<(), Full> {
         match self.memory() {
-            Some(mut memory) if bytes > 0 => memory.grow(bytes as u64).map_err(refused),
+            Some(mut memory) if bytes > 0 => memory.grow(bytes as u64),
             _ => Ok(()),
         }
     }
@@ -152,14 +161,18 @@ impl Load {
 
     /// Counts `bytes` that are there already.
     pub fn hold_anyway(&self, bytes: usize) {
-        if let Some(mut memory) = self.memory() {
+        if bytes > 0
+            && let Some(mut memory) = self.memory()
+        {
             memory.add(bytes as u64);
         }
     }
 
     /// Gives `bytes` back.
     pub fn release(&self, bytes: usize) {
-        if let Some(mut memory) = self.memory() {
+        if bytes > 0
+            && let Some(mut memory) = self.memory()
+        {
             let rest = memory.amount().saturating_sub(bytes as u64);
             memory.shrink_to(rest);
         }
@@ -186,7 +199,7 @@ fn lock(share: &Mutex<Share>) -> MutexGuard<'_, Share> {
 }
 
 /// A change has happened, and there is no memory for what it came to.
-fn untold() -> ApiError {
+pub fn untold() -> ApiError {
     ApiError::new(
         Code::OutcomeUnknown,
         "the change has happened, but there is no memory to tell what it came to",
@@ -194,7 +207,8 @@ fn untold() -> ApiError {
     .hint("read the documents; send it again only with the same Idempotency-Key")
 }
 
-fn refused(full: Full) -> ApiError {
+/// The answer to a request for which there is no memory.
+pub fn refused(full: Full) -> ApiError {
     match full {
         Full::Never => ApiError::bad_request("this takes more memory than one request may have")
             .hint("ask for fewer items with limit, or send fewer"),

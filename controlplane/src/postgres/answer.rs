@@ -2,7 +2,10 @@
 //! text of the server is in it.
 
 use super::error::{DatabaseError, SqlState};
-use crate::error::{ApiError, Code};
+use crate::{
+    error::{ApiError, Code},
+    load,
+};
 
 impl From<DatabaseError> for ApiError {
     fn from(error: DatabaseError) -> Self {
@@ -19,6 +22,8 @@ impl From<DatabaseError> for ApiError {
                 "the answer of the database was lost; the change may or may not have happened",
             )
             .caused_by(error),
+            DatabaseError::NoMemory(full) => load::refused(*full),
+            DatabaseError::Untold => load::untold(),
             DatabaseError::ReplyTooLarge { .. } => {
                 Self::bad_request("the answer would be too large").hint("ask for fewer items with limit")
             }

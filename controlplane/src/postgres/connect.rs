@@ -17,7 +17,6 @@ use tokio::{
 };
 
 use super::{
-    Address,
     begin::PREPARED,
     error::{ServerError, SqlState},
     metrics::Open,
@@ -64,16 +63,13 @@ pub(super) struct SessionKey {
     pub secret: i32,
 }
 
-/// Opens a connection. The caller bounds the time.
+/// Begins a session on `stream`. The caller bounds the time.
 pub(super) async fn open(
-    address: &Address,
+    stream: TcpStream,
     settings: &[(&str, &str)],
     password: &SecretString,
     open: Open,
 ) -> Result<(Connected, Option<SessionKey>), ConnectError> {
-    let stream = TcpStream::connect((address.host.as_str(), address.port)).await?;
-    // A group is one write, so there is nothing to gather.
-    stream.set_nodelay(true)?;
     let mut start =
         Startup { stream, input: BytesMut::with_capacity(16 * 1024), output: BytesMut::new(), key: None };
     frontend::startup_message(settings.iter().copied(), &mut start.output)?;

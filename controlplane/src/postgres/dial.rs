@@ -135,12 +135,19 @@ impl Dialler {
     /// Asks the server to cancel what the connection of `key` works on. It has been told to when this ends without an error.
     pub async fn cancel(&self, key: &CancelKey) -> io::Result<()> {
         let asking = async {
-            let mut stream = TcpStream::connect((self.address.host.as_str(), self.address.port)).await?;
+            let mut stream = self.reach().await?;
             stream.write_all(&wire::cancel(key.0.process, key.0.secret)).await?;
             // The server answers nothing. It closes the connection when it has passed the request on.
             stream.read(&mut [0]).await.map(drop)
         };
         timeout(CANCEL_TIMEOUT, asking).await?
+    }
+
+    async fn reach(&self) -> io::Result<TcpStream> {
+        let stream = TcpStream::connect((self.address.host.as_str(), self.address.port)).await?;
+        // A group is one write, so there is nothing to gather.
+        stream.set_nodelay(true)?;
+        Ok(stream)
     }
 
     async fn open(
@@ -166,7 +173,7 @@ impl Dialler {
             settings.push(("client_connection_check_interval", CLIENT_CHECK));
         }
         let open = self.metrics.opened(class.label(), purpose);
-        let opening = connect::open(&self.address, &settings, &password, open);
+        let opening = async { connect::open(self.reach().await?, &settings, &password, open).await };
         let opened = timeout(CONNECT_TIMEOUT, opening)
             .await
             .unwrap_or_else(|_| Err(io::Error::from(io::ErrorKind::TimedOut).into()));

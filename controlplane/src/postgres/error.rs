@@ -4,6 +4,8 @@ use std::{fmt, str};
 
 use bytes::Bytes;
 
+use crate::load::Full;
+
 /// Why a group did not come to its end.
 #[derive(Debug, thiserror::Error)]
 pub enum DatabaseError {
@@ -26,6 +28,12 @@ pub enum DatabaseError {
         /// Bytes that an answer may have.
         limit: usize,
     },
+    /// There is no memory for what the group reads.
+    #[error("there is no memory for the rows")]
+    NoMemory(Full),
+    /// The write has happened, and there is no memory for the rows that it yields.
+    #[error("there is no memory for the rows of a write that has happened")]
+    Untold,
     /// The server refused a statement; the transaction was rolled back.
     #[error(transparent)]
     Refused(Box<ServerError>),

@@ -78,7 +78,10 @@ pub(super) mod fake {
     use tokio::time::Duration;
 
     use super::*;
-    use crate::postgres::{Bound, Params, TemplateBuilder};
+    use crate::{
+        load::Load,
+        postgres::{Bound, Params, TemplateBuilder},
+    };
 
     /// Where the outcome of a fake job arrives.
     pub type Answered = oneshot::Receiver<Outcome>;
@@ -90,7 +93,7 @@ pub(super) mod fake {
         let template = TemplateBuilder::new(sql).build();
         let statements = vec![Bound { template, params: Params::default(), by_value: false }];
         let job = Job {
-            group: Group { access, statements },
+            group: Group { access, statements, load: Load::default() },
             schema: SchemaName::of(&tenant),
             role: TenantRole::of(&tenant),
             quota: None,

@@ -12,6 +12,7 @@
 //! - [`slow`]: connections for one request at a time, which can be cancelled
 //! - [`session`]: moves bytes between one connection and its pipeline
 //! - [`pipeline`]: what is on the wire and what it came to. Pure
+//! - [`kept`]: the rows of a group while they arrive, and the memory that they take
 //! - [`turns`]: tenants take turns on a lane. Pure
 //! - [`share`]: how much of a lane one tenant may have. Pure
 //! - [`begin`]: how a group begins
@@ -31,6 +32,7 @@ mod dedicated;
 mod dial;
 mod error;
 mod job;
+mod kept;
 mod lane;
 mod metrics;
 #[cfg(test)]
@@ -49,4 +51,4 @@ pub use database::{TenantDatabase, Tuning};
 pub use error::{DatabaseError, ServerError, SqlState};
 pub use metrics::DatabaseMetrics;
 pub use reply::{Reply, Row};
-pub use statement::{Access, Bound, Group, Params, Template, TemplateBuilder};
+pub use statement::{Bound, Group, Params, Template, TemplateBuilder};

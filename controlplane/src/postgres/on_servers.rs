@@ -8,9 +8,7 @@ use std::sync::Arc;
 
 use futures::future::join_all;
 
-use super::{
-    Bound, DatabaseError, Group, Params, Template, TemplateBuilder, TenantDatabase, Tuning, statement::Access,
-};
+use super::{Bound, DatabaseError, Group, Params, Template, TemplateBuilder, TenantDatabase, Tuning};
 use crate::{fixture::Fixture, registry::TenantEntry};
 
 fn template(text: &str) -> Template {
@@ -145,8 +143,7 @@ async fn dropped_requests_leave_whole_groups_or_none() {
     let two = "INSERT INTO @.core_setting (id, key, created_by, updated_by) VALUES ($1::text || '-2', $1::text || '-2', 'me', 'me')";
     for n in 0..200 {
         let key = format!("k{n}");
-        let group =
-            Group { access: Access::Write, statements: vec![bound(INSERT, &[&key]), bound(two, &[&key])] };
+        let group = Group::write(vec![bound(INSERT, &[&key]), bound(two, &[&key])]);
         let request = {
             let (database, a) = (Arc::clone(&database), Arc::clone(&a));
             tokio::spawn(async move { database.run(&a, group).await.map(drop) })

@@ -18,10 +18,12 @@ use super::{
     cache::{Lookup, StatementCache, StatementKey, StatementName},
     error::{DatabaseError, ServerError, SqlState},
     job::Job,
-    reply::{Reply, Row},
+    kept::Kept,
+    reply::Reply,
     turns::{Turn, Turns},
     wire::{self, Answer, Decoder, TransactionStatus},
 };
+use crate::load::Load;
 
 #[cfg(test)]
 mod tests;
@@ -30,10 +32,6 @@ mod tests;
 const MAX_READS: usize = 64;
 /// Writes that one wait for the disk acknowledges.
 const MAX_BATCH: usize = 64;
-/// Bytes that the rows of one answer may have.
-pub(super) const MAX_REPLY_BYTES: usize = 32 * 1024 * 1024;
-/// Bytes that a row takes beside its own: rows without columns are an answer, too.
-const ROW_COST: usize = size_of::<Row>();
 /// Times that a group is sent again because a connection broke or a statement was stale.
 const MAX_RETRIES: u8 = 1;
 
@@ -68,7 +66,7 @@ pub(super) struct Pipeline {
     reads_in_flight: usize,
     writes_in_flight: usize,
     /// Committed; on disk once the next [`Durability::ForAll`] is.
-    deferred: Vec<(Job, Reply)>,
+    deferred: Vec<(Job, Result<Reply, DatabaseError>)>,
     last_progress: Instant,
 }
 
@@ -82,8 +80,7 @@ struct Sent {
     /// Statements that are complete, the one that sets the role included.
     complete: usize,
     error: Option<ServerError>,
-    rows: Vec<Row>,
-    row_bytes: usize,
+    rows: Kept,
 }
 
 #[derive(Debug)]
@@ -191,7 +188,7 @@ impl Pipeline {
                     self.cache.parsed(&key, name);
                 }
                 Answer::Row(body) => front.row(body),
-                Answer::RowTooLarge => front.too_large(),
+                Answer::RowTooLarge => front.rows.too_large(),
                 Answer::Complete => front.complete += 1,
                 Answer::Error(body) => {
                     let statement = front.complete.checked_sub(STEPS_BEFORE);
@@ -261,30 +258,30 @@ impl Pipeline {
                 self.turns.ended(turn, took, outlasted, now);
                 match sent.error {
                     Some(error) => self.failed(*job, error, turn),
-                    None if sent.row_bytes > MAX_REPLY_BYTES => {
-                        job.finish(Err(DatabaseError::ReplyTooLarge { limit: MAX_REPLY_BYTES }));
+                    None => {
+                        let reply = sent.rows.into_reply(job.group.access);
+                        self.committed(*job, reply, durability);
                     }
-                    None => self.committed(*job, Reply { rows: sent.rows }, durability),
                 }
             }
         }
         Ok(())
     }
 
-    fn committed(&mut self, job: Job, reply: Reply, durability: Durability) {
+    fn committed(&mut self, job: Job, reply: Result<Reply, DatabaseError>, durability: Durability) {
         match durability {
-            Durability::Own => job.finish(Ok(reply)),
+            Durability::Own => job.finish(reply),
             Durability::Deferred => self.deferred.push((job, reply)),
             Durability::ForAll => {
                 self.acknowledge_deferred();
-                job.finish(Ok(reply));
+                job.finish(reply);
             }
         }
     }
 
     fn acknowledge_deferred(&mut self) {
         for (job, reply) in self.deferred.drain(..) {
-            job.finish(Ok(reply));
+            job.finish(reply);
         }
     }
 
@@ -370,15 +367,11 @@ impl Pipeline {
         let sync_at = self.queued + (self.out.len() - start) as u64;
         wire::sync(&mut self.out);
         self.queued += (self.out.len() - start) as u64;
-        self.in_flight.push_back(Sent {
-            content,
-            parses,
-            sync_at,
-            complete: 0,
-            error: None,
-            rows: Vec::new(),
-            row_bytes: 0,
-        });
+        let rows = match &content {
+            Content::Tenant(job, ..) => Kept::new(job.group.load.clone()),
+            Content::Flush => Kept::new(Load::default()),
+        };
+        self.in_flight.push_back(Sent { content, parses, sync_at, complete: 0, error: None, rows });
     }
 }
 
@@ -400,17 +393,7 @@ impl Sent {
         if statement >= job.group.statements.len() {
             return;
         }
-        self.row_bytes += body.len() + ROW_COST;
-        if self.row_bytes > MAX_REPLY_BYTES {
-            self.rows = Vec::new();
-        } else {
-            self.rows.push(Row::new(body));
-        }
-    }
-
-    fn too_large(&mut self) {
-        self.row_bytes = MAX_REPLY_BYTES + 1;
-        self.rows = Vec::new();
+        self.rows.add(body);
     }
 }
 

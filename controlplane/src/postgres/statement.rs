@@ -10,6 +10,8 @@ use bytes::BufMut;
 use tenantry_crds::names::SchemaName;
 use tenantry_migrations::sql::Ident;
 
+use crate::load::Load;
+
 /// SQL text with holes for the tenant's schema. Tenants share a template; a connection knows it once for each schema.
 #[derive(Clone)]
 pub struct Template(Arc<Text>);
@@ -153,22 +155,30 @@ pub struct Group {
     pub access: Access,
     /// The statements, in order.
     pub statements: Vec<Bound>,
+    /// The request that its rows are charged to.
+    pub load: Load,
 }
 
 impl Group {
     /// A group that reads with one statement.
     pub fn read(statement: Bound) -> Self {
-        Self { access: Access::Read, statements: vec![statement] }
+        Self::read_all(vec![statement])
     }
 
     /// A group that reads with several statements.
     pub fn read_all(statements: Vec<Bound>) -> Self {
-        Self { access: Access::Read, statements }
+        Self { access: Access::Read, statements, load: Load::default() }
     }
 
     /// A group that writes.
     pub fn write(statements: Vec<Bound>) -> Self {
-        Self { access: Access::Write, statements }
+        Self { access: Access::Write, statements, load: Load::default() }
+    }
+
+    /// The same, with its rows charged to the request of `load`. A group of none is held to nothing but the largest answer.
+    pub fn charged_to(mut self, load: &Load) -> Self {
+        self.load = load.clone();
+        self
     }
 }
 

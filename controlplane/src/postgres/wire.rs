@@ -34,7 +34,7 @@ pub(super) enum TransactionStatus {
 }
 
 /// Bytes of one row. A larger one is not kept.
-const MAX_ROW: usize = super::pipeline::MAX_REPLY_BYTES;
+const MAX_ROW: usize = super::kept::MAX_REPLY_BYTES;
 /// Bytes of an error that are kept: its fields begin with the code.
 const MAX_ERROR: usize = 16 * 1024;
 /// Bytes of a header: the type and the length.

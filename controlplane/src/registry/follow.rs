@@ -5,7 +5,7 @@
 
 use std::{collections::BTreeSet, convert::Infallible, time::Duration};
 
-use sqlx::{Connection, PgConnection, postgres::PgConnectOptions};
+use sqlx::PgConnection;
 use tenantry_crds::names::InstanceName;
 use tenantry_migrations::{changes, registry::Of};
 use tokio::time::Instant;
@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Health, Registry, compose::Compositions, load};
 use crate::{
+    database::Login,
     error::Chain,
     instances::{Cell, Homes},
 };
@@ -32,7 +33,7 @@ const SINGLY_MAX: usize = 64;
 pub struct Follower {
     registry: Registry,
     cell: InstanceName,
-    connect: PgConnectOptions,
+    login: Login,
     health: Health,
     compositions: Compositions,
 }
@@ -49,8 +50,8 @@ enum Lost {
 impl Follower {
     /// Will follow the tenants of `cell`, which live in `homes`, into `registry`.
     pub fn new(registry: Registry, cell: &Cell, homes: Homes, health: Health) -> Self {
-        let (cell, connect) = (cell.name.clone(), cell.connect.clone());
-        Self { registry, cell, connect, health, compositions: Compositions::new(homes) }
+        let (cell, login) = (cell.name.clone(), cell.login.clone());
+        Self { registry, cell, login, health, compositions: Compositions::new(homes) }
     }
 
     /// Follows until `shutdown`. While Postgres is away the last snapshot stays in use.
@@ -67,8 +68,7 @@ impl Follower {
     }
 
     async fn session(&mut self) -> Result<Infallible, Lost> {
-        let connect = PgConnection::connect_with(&self.connect);
-        let mut connection = tokio::time::timeout(LOOK_LIMIT, connect).await??;
+        let mut connection = tokio::time::timeout(LOOK_LIMIT, self.login.connect()).await??;
         loop {
             // Before everything is read, so that no change falls between the two.
             let mut seen = tokio::time::timeout(LOOK_LIMIT, changes::now(&mut connection)).await??;

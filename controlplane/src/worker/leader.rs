@@ -7,7 +7,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use sqlx::postgres::PgConnectOptions;
 use tenantry_config::settings;
 use tenantry_crds::names::InstanceName;
 use tokio::task::JoinSet;
@@ -23,6 +22,7 @@ use super::{
 };
 use crate::{
     data::CursorKey,
+    database::Login,
     duty::{Duty, Lease},
     error::Chain,
     registry::{Registry, TenantEntry},
@@ -43,7 +43,7 @@ pub(super) struct Worker {
     /// The Postgres instance whose outbox it drains.
     pub cell: InstanceName,
     pub registry: Registry,
-    pub connect: PgConnectOptions,
+    pub login: Login,
     pub duty: Duty,
     pub cursors: CursorKey,
     pub settings: settings::Worker,
@@ -98,7 +98,7 @@ impl Worker {
 
     /// Works until the connection is lost.
     async fn term(&self, lease: Lease) -> Result<Infallible, Lost> {
-        let outbox = Outbox::open(&self.connect, lease).await?;
+        let outbox = Outbox::open(&self.login, lease).await?;
         tracing::info!(instance = %self.cell, "draining the outbox");
         self.metrics.leader.set(1.0);
         let mut term = Term {

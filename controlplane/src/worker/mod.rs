@@ -69,8 +69,8 @@ pub async fn work(settings: settings::ControlPlane, shutdown: CancellationToken)
         .map(|cell| Worker {
             cell: cell.name.clone(),
             registry: registry.clone(),
-            connect: cell.connect.clone(),
-            duty: Duty::new(duty::Name::Index, &cell.connect),
+            login: cell.login.clone(),
+            duty: Duty::new(duty::Name::Index, &cell.login),
             cursors: CursorKey::derive(&settings.database.traffic_key),
             settings: settings.worker.clone(),
             metrics: work_metrics.of(&cell.name),
@@ -82,8 +82,8 @@ pub async fn work(settings: settings::ControlPlane, shutdown: CancellationToken)
         .iter()
         .map(|cell| Sealer {
             cell: cell.name.clone(),
-            connect: cell.connect.clone(),
-            duty: Duty::new(duty::Name::Seal, &cell.connect),
+            login: cell.login.clone(),
+            duty: Duty::new(duty::Name::Seal, &cell.login),
             key: SealKey::derive(&settings.database.traffic_key),
             pause: Duration::from_millis(settings.worker.seal_milliseconds.max(10)),
             metrics: seal_metrics.clone(),
@@ -95,8 +95,8 @@ pub async fn work(settings: settings::ControlPlane, shutdown: CancellationToken)
         .map(|cell| Sweeper {
             cell: cell.name.clone(),
             registry: registry.clone(),
-            connect: cell.connect.clone(),
-            duty: Duty::new(duty::Name::Sweep, &cell.connect),
+            login: cell.login.clone(),
+            duty: Duty::new(duty::Name::Sweep, &cell.login),
             cursors: CursorKey::derive(&settings.database.traffic_key),
             longest: Duration::from_secs(settings.worker.sweep_seconds.max(1)),
         })

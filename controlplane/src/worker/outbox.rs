@@ -3,9 +3,12 @@
 use std::time::Duration;
 
 use futures::TryStreamExt;
-use sqlx::{Connection, FromRow, PgConnection, postgres::PgConnectOptions};
+use sqlx::{FromRow, PgConnection};
 
-use crate::duty::{self, Lease, Name};
+use crate::{
+    database::Login,
+    duty::{self, Lease, Name},
+};
 
 /// Bodies of one batch, in bytes: what one request to the engine should not be much above.
 pub(super) const BATCH_BYTES: usize = 8 * 1024 * 1024;
@@ -78,8 +81,8 @@ pub(super) struct Outbox {
 
 impl Outbox {
     /// Opens it for the holder of the duty.
-    pub(super) async fn open(options: &PgConnectOptions, lease: Lease) -> Result<Self, Lost> {
-        Ok(Self { connection: within(PgConnection::connect_with(options)).await?, lease })
+    pub(super) async fn open(login: &Login, lease: Lease) -> Result<Self, Lost> {
+        Ok(Self { connection: within(login.connect()).await?, lease })
     }
 
     /// # Errors

@@ -12,7 +12,7 @@ use std::{
 };
 
 use futures::{StreamExt, stream};
-use sqlx::{Connection, PgConnection, postgres::PgConnectOptions};
+use sqlx::PgConnection;
 use tenantry_crds::names::InstanceName;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -20,6 +20,7 @@ use uuid::Uuid;
 use crate::{
     auth::{Caller, RequestInfo, Scope},
     data::{CursorKey, Documents},
+    database::Login,
     duty::{self, Duty, Lease},
     error::Chain,
     registry::{Availability, Registry, TenantEntry},
@@ -49,7 +50,7 @@ const LIMIT: Duration = Duration::from_secs(20);
 pub(super) struct Sweeper {
     pub cell: InstanceName,
     pub registry: Registry,
-    pub connect: PgConnectOptions,
+    pub login: Login,
     pub duty: Duty,
     pub cursors: CursorKey,
     /// The longest time between two looks at a type.
@@ -98,7 +99,7 @@ impl Sweeper {
     }
 
     async fn term(&self, lease: Lease) -> Result<Infallible, Lost> {
-        let mut connection = within(PgConnection::connect_with(&self.connect)).await?;
+        let mut connection = within(self.login.connect()).await?;
         let mut due: HashMap<(Uuid, String), Due> = HashMap::new();
         loop {
             for _ in 0..ANSWERS_IN_A_ROW {

@@ -128,8 +128,9 @@ impl Work<'_> {
     }
 
     pub(super) fn postgres_secret(&self, wanted: &Credential, account: &Account) -> Result<Contents, Error> {
-        let options = self.placed.cell.options();
-        let own = Address { host: options.get_host().to_owned(), port: options.get_port() };
+        let dialler = self.placed.cell.dialler();
+        let (host, port) = dialler.address();
+        let own = Address { host: host.to_owned(), port };
         let role = match wanted.level {
             AccessLevel::Owner => self.tenant.owner.to_string(),
             AccessLevel::Read | AccessLevel::Write => self.role(&wanted.key.access).to_string(),
@@ -138,7 +139,7 @@ impl Work<'_> {
             name: &self.observed.database,
             schema: self.tenant.schema.as_str(),
             role: &role,
-            ssl_mode: ssl_mode(options.get_ssl_mode()),
+            ssl_mode: ssl_mode(dialler.ssl_mode()),
         };
         Ok(secret::postgres(&own.public(self.public_addresses())?, account, &database))
     }

@@ -15,16 +15,11 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::placed::Placed;
 use self::{
-    postgres::{Cell, LoginKeys},
+    postgres::{Cell, LoginKeys, dial::Dialler},
     redis::Redis,
     search::{Engine, Search},
 };
-use crate::{
-    connect::{self, NoConnection},
-    error::Error,
-    metrics::Metrics,
-    placement::Backend,
-};
+use crate::{connect::NoConnection, error::Error, metrics::Metrics, placement::Backend};
 
 /// Every instance of every backend; connections are opened on demand. Lives for one term of leadership.
 #[derive(Debug)]
@@ -69,7 +64,7 @@ impl Backends {
         let cell = |name: &InstanceName, url: &secrecy::SecretString| {
             let keys =
                 LoginKeys { provisioner: provisioner.of_instance(name), traffic: traffic.of_instance(name) };
-            Ok(Cell::new(name.clone(), connect::database_options(name, url)?, keys, metrics.clone()))
+            Ok(Cell::new(name.clone(), Dialler::new(name, url)?, keys, metrics.clone()))
         };
         let redis = |name: &InstanceName, redis: &settings::Redis| {
             Ok(Redis::new(name.clone(), redis, metrics.clone())?)

@@ -222,7 +222,7 @@ impl Visit<'_> {
         };
         let named = self.secrets().open(Purpose::OneTime, self.tenant.uid, token).ok_or_else(unknown)?;
         let look = vec![one_time::peek(named.id, kinds), factors::of_token(named.id)];
-        let reply = self.run(Group { access: crate::postgres::Access::Read, statements: look }).await?;
+        let reply = self.run(Group::read_all(look)).await?;
         let mut rows = reply.rows.iter();
         let seen = rows.next().and_then(Redeemed::read).ok_or_else(unknown)?;
         if let Some(wrong) =

@@ -2,7 +2,7 @@
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
-use sqlx::{Connection, FromRow, PgConnection, PgPool, postgres::PgConnectOptions};
+use sqlx::{FromRow, PgConnection, PgPool};
 use tenantry_migrations::{
     changes::{self, Snapshot},
     is_new,
@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::{Change, Changes, Subject};
-use crate::{auth::token, error::Chain};
+use crate::{auth::token, database::Login, error::Chain};
 
 const RESYNC: Duration = Duration::from_secs(60);
 const RECONNECT: Duration = Duration::from_millis(500);
@@ -66,19 +66,19 @@ enum Lost {
 }
 
 /// Follows the changes of one Postgres instance until `shutdown`. While it is away, what is known stays in use.
-pub async fn follow(changes: Arc<Changes>, connect: PgConnectOptions, shutdown: CancellationToken) {
+pub async fn follow(changes: Arc<Changes>, login: Login, shutdown: CancellationToken) {
     while !shutdown.is_cancelled() {
         let ended = tokio::select! {
             () = shutdown.cancelled() => return,
-            Err(lost) = session(&changes, &connect) => lost,
+            Err(lost) = session(&changes, &login) => lost,
         };
         tracing::warn!(cause = %Chain(&ended), "changes of users are out of reach");
         tokio::time::sleep(RECONNECT.mul_f64(rand::random_range(0.5..1.5))).await;
     }
 }
 
-async fn session(known: &Changes, connect: &PgConnectOptions) -> Result<Infallible, Lost> {
-    let mut connection = tokio::time::timeout(LOOK_LIMIT, PgConnection::connect_with(connect)).await??;
+async fn session(known: &Changes, login: &Login) -> Result<Infallible, Lost> {
+    let mut connection = tokio::time::timeout(LOOK_LIMIT, login.connect()).await??;
     loop {
         // Before all are read, so that no change falls between the two.
         let mut seen = tokio::time::timeout(LOOK_LIMIT, changes::now(&mut connection)).await??;

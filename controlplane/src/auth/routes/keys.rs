@@ -112,7 +112,7 @@ async fn create(
 }
 
 async fn list(scope: Scope) -> Result<axum::Json<Value>, ApiError> {
-    let group = Group::read(api_key::list(whose(&scope)?));
+    let group = Group::read(api_key::list(whose(&scope)?)).charged_to(&scope.request.load);
     let reply = sql::run(&scope.tenant, group).await?;
     let items: Vec<Value> = reply.rows.iter().map(api_key::shown).collect();
     Ok(axum::Json(json!({"items": items})))

@@ -1,12 +1,15 @@
 use tokio::sync::oneshot::error::TryRecvError;
 
 use super::*;
-use crate::postgres::{
-    job::{
-        Outcome,
-        fake::{Answered, job},
+use crate::{
+    load::{Capacity, Full, Load},
+    postgres::{
+        job::{
+            Outcome,
+            fake::{Answered, job},
+        },
+        statement::Access,
     },
-    statement::Access,
 };
 
 /// Milliseconds.
@@ -23,6 +26,13 @@ impl Test {
     fn give(&mut self, access: Access, sql: &str) -> Answered {
         let (job, answer) = job("acme", access, sql);
         self.0.push(job);
+        answer
+    }
+
+    /// The same, of a group whose rows are charged to `load`.
+    fn give_charged(&mut self, access: Access, sql: &str, load: &Load) -> Answered {
+        let (job, answer) = job("acme", access, sql);
+        self.0.push(Job { group: job.group.charged_to(load), ..job });
         answer
     }
 
@@ -427,4 +437,106 @@ fn rows_without_columns_are_bounded_too() {
     }
     test.receive(&all(&[&[Done("SELECT 1000000")], &CLOSED])).unwrap();
     assert!(matches!(done(&mut answer), Err(DatabaseError::ReplyTooLarge { .. })));
+}
+
+const KIB: u64 = 1024;
+
+/// A budget of 1 MiB, of which one request may have half.
+fn budget() -> Capacity {
+    Capacity::new(1024 * 1024, 100)
+}
+
+fn request(capacity: &Capacity) -> Load {
+    let load = capacity.places().begin().unwrap();
+    load.of_tenant(uuid::Uuid::from_u128(1)).unwrap();
+    load
+}
+
+/// So many rows of about 16 KiB.
+fn rows(count: usize) -> Vec<Say> {
+    vec![Say::Row("x".repeat(16 * 1024).leak()); count]
+}
+
+#[test]
+fn rows_are_charged_in_steps_while_they_arrive_and_to_the_byte_at_the_end() {
+    let (capacity, mut test) = (budget(), Test::new());
+    let load = request(&capacity);
+    let mut answer = test.give_charged(Access::Read, "a", &load);
+    test.sent();
+    test.receive(&all(&[&OPENED, &[Parsed], &rows(3)])).unwrap();
+    assert_eq!(capacity.held_bytes(), 0, "most answers have no more");
+    test.receive(&rows(2)).unwrap();
+    assert_eq!(capacity.held_bytes(), 256 * KIB);
+    test.receive(&rows(15)).unwrap();
+    assert_eq!(capacity.held_bytes(), 512 * KIB);
+    test.receive(&all(&[&[Done("SELECT 20")], &CLOSED])).unwrap();
+    assert_eq!(done(&mut answer).unwrap().rows.len(), 20);
+    let held = capacity.held_bytes();
+    assert!((320 * KIB..322 * KIB).contains(&held), "{held}");
+    drop((answer, load));
+    assert_eq!(capacity.held_bytes(), 0);
+}
+
+#[test]
+fn a_read_without_memory_drops_its_rows_and_the_next_group_is_served() {
+    let (capacity, mut test) = (budget(), Test::new());
+    let (large, neighbour) = (request(&capacity), request(&capacity));
+    let mut answer = test.give_charged(Access::Read, "a", &large);
+    let mut behind = test.give_charged(Access::Read, "b", &neighbour);
+    test.sent();
+    test.receive(&all(&[&OPENED, &[Parsed], &rows(30)])).unwrap();
+    assert_eq!(capacity.held_bytes(), 512 * KIB);
+    test.receive(&rows(10)).unwrap();
+    assert_eq!(capacity.held_bytes(), 0, "more than a request may ever have");
+    test.receive(&all(&[&rows(10), &[Done("SELECT 50")], &CLOSED])).unwrap();
+    assert!(matches!(done(&mut answer), Err(DatabaseError::NoMemory(Full::Never))));
+    large.take(500 * 1024).unwrap();
+    test.receive(&all(&[&OPENED, &[Parsed], &rows(5), &[Done("SELECT 5")], &CLOSED])).unwrap();
+    assert!(
+        matches!(done(&mut behind), Err(DatabaseError::NoMemory(Full::Tenant))),
+        "the tenant has its share"
+    );
+    assert_eq!(capacity.held_bytes(), 500 * KIB);
+}
+
+#[test]
+fn a_write_without_memory_says_that_it_has_happened_once_it_has() {
+    let (capacity, mut test) = (budget(), Test::new());
+    let load = request(&capacity);
+    let mut first = test.give_charged(Access::Write, "a", &load);
+    let mut last = test.give_charged(Access::Write, "a", &load);
+    test.sent();
+    test.receive(&all(&[&OPENED, &[Parsed], &rows(40), &[Done("INSERT 0 40")], &CLOSED])).unwrap();
+    assert_eq!(first.try_recv().unwrap_err(), TryRecvError::Empty, "not on disk yet");
+    let flushed = [Done("INSERT 0 1"), Say::Row("0/1"), Done("SELECT 1")];
+    test.receive(&all(&[&OPENED, &rows(1), &flushed, &CLOSED])).unwrap();
+    assert!(matches!(done(&mut first), Err(DatabaseError::Untold)));
+    assert_eq!(done(&mut last).unwrap().rows.len(), 1);
+    let mut undone = test.give_charged(Access::Write, "a", &load);
+    test.sent();
+    test.receive(&all(&[&OPENED, &rows(40), &[Error("23505"), Ready(b'I')]])).unwrap();
+    assert!(matches!(done(&mut undone), Err(DatabaseError::Refused(_))), "it has not happened");
+}
+
+#[test]
+fn few_rows_of_a_write_are_told_with_or_without_memory() {
+    let (capacity, mut test) = (budget(), Test::new());
+    let load = request(&capacity);
+    load.hold_anyway(1024 * 1024);
+    let mut answer = test.give_charged(Access::Write, "a", &load);
+    test.sent();
+    test.receive(&all(&[&OPENED, &[Parsed], &rows(1), &[Done("INSERT 0 1")], &CLOSED])).unwrap();
+    assert_eq!(done(&mut answer).unwrap().rows.len(), 1);
+}
+
+#[test]
+fn rows_of_what_is_cut_off_give_their_memory_back() {
+    let (capacity, mut test) = (budget(), Test::new());
+    let load = request(&capacity);
+    let _read = test.give_charged(Access::Read, "a", &load);
+    test.sent();
+    test.receive(&all(&[&OPENED, &[Parsed], &rows(10)])).unwrap();
+    assert_eq!(capacity.held_bytes(), 256 * KIB);
+    let unfinished = test.0.into_unfinished();
+    assert_eq!((unfinished.len(), capacity.held_bytes()), (1, 0));
 }

@@ -8,12 +8,15 @@ use std::{
     time::Duration,
 };
 
-use sqlx::{PgPool, Postgres, Transaction, postgres::PgConnectOptions};
+use sqlx::{PgPool, Postgres, Transaction};
 use tenantry_crds::{
     names::{AppName, InstanceName},
     reason::Reason,
 };
-use tenantry_migrations::logins::{LoginKey, LoginName, LoginShard};
+use tenantry_migrations::{
+    logins::{LoginKey, LoginName, LoginShard},
+    platform,
+};
 use uuid::Uuid;
 
 use super::{
@@ -21,18 +24,19 @@ use super::{
     barrier::Older,
     change::{Changes, Identity, ObjectChange},
     ddl,
+    dial::Dialler,
     logins::Logins,
     migrator::Migrator,
     observe,
     provisioners::{Provisioners, in_terms_of_the_tenant},
 };
-use crate::{catalog::Version, connect, error::Error, leader, metrics::Metrics};
+use crate::{catalog::Version, error::Error, killpoint::killpoint, leader, metrics::Metrics};
 
 /// A Postgres instance. Lives for one term of leadership, since what it knows is true only while nobody else writes.
 #[derive(Debug)]
 pub struct Cell {
     name: InstanceName,
-    options: PgConnectOptions,
+    dialler: Dialler,
     database: PgPool,
     provisioners: Provisioners,
     logins: Logins,
@@ -67,16 +71,16 @@ pub struct LoginKeys {
 }
 
 impl Cell {
-    /// A cell that `options` lead to as `tenantry_operator`. Opens no connection.
-    pub fn new(name: InstanceName, options: PgConnectOptions, keys: LoginKeys, metrics: Metrics) -> Self {
+    /// A cell that `dialler` leads to. Opens no connection.
+    pub fn new(name: InstanceName, dialler: Dialler, keys: LoginKeys, metrics: Metrics) -> Self {
         Self {
             name,
-            database: connect::database(&options),
-            provisioners: Provisioners::new(&options, keys.clone(), metrics),
+            database: dialler.platform(),
+            provisioners: Provisioners::new(dialler.clone(), keys.clone(), metrics),
             logins: Logins::new(keys.provisioner, keys.traffic),
             epoch: OnceLock::new(),
             publications: Mutex::default(),
-            options,
+            dialler,
         }
     }
 
@@ -86,8 +90,8 @@ impl Cell {
     }
 
     /// How the operator gets here.
-    pub fn options(&self) -> &PgConnectOptions {
-        &self.options
+    pub fn dialler(&self) -> &Dialler {
+        &self.dialler
     }
 
     /// Connections as `tenantry_operator`.
@@ -101,10 +105,18 @@ impl Cell {
     /// # Errors
     /// When Postgres fails or refuses.
     pub async fn open(&self, holder: &str) -> Result<i64, Error> {
-        connect::migrate(&self.options).await?;
+        self.migrate().await?;
         let epoch = leader::open(&self.database, holder).await?;
-        self.logins.prepare(&self.database, &self.options, epoch).await?;
+        self.logins.prepare(&self.database, &self.dialler, epoch).await?;
         Ok(epoch)
+    }
+
+    /// Migrates schema `tenantry`.
+    async fn migrate(&self) -> Result<(), Error> {
+        let pool = self.dialler.platform_migrations();
+        let done = killpoint!("platform.migrate", platform::migrate(&pool).await);
+        pool.close().await;
+        done.map_err(Error::Migration)
     }
 
     /// Passes may change things here from now on.
@@ -231,7 +243,7 @@ impl Cell {
 
     /// Whether the tenant's own login is let in: it may have given itself another password.
     pub async fn own_door_opens(&self, tenant: &Identity) -> bool {
-        self.logins.lets_in(&self.options, &LoginName::of_tenant(&tenant.traffic)).await
+        self.logins.lets_in(&self.dialler, &LoginName::of_tenant(&tenant.traffic)).await
     }
 
     /// Waits for the transactions of those who serve the tenant, who may not any more, and ends those that take too long.

@@ -6,20 +6,20 @@ use std::{
     time::{Duration, Instant},
 };
 
-use secrecy::{ExposeSecret, SecretString};
-use sqlx::{ConnectOptions as _, Connection as _, PgConnection, postgres::PgConnectOptions};
+use secrecy::SecretString;
 use tenantry_crds::definition::Migration;
 use tenantry_migrations::sql::{Ident, Literal};
 use tokio::time::timeout;
 
 use super::{
     change::Identity,
+    dial::{Connected, Owner, OwnerLogin},
     step_sql::{Pace, Statement},
-    transfer,
 };
 use crate::{error::Error, killpoint::killpoint};
 
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// For what takes no time: saying goodbye, setting limits.
+const SHORT: Duration = Duration::from_secs(5);
 /// Traffic queues behind a change that waits for its table, so it does not wait for long.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(1);
 /// For a statement that holds its table.
@@ -39,34 +39,19 @@ pub fn new_password() -> SecretString {
 /// How a tenant's migrator connects.
 #[derive(Clone)]
 pub struct Migrator {
-    options: PgConnectOptions,
+    login: OwnerLogin,
     schema: String,
 }
 
 /// A connection as a tenant's migrator, as its owner role.
 pub struct Session {
-    connection: PgConnection,
+    connection: Connected<Owner>,
 }
 
 impl Migrator {
-    /// Connects as `base` says, but for the login.
-    pub fn new(base: &PgConnectOptions, tenant: &Identity, password: &SecretString) -> Self {
-        let options = base
-            .clone()
-            .application_name("tenantry-operator migrating")
-            .statement_cache_capacity(0)
-            .username(tenant.migrator.as_str())
-            .password(password.expose_secret())
-            .options([
-                // What `RESET ROLE` leads back to.
-                ("role", tenant.owner.as_str()),
-                ("search_path", "pg_catalog"),
-                ("idle_in_transaction_session_timeout", "60s"),
-                ("idle_session_timeout", "60s"),
-                ("client_min_messages", "warning"),
-            ])
-            .disable_statement_logging();
-        Self { options, schema: tenant.schema.as_str().to_owned() }
+    /// Connects as `login`, which is that of `tenant`.
+    pub(super) fn new(login: OwnerLogin, tenant: &Identity) -> Self {
+        Self { login, schema: tenant.schema.as_str().to_owned() }
     }
 
     /// Opens a session.
@@ -74,15 +59,15 @@ impl Migrator {
     /// # Errors
     /// When Postgres does not answer.
     pub async fn connect(&self) -> Result<Session, Error> {
-        Ok(Session { connection: connect(&self.options).await? })
+        Ok(Session { connection: self.login.connect().await? })
     }
 
     /// Opens a session that moves the tenant's rows, for as long as `limit`.
     ///
     /// # Errors
     /// When Postgres does not answer.
-    pub async fn transfer(&self, limit: Duration) -> Result<PgConnection, Error> {
-        connect(&transfer::options(self.options.clone(), limit)).await
+    pub async fn transfer(&self, limit: Duration) -> Result<Connected<Owner>, Error> {
+        self.login.transfer(limit).await
     }
 
     /// Opens a transaction for a migration, in a session of its own: nothing that its SQL leaves behind meets another.
@@ -95,21 +80,13 @@ impl Migrator {
         let doing = "beginning a migration";
         session.run("BEGIN", MIGRATION, doing).await?;
         let transaction: String = sqlx::query_scalar("SELECT pg_catalog.pg_current_xact_id()::text")
-            .fetch_one(&mut session.connection)
+            .fetch_one(&mut *session.connection)
             .await
             .map_err(Error::database(doing))?;
         let path = format!("SET LOCAL search_path = {}", Ident(&self.schema));
         session.run(&path, MIGRATION, doing).await?;
         Ok((Attempt(session), transaction))
     }
-}
-
-async fn connect(options: &PgConnectOptions) -> Result<PgConnection, Error> {
-    let doing = "connecting as the tenant's migrator";
-    timeout(CONNECT_TIMEOUT, PgConnection::connect_with(options))
-        .await
-        .map_err(|_| Error::Timeout { doing, limit: CONNECT_TIMEOUT })?
-        .map_err(Error::database(doing))
 }
 
 /// A migration in its transaction. Dropped, it is rolled back.
@@ -131,7 +108,7 @@ impl Attempt {
         self.0.limit(LOCK_TIMEOUT, MIGRATION).await?;
         killpoint!("migration.commit", self.0.run("COMMIT", MIGRATION, doing).await)?;
         // Not worth an error: it is committed.
-        let _closed = timeout(CONNECT_TIMEOUT, self.0.connection.close()).await;
+        let _closed = timeout(SHORT, self.0.connection.close()).await;
         Ok(())
     }
 }
@@ -170,7 +147,7 @@ impl Session {
     pub async fn count(&mut self, sql: String) -> Result<i64, Error> {
         let doing = "counting rows";
         self.limit(LOCK_TIMEOUT, BESIDE).await?;
-        let query = sqlx::query_scalar(sqlx::AssertSqlSafe(sql)).fetch_one(&mut self.connection);
+        let query = sqlx::query_scalar(sqlx::AssertSqlSafe(sql)).fetch_one(&mut *self.connection);
         timeout(BESIDE + GRACE, query)
             .await
             .map_err(|_| Error::Timeout { doing, limit: BESIDE })?
@@ -183,12 +160,12 @@ impl Session {
             lock.as_millis(),
             statement.as_millis()
         );
-        self.run(&sql, CONNECT_TIMEOUT, "limiting a session").await
+        self.run(&sql, SHORT, "limiting a session").await
     }
 
     async fn run(&mut self, sql: &str, limit: Duration, doing: &'static str) -> Result<(), Error> {
         let started = Instant::now();
-        let sent = sqlx::raw_sql(sqlx::AssertSqlSafe(sql.to_owned())).execute(&mut self.connection);
+        let sent = sqlx::raw_sql(sqlx::AssertSqlSafe(sql.to_owned())).execute(&mut *self.connection);
         let done = timeout(limit + GRACE, sent).await;
         tracing::debug!(doing, took = ?started.elapsed(), "ran");
         done.map_err(|_| Error::Timeout { doing, limit })?.map(|_| ()).map_err(Error::database(doing))

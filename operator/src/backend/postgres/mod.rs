@@ -2,6 +2,7 @@
 //!
 //! - [`access`]: direct access
 //! - [`change`]: what can be changed for a tenant, as values; `ddl` and `rows` say it in SQL
+//! - [`dial`]: makes every connection, with its class in its type
 //! - [`observe`]: what is there, in one round trip
 //! - [`step`]: what is changed after that, one by one; `step_sql` says it in SQL
 //! - [`migrator`]: the session in which that happens
@@ -16,6 +17,7 @@ mod barrier;
 mod cell;
 pub mod change;
 pub mod ddl;
+pub mod dial;
 mod logins;
 pub mod migrator;
 pub mod observe;

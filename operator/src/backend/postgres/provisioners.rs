@@ -6,8 +6,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use secrecy::ExposeSecret;
-use sqlx::{ConnectOptions as _, Connection as _, PgConnection, postgres::PgConnectOptions};
 use tenantry_crds::reason::Reason;
 use tenantry_migrations::{
     logins::{LoginKey, LoginName, LoginShard},
@@ -20,6 +18,7 @@ use super::{
     cell::LoginKeys,
     change::{Changes, Identity},
     ddl,
+    dial::{Connected, Dialler, Provisioner, TRUST_IDLE},
     logins::verifier_of,
     migrator::{Migrator, new_password},
     rows,
@@ -28,23 +27,12 @@ use crate::{error::Error, killpoint::killpoint, metrics::Metrics};
 
 /// Connections of all shards together.
 const MAX_CONNECTIONS: usize = 16;
-/// Longer than any change of one tenant takes, short enough that a takeover does not wait long for a frozen leader: it
-/// waits for the row lock of the fence.
-const STATEMENT_TIMEOUT: &str = "10s";
-/// While a change waits for a table, all traffic on it queues behind: it gives up its place soon and comes again.
-const LOCK_TIMEOUT: &str = "1s";
-/// The server closes what was idle for so long, ...
-const IDLE_TIMEOUT: &str = "60s";
-/// ... and this is when we stop trusting it.
-const TRUST_IDLE: Duration = Duration::from_secs(50);
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// For a whole script.
 const SCRIPT_TIMEOUT: Duration = Duration::from_secs(25);
 
 /// Makes changes for tenants, each as the provisioner of the tenant's shard.
 pub struct Provisioners {
-    base: PgConnectOptions,
-    options: PgConnectOptions,
+    dialler: Dialler,
     key: LoginKey,
     traffic_key: LoginKey,
     permits: Semaphore,
@@ -54,34 +42,16 @@ pub struct Provisioners {
 
 struct Idle {
     shard: LoginShard,
-    connection: PgConnection,
+    connection: Connected<Provisioner>,
     since: Instant,
 }
 
 impl Provisioners {
-    /// Connects as `options` say, but for the login.
-    pub fn new(base: &PgConnectOptions, keys: LoginKeys, metrics: Metrics) -> Self {
-        let options = base
-            .clone()
-            .application_name("tenantry-operator provisioning")
-            // Scripts are large, and each is used once.
-            .statement_cache_capacity(0)
-            .options([
-                ("search_path", "pg_catalog"),
-                ("statement_timeout", STATEMENT_TIMEOUT),
-                ("lock_timeout", LOCK_TIMEOUT),
-                ("idle_in_transaction_session_timeout", STATEMENT_TIMEOUT),
-                ("idle_session_timeout", IDLE_TIMEOUT),
-                ("client_min_messages", "warning"),
-                // A server may have it otherwise: whoever makes a role could then become it.
-                ("createrole_self_grant", ""),
-            ])
-            .disable_statement_logging();
-        let base = base.clone();
+    /// Connects through `dialler`.
+    pub fn new(dialler: Dialler, keys: LoginKeys, metrics: Metrics) -> Self {
         let LoginKeys { provisioner: key, traffic: traffic_key } = keys;
         Self {
-            base,
-            options,
+            dialler,
             key,
             traffic_key,
             permits: Semaphore::new(MAX_CONNECTIONS),
@@ -125,7 +95,7 @@ impl Provisioners {
         let password = new_password();
         let script = ddl::open_migrator(tenant, epoch, &verifier_of(&password), leftover);
         killpoint!("postgres.open_migrator", self.run(shard, script).await)?;
-        Ok(Migrator::new(&self.base, tenant, &password))
+        Ok(Migrator::new(self.dialler.owner(tenant, &password), tenant))
     }
 
     /// Ends that login and its sessions.
@@ -184,9 +154,9 @@ impl Provisioners {
         let _permit = self.permits.acquire().await.map_err(|_closed| Error::Fenced)?;
         let mut connection = match self.take_idle(shard) {
             Some(connection) => connection,
-            None => self.connect(shard).await?,
+            None => self.dialler.provisioner(shard, &self.key).await?,
         };
-        let sent = sqlx::raw_sql(sqlx::AssertSqlSafe(script)).execute(&mut connection);
+        let sent = sqlx::raw_sql(sqlx::AssertSqlSafe(script)).execute(&mut *connection);
         match killpoint!("postgres.transaction", timeout(SCRIPT_TIMEOUT, sent).await) {
             Ok(Ok(done)) => {
                 self.put_idle(shard, connection);
@@ -198,18 +168,7 @@ impl Provisioners {
         }
     }
 
-    async fn connect(&self, shard: LoginShard) -> Result<PgConnection, Error> {
-        let login = shard.provisioner();
-        let password = self.key.password(&login);
-        let options = self.options.clone().username(login.as_str()).password(password.expose_secret());
-        let doing = "connecting as a provisioner";
-        timeout(CONNECT_TIMEOUT, PgConnection::connect_with(&options))
-            .await
-            .map_err(|_| Error::Timeout { doing, limit: CONNECT_TIMEOUT })?
-            .map_err(Error::database(doing))
-    }
-
-    fn take_idle(&self, shard: LoginShard) -> Option<PgConnection> {
+    fn take_idle(&self, shard: LoginShard) -> Option<Connected<Provisioner>> {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         idle.retain(|idle| idle.since.elapsed() < TRUST_IDLE);
         match idle.iter().rposition(|idle| idle.shard == shard) {
@@ -225,7 +184,7 @@ impl Provisioners {
         }
     }
 
-    fn put_idle(&self, shard: LoginShard, connection: PgConnection) {
+    fn put_idle(&self, shard: LoginShard, connection: Connected<Provisioner>) {
         let idle = Idle { shard, connection, since: Instant::now() };
         self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(idle);
     }

@@ -5,18 +5,20 @@
 //! Rows travel as one JSON object a line. `COPY` in CSV with a quote and a delimiter that no JSON text holds sends a line as it
 //! is; the text format would double its backslashes.
 
-use std::time::Duration;
-
 use bytes::Bytes;
 use futures::stream::BoxStream;
-use sqlx::{AssertSqlSafe, PgConnection, postgres::PgConnectOptions};
+use sqlx::AssertSqlSafe;
 use tenantry_crds::names::{RelationKind, RelationName, TableName};
 use tenantry_migrations::{
     layout::Column,
     sql::{Ident, Literal},
 };
 
-use super::{change::Identity, ddl};
+use super::{
+    change::Identity,
+    ddl,
+    dial::{Connected, Owner},
+};
 use crate::{
     error::Error,
     killpoint::killpoint,
@@ -27,25 +29,9 @@ const RAW: &str = "(FORMAT csv, QUOTE E'\\x01', DELIMITER E'\\x02')";
 /// Where the lines of a table are before they become its rows. No document type can be called so.
 const LINES: &str = "snapshot-lines";
 
-/// The options of a session that moves rows: it may take as long as `limit`, and waits for no lock for long.
-pub fn options(base: PgConnectOptions, limit: Duration) -> PgConnectOptions {
-    base.application_name("tenantry-operator snapshot").options([
-        ("statement_timeout", format!("{}s", limit.as_secs())),
-        ("lock_timeout", "10s".to_owned()),
-        ("idle_in_transaction_session_timeout", "120s".to_owned()),
-        // A policy that hides rows fails the export instead of shortening it.
-        ("row_security", "off".to_owned()),
-        ("timezone", "UTC".to_owned()),
-        ("datestyle", "ISO".to_owned()),
-        ("intervalstyle", "iso_8601".to_owned()),
-        ("bytea_output", "hex".to_owned()),
-        ("extra_float_digits", "1".to_owned()),
-    ])
-}
-
 /// A transaction that moves rows of one tenant, in a session of its migrator.
 pub struct Transfer<'a> {
-    connection: PgConnection,
+    connection: Connected<Owner>,
     tenant: &'a Identity,
 }
 
@@ -58,7 +44,7 @@ impl<'a> Transfer<'a> {
     ///
     /// # Errors
     /// When Postgres refuses, or a writer stays for longer than the lock timeout.
-    pub async fn reading(mut connection: PgConnection, tenant: &'a Identity) -> Result<Self, Error> {
+    pub async fn reading(mut connection: Connected<Owner>, tenant: &'a Identity) -> Result<Self, Error> {
         // The moment is that of the first query after the locks, not that of BEGIN.
         let tables = table_names(&mut connection, tenant).await?;
         let hidden = tables_that_hide_rows(&mut connection, tenant).await?;
@@ -84,11 +70,14 @@ impl<'a> Transfer<'a> {
     ///
     /// # Errors
     /// When Postgres refuses.
-    pub async fn writing(connection: PgConnection, tenant: &'a Identity) -> Result<(Self, String), Error> {
+    pub async fn writing(
+        connection: Connected<Owner>,
+        tenant: &'a Identity,
+    ) -> Result<(Self, String), Error> {
         let mut transfer = Self { connection, tenant };
         transfer.run("BEGIN".to_owned()).await?;
         let transaction = sqlx::query_scalar("SELECT pg_catalog.pg_current_xact_id()::text")
-            .fetch_one(&mut transfer.connection)
+            .fetch_one(&mut *transfer.connection)
             .await
             .map_err(Error::database("beginning a restore"))?;
         Ok((transfer, transaction))
@@ -109,7 +98,7 @@ impl<'a> Transfer<'a> {
              ORDER BY c.relname COLLATE \"C\", a.attname COLLATE \"C\"",
         )
         .bind(Ident(self.tenant.schema.as_str()).to_string())
-        .fetch_all(&mut self.connection)
+        .fetch_all(&mut *self.connection)
         .await
         .map_err(Error::database(doing))?;
         let keys: Vec<(String, String, Vec<String>)> = sqlx::query_as(
@@ -120,7 +109,7 @@ impl<'a> Transfer<'a> {
              WHERE k.contype = 'p' AND c.relnamespace = $1::pg_catalog.regnamespace",
         )
         .bind(Ident(self.tenant.schema.as_str()).to_string())
-        .fetch_all(&mut self.connection)
+        .fetch_all(&mut *self.connection)
         .await
         .map_err(Error::database(doing))?;
         let names = table_names(&mut self.connection, self.tenant).await?;
@@ -156,14 +145,14 @@ impl<'a> Transfer<'a> {
              WHERE relnamespace = $1::pg_catalog.regnamespace AND relkind = 'S' ORDER BY relname COLLATE \"C\"",
         )
         .bind(Ident(self.tenant.schema.as_str()).to_string())
-        .fetch_all(&mut self.connection)
+        .fetch_all(&mut *self.connection)
         .await
         .map_err(Error::database(doing))?;
         let mut sequences = Vec::new();
         for name in names {
             let state = format!("SELECT last_value, is_called FROM {}", self.qualified(&name));
             let (last_value, is_called) = sqlx::query_as(AssertSqlSafe(state))
-                .fetch_one(&mut self.connection)
+                .fetch_one(&mut *self.connection)
                 .await
                 .map_err(Error::database(doing))?;
             sequences.push(Sequence { name, last_value, is_called });
@@ -249,7 +238,7 @@ impl<'a> Transfer<'a> {
             values.join(", ")
         );
         let filled = sqlx::raw_sql(AssertSqlSafe(insert))
-            .execute(&mut self.connection)
+            .execute(&mut *self.connection)
             .await
             .map_err(Error::database(doing))?;
         self.run(format!("DROP TABLE {staged}")).await?;
@@ -286,7 +275,7 @@ impl<'a> Transfer<'a> {
     /// When Postgres refuses.
     pub async fn run(&mut self, statement: String) -> Result<(), Error> {
         sqlx::raw_sql(AssertSqlSafe(statement))
-            .execute(&mut self.connection)
+            .execute(&mut *self.connection)
             .await
             .map(|_| ())
             .map_err(Error::database("moving a tenant's rows"))
@@ -325,21 +314,21 @@ fn columns(columns: &[ColumnStructure]) -> String {
     columns.iter().map(line).collect::<Vec<_>>().join(", ")
 }
 
-async fn table_names(connection: &mut PgConnection, tenant: &Identity) -> Result<Vec<String>, Error> {
+async fn table_names(connection: &mut Connected<Owner>, tenant: &Identity) -> Result<Vec<String>, Error> {
     sqlx::query_scalar(
         "SELECT c.relname::text FROM pg_catalog.pg_class c \
          JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
          WHERE n.nspname = $1 AND c.relkind IN ('r', 'p') AND NOT c.relispartition ORDER BY c.relname COLLATE \"C\"",
     )
     .bind(tenant.schema.as_str())
-    .fetch_all(connection)
+    .fetch_all(&mut **connection)
     .await
     .map_err(Error::database("reading the names of the tables"))
 }
 
 /// Those whose policies hold for their owner, too.
 async fn tables_that_hide_rows(
-    connection: &mut PgConnection,
+    connection: &mut Connected<Owner>,
     tenant: &Identity,
 ) -> Result<Vec<String>, Error> {
     sqlx::query_scalar(
@@ -348,7 +337,7 @@ async fn tables_that_hide_rows(
          WHERE n.nspname = $1 AND c.relforcerowsecurity ORDER BY c.relname COLLATE \"C\"",
     )
     .bind(tenant.schema.as_str())
-    .fetch_all(connection)
+    .fetch_all(&mut **connection)
     .await
     .map_err(Error::database("looking for policies"))
 }

@@ -5,7 +5,7 @@ mod in_place;
 use std::collections::{HashMap, HashSet};
 
 use secrecy::{ExposeSecret as _, SecretString};
-use sqlx::{PgPool, postgres::PgConnectOptions};
+use sqlx::PgPool;
 use tenantry_migrations::{
     logins::{self, LoginKey, LoginName, LoginShard},
     sql::{Ident, Literal},
@@ -14,7 +14,7 @@ use tokio::sync::Mutex;
 use uuid::Uuid;
 
 use self::in_place::Door;
-use crate::{error::Error, killpoint::killpoint};
+use crate::{backend::postgres::dial::Dialler, error::Error, killpoint::killpoint};
 
 /// Makes logins, and binds tenants to shards of them. Lives as long as one term of leadership, since what it knows is true
 /// only while nobody else writes.
@@ -42,16 +42,11 @@ impl Logins {
     }
 
     /// Sets the password of the control plane's login, and makes the logins of every shard in use that are not in place: the keys
-    /// may be new. Called once for each term, as `tenantry_operator`; `options` lead to the server.
+    /// may be new. Called once for each term, as `tenantry_operator`; `dialler` leads to the server.
     ///
     /// # Errors
     /// When Postgres refuses.
-    pub async fn prepare(
-        &self,
-        database: &PgPool,
-        options: &PgConnectOptions,
-        epoch: i64,
-    ) -> Result<(), Error> {
+    pub async fn prepare(&self, database: &PgPool, dialler: &Dialler, epoch: i64) -> Result<(), Error> {
         let control_plane = LoginName::control_plane();
         let script = format!(
             "SELECT tenantry.fence({epoch});\nALTER ROLE {} LOGIN PASSWORD {};",
@@ -64,7 +59,7 @@ impl Logins {
             .await
             .map_err(Error::database("reading the login shards"))?;
         let in_use: Vec<LoginShard> = numbers.into_iter().map(LoginShard::new).collect();
-        let door = Door { options, provisioner_key: &self.provisioner_key, traffic_key: &self.traffic_key };
+        let door = Door { dialler, provisioner_key: &self.provisioner_key, traffic_key: &self.traffic_key };
         let mut shards = self.shards.lock().await;
         shards.ensured.extend(door.in_place(database, &in_use).await?);
         for shard in in_use {
@@ -74,8 +69,8 @@ impl Logins {
     }
 
     /// Whether a tenant's own login is let in with its password.
-    pub async fn lets_in(&self, options: &PgConnectOptions, login: &LoginName) -> bool {
-        let door = Door { options, provisioner_key: &self.provisioner_key, traffic_key: &self.traffic_key };
+    pub async fn lets_in(&self, dialler: &Dialler, login: &LoginName) -> bool {
+        let door = Door { dialler, provisioner_key: &self.provisioner_key, traffic_key: &self.traffic_key };
         door.lets_in(login).await
     }
 
