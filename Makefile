@@ -136,10 +136,10 @@ part:
 
 # To measure it
 
-BENCHES := tenants documents peers fleet
+BENCHES := tenants documents peers noise fleet
 
 .PHONY: bench $(BENCHES:%=bench-%)
-bench: $(BENCHES:%=bench-%) ## All benchmarks (release build; -documents and -peers need wrk); one: bench-tenants, -documents, -peers, -fleet
+bench: $(BENCHES:%=bench-%) ## All benchmarks (release build; -documents and -peers need wrk); one: bench-tenants, -documents, -peers, -noise, -fleet
 $(BENCHES:%=bench-%): bench-%: release
 	@$(TIER) bench-$* target/release/tenantry-bench $*
 

@@ -9,6 +9,7 @@ mod documents;
 mod fleet;
 mod growth;
 mod load;
+mod noise;
 mod operator;
 mod peers;
 mod refresh;
@@ -27,6 +28,7 @@ use tenantry_rig::{Stack, StackOptions};
 pub use baseline::serve as serve_baseline;
 pub use documents::{Documents, documents};
 pub use growth::growth;
+pub use noise::{Noise, noise};
 pub use peers::{Beside, peers};
 pub use report::Report;
 pub use tenants::tenants;
@@ -50,6 +52,12 @@ fn setting(text: &str) -> Result<(String, String), String> {
 }
 
 impl Settings {
+    /// With one more, which those of the command line win over. The page does not say it of itself.
+    fn beside(&self, name: &str, value: &str) -> Self {
+        let one = (name.to_owned(), value.to_owned());
+        Self { set: std::iter::once(one).chain(self.set.iter().cloned()).collect() }
+    }
+
     /// What the page says of them.
     fn said(&self) -> String {
         self.set.iter().map(|(name, value)| format!(" With `{name}={value}`.")).collect()
@@ -68,6 +76,7 @@ async fn platform_with(settings: &Settings) -> Outcome<Platform<'static>> {
         // A user of a bench stands for many. Counted all the same, as it costs.
         ("TENANTRY__LIMITS__USER_PER_MINUTE", "60000000"),
         ("TENANTRY__LIMITS__TENANT_PER_MINUTE", "60000000"),
+        ("TENANTRY__LIMITS__ADDRESS_PER_MINUTE", "60000000"),
         ("TENANTRY__LOG__FORMAT", "json"),
     ];
     let usual = usual.map(|(name, value)| (name.to_owned(), value.to_owned()));

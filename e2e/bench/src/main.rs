@@ -7,7 +7,9 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
-use tenantry_bench::{Beside, Documents, Outcome, documents, growth, peers, serve_baseline, tenants};
+use tenantry_bench::{
+    Beside, Documents, Noise, Outcome, documents, growth, noise, peers, serve_baseline, tenants,
+};
 
 #[derive(Parser)]
 enum Bench {
@@ -17,6 +19,8 @@ enum Bench {
     Documents(Documents),
     /// Documents beside servers that one might pick instead.
     Peers(Beside),
+    /// What the others notice of a tenant that does its worst.
+    Noise(Noise),
     /// Fleets of several sizes: growth, rest, restart, rollout, deletion.
     Fleet {
         /// The sizes, each larger than the one before.
@@ -51,6 +55,7 @@ async fn bench(bench: Bench) -> Outcome<()> {
         Bench::Tenants => tenants().await?,
         Bench::Documents(size) => documents(&size).await?,
         Bench::Peers(size) => peers(&size).await?,
+        Bench::Noise(size) => noise(&size).await?,
         Bench::Fleet { sizes, rest_seconds } => growth(&sizes, Duration::from_secs(rest_seconds)).await?,
         Bench::Baseline { listen, database_url } => return serve_baseline(listen, &database_url).await,
     };

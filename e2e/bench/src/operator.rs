@@ -25,25 +25,12 @@ impl<'a> Operator<'a> {
 
     /// CPU time so far.
     pub fn cpu(&self) -> Outcome<Duration> {
-        // Linux counts in hundredths of a second on every architecture that we run on.
-        const TICK: Duration = Duration::from_millis(10);
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.0.process().pid()))?;
-        // The name of the program may hold spaces; what follows it starts with the state, field 3.
-        let (_, fields) = stat.rsplit_once(')').ok_or("the operator has no stat")?;
-        let ticks: Vec<u32> =
-            fields.split_whitespace().skip(11).take(2).map(str::parse).collect::<Result<_, _>>()?;
-        Ok(TICK * ticks.iter().sum())
+        cpu(self.0.process().pid())
     }
 
-    /// The sum of the series that start so.
+    /// See [`metric`].
     pub async fn metric(&self, start: &str) -> Outcome<f64> {
-        let text =
-            http_client()?.get(format!("{}/metrics", self.0.metrics_url())).send().await?.text().await?;
-        let values = text.lines().filter(|line| line.starts_with(start));
-        // Not `sum`: that of nothing is -0.
-        Ok(values
-            .filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok())
-            .fold(0.0, |all, one| all + one))
+        metric(self.0, start).await
     }
 
     /// Waits until everything that came before was seen to.
@@ -70,11 +57,40 @@ impl<'a> Operator<'a> {
     }
 }
 
+/// The sum of a program's series that start so.
+pub async fn metric(program: &Program, start: &str) -> Outcome<f64> {
+    let text = http_client()?.get(format!("{}/metrics", program.metrics_url())).send().await?.text().await?;
+    let values = text.lines().filter(|line| line.starts_with(start));
+    // Not `sum`: that of nothing is -0.
+    Ok(values.filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok()).fold(0.0, |all, one| all + one))
+}
+
+/// CPU time of a process so far, with that of its children that have ended.
+pub fn cpu(pid: u32) -> Outcome<Duration> {
+    // Linux counts in hundredths of a second on every architecture that we run on.
+    const TICK: Duration = Duration::from_millis(10);
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    // The name of the program may hold spaces; what follows it starts with the state, field 3.
+    let (_, fields) = stat.rsplit_once(')').ok_or("the process has no stat")?;
+    let ticks: Vec<u32> =
+        fields.split_whitespace().skip(11).take(4).map(str::parse).collect::<Result<_, _>>()?;
+    Ok(TICK * ticks.iter().sum())
+}
+
 /// Resident memory of a program, in megabytes.
 pub fn resident(program: &Program) -> Outcome<f64> {
+    memory(program, "VmRSS:")
+}
+
+/// The most that has been resident of a program since it started, in megabytes.
+pub fn peak(program: &Program) -> Outcome<f64> {
+    memory(program, "VmHWM:")
+}
+
+fn memory(program: &Program, what: &str) -> Outcome<f64> {
     let status = std::fs::read_to_string(format!("/proc/{}/status", program.process().pid()))?;
-    let line =
-        status.lines().find_map(|line| line.strip_prefix("VmRSS:")).ok_or("the process has no VmRSS")?;
+    let line = status.lines().find_map(|line| line.strip_prefix(what));
+    let line = line.ok_or_else(|| format!("the process has no {what}"))?;
     let kib: f64 = line.trim().trim_end_matches(" kB").parse()?;
     Ok(kib / 1024.0)
 }

@@ -20,9 +20,10 @@ use super::report::{Budget, Report};
 const SESSIONS: usize = 2 * PACED;
 const RATE: f64 = 2_500.0;
 const LATENCY: f64 = 15.0;
-const PASSWORD: &str = "correct horse battery staple";
+/// A password.
+pub const PASSWORD: &str = "correct horse battery staple";
 /// bcrypt of it, with the least work there is. The first sign-in replaces it.
-const HASH: &str = "$2b$04$abcdefghijklmnopqrstuu7EJV7kdjBBQxyb0HjTh9KS7.Lah/6CG";
+pub const HASH: &str = "$2b$04$abcdefghijklmnopqrstuu7EJV7kdjBBQxyb0HjTh9KS7.Lah/6CG";
 
 /// What the page says of these figures.
 pub const METHOD: &str =
