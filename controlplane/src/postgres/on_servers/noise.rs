@@ -93,8 +93,8 @@ async fn a_batch_does_not_hold_the_lane_for_as_many_slices_as_it_has_statements(
     let database = Arc::new(fixture.database(one_connection()));
     let (noisy, quiet) = (fixture.tenant("noisy", &[]).await, fixture.tenant("quiet", &[]).await);
     text(&database, &quiet, "SELECT 1::text").await;
-    // Each statement is within a slice, and all of them together are five seconds.
-    let batch = || Group::write((0..100).map(|_| bound("SELECT pg_sleep(0.05)::text", &[])).collect());
+    // Each statement is within a slice, and all of them together take a little longer than others wait for a place.
+    let batch = || Group::write((0..100).map(|_| bound("SELECT pg_sleep(0.042)::text", &[])).collect());
     let noise = {
         let (database, noisy) = (Arc::clone(&database), Arc::clone(&noisy));
         tokio::spawn(async move { join_all((0..4).map(|_| database.run(&noisy, batch()))).await })
