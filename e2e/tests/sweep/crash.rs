@@ -175,7 +175,7 @@ impl Sweep {
     async fn cases(&mut self, group: &[Scenario], deaths: &[Death], expected: &[Dump]) {
         let mut cases = Vec::new();
         for (at, death) in deaths.iter().enumerate() {
-            let (number, letters) = (self.operators, ["a", "b", "c", "d", "e"]);
+            let (number, letters) = (self.operators, ["a", "b", "c", "d", "e", "f"]);
             let name = |letter: &str| format!("d{number}{letter}{at}x");
             let parts: Parts =
                 group.iter().zip(letters).map(|(scenario, letter)| (*scenario, name(letter))).collect();
