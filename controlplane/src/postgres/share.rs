@@ -10,8 +10,6 @@
 //! - How many groups that are begins with [`FIRST`]. It grows with each one that ends in time and is halved by one that does not.
 //! - A tenant whose group took longer than a whole slice is on probation: one group on the wire, with [`FLOOR`] for each
 //!   statement.
-//! - Some of what the server does is not interrupted, as the analysis of a text for a search. A tenant whose group went on for half
-//!   a slice after its time was up stays off the lane, [`AWAY`] times as long.
 //!
 //! A tenant that does its worst thereby holds a lane for [`BUDGET`] slices and one group once, then for one slice each [`PROBATION`],
 //! and for [`FLOOR`] in each of its turns between.
@@ -33,12 +31,6 @@ const WRITES: usize = 24;
 /// How long a tenant is on probation.
 const PROBATION: Duration = Duration::from_secs(10);
 
-/// How long a tenant stays off a lane, in the time by which its group outlasted its allowance: that is at most a hundredth of the
-/// lane's.
-const AWAY: u32 = 100;
-/// The longest that a tenant stays off a lane.
-const MAX_AWAY: Duration = Duration::from_secs(60);
-
 /// One tenant's share of a lane.
 #[derive(Debug)]
 pub(super) struct Share {
@@ -50,7 +42,6 @@ pub(super) struct Share {
     promised: u32,
     window: usize,
     probation: Option<Instant>,
-    away: Option<Instant>,
 }
 
 /// The time that a group on the wire may take.
@@ -78,27 +69,13 @@ pub(super) enum Admission {
 impl Share {
     /// `slice` is in milliseconds.
     pub fn new(slice: u32) -> Self {
-        Self {
-            slice: slice.max(FLOOR),
-            reads: 0,
-            writes: 0,
-            promised: 0,
-            window: FIRST,
-            probation: None,
-            away: None,
-        }
+        Self { slice: slice.max(FLOOR), reads: 0, writes: 0, promised: 0, window: FIRST, probation: None }
     }
 
     /// Takes a group of so many statements in, if it may be sent now.
     pub fn admit(&mut self, write: bool, statements: usize, now: Instant) -> Admission {
         if self.probation.is_some_and(|until| until <= now) {
             self.probation = None;
-        }
-        if self.away.is_some_and(|until| until <= now) {
-            self.away = None;
-        }
-        if self.away.is_some() {
-            return Admission::Slow;
         }
         let on_wire = self.reads + self.writes;
         let (class, most) = if write { (self.writes, WRITES) } else { (self.reads, READS) };
@@ -135,11 +112,6 @@ impl Share {
     ) {
         *(if write { &mut self.writes } else { &mut self.reads }) -= 1;
         self.promised -= allowance.total;
-        let deaf = took.saturating_sub(Duration::from_millis(u64::from(allowance.total)));
-        if outlasted && deaf > Duration::from_millis(u64::from(self.slice / 2)) {
-            let until = now + (deaf * AWAY).min(MAX_AWAY);
-            self.away = Some(self.away.map_or(until, |away| away.max(until)));
-        }
         // Many statements, each within its part, can still be too much together.
         let overlong = allowance.total > self.slice && took > Duration::from_millis(u64::from(self.slice));
         if overlong || (outlasted && allowance.whole) {
@@ -236,31 +208,6 @@ mod tests {
         let Admission::Send(after) = share.admit(false, 1, began + PROBATION * 2) else { panic!("it waits") };
         assert_eq!(after.statement, SLICE);
         assert_eq!(share.admit(false, 1, began + PROBATION * 2), Admission::Wait, "one at first");
-    }
-
-    #[test]
-    fn a_tenant_whose_group_is_not_interrupted_stays_off_the_lane() {
-        let (mut share, began) = (Share::new(SLICE), Instant::now());
-        let Admission::Send(group) = share.admit(false, 1, began) else { panic!("it waits") };
-        let late = Duration::from_millis(40);
-        share.ended(false, group, Duration::from_millis(SLICE.into()) + late, true, began);
-        let Admission::Send(group) = share.admit(false, 1, began + PROBATION) else {
-            panic!("as a moment without a processor")
-        };
-        let deaf = Duration::from_millis(150);
-        share.ended(false, group, Duration::from_millis(group.total.into()) + deaf, true, began + PROBATION);
-        let back = began + PROBATION + deaf * AWAY;
-        for write in [false, true] {
-            assert_eq!(share.admit(write, 1, back - Duration::from_millis(1)), Admission::Slow);
-        }
-        let Admission::Send(group) = share.admit(false, 1, back) else { panic!("it is away for ever") };
-        assert_eq!(share.admit(false, 1, back), Admission::Wait, "one at first");
-        share.ended(false, group, Duration::from_secs(4), false, back);
-        assert_ne!(
-            share.admit(false, 1, back),
-            Admission::Slow,
-            "it ended in time, and its answer came late"
-        );
     }
 
     #[test]

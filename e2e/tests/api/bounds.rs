@@ -79,6 +79,9 @@ async fn answers_that_nobody_reads_take_a_bounded_share_and_not_for_long() {
         let (held, closed) = (held().await, metric(&program, "tenantry_http_slow_readers").await);
         assert!(held < MEMORY / 2, "{held}");
         let served = get(&program, &world.cards("data"), &theirs).await;
+        if served.status == 503 && served.headers.contains_key("retry-after") {
+            return Err("two processors are busy with twenty large answers: it is to come again".to_owned());
+        }
         assert_eq!((served.status, &served.body["items"][0]["title"]), (200, &Value::from("small")));
         if closed >= 1 && held < 1_000_000 { Ok(()) } else { Err(format!("{held} {closed}")) }
     })

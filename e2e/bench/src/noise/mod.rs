@@ -69,7 +69,7 @@ pub async fn noise(size: &Noise) -> Outcome<Report> {
     eprintln!("{peak_rate:.0} requests/s at most, {rate:.0} from now on");
 
     let alone = watched(&platform, &others, rate, measured).await?;
-    let attack = Attack::start(&platform, &noisy, &size.only).await?;
+    let attack = Attack::start(&platform, &noisy, &size.only)?;
     tokio::time::sleep(LEAD).await;
     let beside = watched(&platform, &others, rate, measured).await?;
     let said = attack.end();
@@ -102,7 +102,7 @@ fn method(size: &Noise, rate: f64) -> String {
         "`make bench-noise`. {} tenants send {rate:.0} requests a second, a fifth of what {} clients come to without a pause: seven \
          in ten read by id, two list 20, one inserts. And {} people a second sign in. Each request has a moment when it is due, \
          whatever became of those before; its time counts from there. All tenants and the noisy one are on one shard of logins \
-         with a single lane. *Noise*: {} *Burnt*: the same without the noise, and threads outside Postgres that \
+         with a single lane. *Noise*: {} *Burnt*: the same without the noise, and threads of another process than Postgres that \
          spin for as much CPU time as the noise cost in Postgres, the control plane and its clients (those of this run less those \
          of a run with the others alone); there are as many threads as cores. Each part is measured for {} s.{}",
         size.tenants,
