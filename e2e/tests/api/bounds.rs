@@ -75,6 +75,7 @@ async fn answers_that_nobody_reads_take_a_bounded_share_and_not_for_long() {
     })
     .await
     .unwrap();
+    let served_meanwhile = std::sync::atomic::AtomicUsize::new(0);
     eventually("nobody holds them any more", LIMIT, || async {
         let (held, closed) = (held().await, metric(&program, "tenantry_http_slow_readers").await);
         assert!(held < MEMORY / 2, "{held}");
@@ -83,10 +84,14 @@ async fn answers_that_nobody_reads_take_a_bounded_share_and_not_for_long() {
             return Err("two processors are busy with twenty large answers: it is to come again".to_owned());
         }
         assert_eq!((served.status, &served.body["items"][0]["title"]), (200, &Value::from("small")));
+        if held > 1_000_000 {
+            served_meanwhile.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        }
         if closed >= 1 && held < 1_000_000 { Ok(()) } else { Err(format!("{held} {closed}")) }
     })
     .await
     .unwrap();
+    assert_ne!(served_meanwhile.into_inner(), 0, "another tenant is served while they are held");
     let read = get(&program, &format!("{}?limit=5", world.cards("data")), &ours).await;
     assert_eq!(read.body["items"].as_array().unwrap().len(), 5, "whoever reads is served");
     drop(clients);

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use reqwest::Method;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection, postgres::PgConnectOptions};
@@ -278,7 +277,6 @@ async fn nobody_becomes_the_owner_while_an_older_transaction_may_go_on() {
         refused |= goes_on && ground.may_become().await == [ground.own()];
     }
     assert!(refused, "the shard's login had lost the role while the transaction went on");
-    ground.world.send(Method::GET, "/livez", "", None).await;
 }
 
 #[tokio::test]
@@ -303,4 +301,24 @@ async fn a_login_that_alters_itself_is_made_anew() {
     .unwrap();
     drop(ground.session_of(&login).await);
     ground.is_served().await;
+}
+
+/// A session that has become the owner stays so to its end, whatever is taken from its login.
+#[tokio::test]
+async fn an_access_that_is_lowered_loses_its_sessions() {
+    let ground = Ground::new().await;
+    let mut owner = ground.access("Owner").await;
+    run(&mut owner, "CREATE TABLE mine (n int)").await;
+    let secret = format!("{}-owner", ground.world.tenant);
+    let mut lowered = access("Owner", &secret);
+    lowered["level"] = json!("Read");
+    ground.world.with("access", json!([lowered])).await;
+    eventually("the level is in force", LIMIT, || async {
+        let level = format!("SELECT level FROM tenantry.access WHERE tenant = '{}'", ground.world.tenant);
+        let found = ground.cluster.texts(&level).await;
+        if found == ["Read"] { Ok(()) } else { Err(format!("{found:?}")) }
+    })
+    .await
+    .unwrap();
+    assert!(sqlx::raw_sql("CREATE TABLE more (n int)").execute(&mut owner).await.is_err());
 }

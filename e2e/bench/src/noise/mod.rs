@@ -102,7 +102,7 @@ fn method(size: &Noise, rate: f64) -> String {
         "`make bench-noise`. {} tenants send {rate:.0} requests a second, a fifth of what {} clients come to without a pause: seven \
          in ten read by id, two list 20, one inserts. And {} people a second sign in. Each request has a moment when it is due, \
          whatever became of those before; its time counts from there. All tenants and the noisy one are on one shard of logins \
-         with a single lane. *Noise*: {} *Burnt*: the same without the noise, and threads of another process than Postgres that \
+         with a single lane. *Noise*: {} *Burnt*: the same without the noise, and threads of the benchmark, not of Postgres, that \
          spin for as much CPU time as the noise cost in Postgres, the control plane and its clients (those of this run less those \
          of a run with the others alone); there are as many threads as cores. Each part is measured for {} s.{}",
         size.tenants,
