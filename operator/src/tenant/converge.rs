@@ -16,13 +16,10 @@ use tenantry_crds::{
     reason::Reason,
     v1alpha1::{Tenant, TenantState, TenantStatus},
 };
-use tenantry_migrations::{
-    logins::LoginShard,
-    registry::{Connections, Placement},
-};
+use tenantry_migrations::{logins::LoginShard, registry::Placement};
 
 use super::{
-    asks_for_plan,
+    asks_for_plan, connections,
     desired::{Desired, Manifest},
     evolve::{Evolution, waited_for},
     identity,
@@ -60,12 +57,6 @@ const STEPS_RECHECK: Duration = Duration::from_secs(30);
 
 /// By then every replica of the control plane serves the new version.
 const OLD_VERSION_GONE: Duration = Duration::from_secs(5);
-
-/// By then no replica asks by the own login of a tenant that shares connections again; see `forgotten` of `observe.sql`.
-const OWN_LOGIN_FORGOTTEN: Duration = Duration::from_millis(2_500);
-
-/// A login that its tenant's code can change is looked at this often, and so is whether the tenant can share connections again.
-const OWN_LOGIN_LOOK: Duration = Duration::from_secs(300);
 
 /// One pass, which may be part of rollouts.
 pub async fn converge(
@@ -214,24 +205,9 @@ async fn look(object: &Tenant, placed: &Placed<'_>, tenant: &Identity) -> Result
         }
     }
     if object.spec.state == TenantState::Suspended {
-        close_traffic(cell, tenant, &mut observed).await?;
+        connections::close(cell, tenant, &mut observed).await?;
     }
     Ok(observed)
-}
-
-/// Nobody is in as the own login of a suspended tenant, whatever else about the tenant is wrong.
-async fn close_traffic(cell: &Cell, tenant: &Identity, observed: &mut Observed) -> Result<(), Error> {
-    let shard = observed.shard();
-    let (Some(traffic), Some(shard)) = (observed.traffic.as_mut().filter(|traffic| traffic.opens), shard)
-    else {
-        return Ok(());
-    };
-    for change in [RoleChange::CloseTraffic, RoleChange::EndTraffic] {
-        let changes = Changes { roles: vec![change], ..Changes::default() };
-        killpoint!("connections.suspend", cell.apply(shard, tenant, &changes).await)?;
-    }
-    traffic.opens = false;
-    Ok(())
 }
 
 /// What must hold before anything is made outside of the tenant's Postgres instance.
@@ -297,11 +273,7 @@ async fn provision(
     let around = Around { own_door_closed, ..around };
     let plan = plan_knowing_rows(cell, desired, observed, shard, around).await?;
     let causes = plan::connections::causes(desired, observed, &plan.steps);
-    let again = match (causes.is_empty(), &observed.traffic) {
-        (false, _) => Some(OWN_LOGIN_LOOK),
-        (true, Some(_)) if plan.turn != Turn::Retire => Some(OWN_LOGIN_FORGOTTEN),
-        (true, _) => None,
-    };
+    let again = connections::look_again(&causes, observed, plan.turn);
     if plan.is_empty() {
         return Ok(Provisioned { causes, again, ..Provisioned::default() });
     }
@@ -324,50 +296,8 @@ async fn provision(
     if drops_follow {
         return Ok(Provisioned { changes, under_way: UnderWay::Drops, causes, again });
     }
-    turn_connections(ctx, cell, desired, shard, turn).await?;
+    connections::turn(ctx, cell, desired, shard, turn).await?;
     Ok(Provisioned { changes, under_way: UnderWay::Nothing, causes, again })
-}
-
-/// Lets a tenant that holds nothing of its own any more share connections again, and then takes its own login away. What cannot
-/// be done now is so at the next look: the tenant is served all the while.
-async fn turn_connections(
-    ctx: &Context,
-    cell: &Cell,
-    desired: &Desired,
-    shard: LoginShard,
-    turn: Turn,
-) -> Result<(), Error> {
-    let tenant = &desired.tenant;
-    let roles = |roles: Vec<RoleChange>| Changes { roles, ..Changes::default() };
-    match turn {
-        Turn::Stay => Ok(()),
-        Turn::Share => {
-            if !cell.code_has_ended(tenant).await? {
-                return Ok(());
-            }
-            // What ran until now may have left something that the look before did not see.
-            let hosts: Vec<String> = desired.hosts.iter().cloned().collect();
-            let again = observe::observe(cell.database(), tenant, &hosts).await?;
-            if !plan::connections::causes(desired, &again, &[]).is_empty() {
-                ctx.lanes.tenants.wake(tenant.name.as_str());
-                return Ok(());
-            }
-            let rows = vec![RowChange::PutConnections(Connections::Shared)];
-            let share = Changes { rows, ..roles(vec![RoleChange::AllowTraffic(shard)]) };
-            killpoint!("connections.share", cell.apply(shard, tenant, &share).await)
-        }
-        Turn::Retire => {
-            // After the first nobody comes in any more, so the second meets all who are.
-            killpoint!(
-                "connections.close",
-                cell.apply(shard, tenant, &roles(vec![RoleChange::CloseTraffic])).await
-            )?;
-            killpoint!(
-                "connections.retire",
-                cell.apply(shard, tenant, &roles(vec![RoleChange::DropTraffic])).await
-            )
-        }
-    }
 }
 
 /// The plan, made again with a look at the files of the tables that it wants to change by steps: one without rows needs none.

@@ -11,6 +11,7 @@
 //! - [`report`], [`status`]: what a pass tells
 
 mod cleanup;
+mod connections;
 mod converge;
 pub mod desired;
 mod evolve;
