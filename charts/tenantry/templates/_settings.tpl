@@ -92,7 +92,6 @@
 {{ include "tenantry.secretSetting" (list "DATABASE__URL" $secrets.controlPlaneDatabaseUrl) }}
 {{ include "tenantry.commonSettings" $root }}
 {{- include "tenantry.instanceSettings" (list $root "controlPlaneUrl") }}
-{{ include "tenantry.setting" (list "DATABASE__CONNECTIONS_PER_SHARD" $role.connectionsPerShard) }}
 {{ include "tenantry.setting" (list "DATABASE__SLICE_MILLISECONDS" $role.sliceMilliseconds) }}
 {{ include "tenantry.setting" (list "DATABASE__SLOW_CONNECTIONS" $role.slowConnections) }}
 {{ include "tenantry.setting" (list "DATABASE__SLOW_CONNECTIONS_PER_TENANT" $role.slowConnectionsPerTenant) }}
