@@ -143,6 +143,10 @@ bench: $(BENCHES:%=bench-%) ## All benchmarks (release build; -documents and -pe
 $(BENCHES:%=bench-%): bench-%: release
 	@$(TIER) bench-$* target/release/tenantry-bench $*
 
+.PHONY: bench-builds
+bench-builds: release ## This build beside another one, by turns: make bench-builds BESIDE=/its/target/release
+	@$(TIER) bench-builds target/release/tenantry-bench builds "$(BESIDE)"
+
 # The programs without the packages of the tests, whose features a release does not have. Nor does it have points to die at.
 .PHONY: release
 release:

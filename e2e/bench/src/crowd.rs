@@ -12,7 +12,7 @@ use tenantry_e2e::{Platform, program};
 use tenantry_rig::eventually;
 
 use super::Outcome;
-use super::fleet::{Fleet, names};
+use super::fleet::{Fleet, dedicated, names};
 use super::load::{Request, write_requests};
 use super::tenants::install_crm;
 
@@ -45,6 +45,21 @@ pub async fn crowd(platform: &Platform<'_>, tenants: usize) -> Outcome<Vec<User>
     let tenants = names("bench", tenants);
     let limit = Duration::from_secs(60) + SLOWEST_PER_TENANT * u32::try_from(tenants.len())?;
     fleet.create(&tenants, limit).await?;
+    users(platform, tenants).await
+}
+
+/// The same for tenants with connections of their own, on a platform that has a crowd.
+///
+/// # Errors
+/// When a tenant is not made or not served.
+pub async fn dedicated_crowd(platform: &Platform<'_>, tenants: usize) -> Outcome<Vec<User>> {
+    let fleet = Fleet::watch(platform.endpoints().kube_client().await?);
+    let tenants = names("own", tenants);
+    fleet.create_as(&tenants, Duration::from_secs(60), dedicated).await?;
+    users(platform, tenants).await
+}
+
+async fn users(platform: &Platform<'_>, tenants: Vec<String>) -> Outcome<Vec<User>> {
     stream::iter(tenants.into_iter().map(|tenant| user(platform, tenant))).buffered(4).try_collect().await
 }
 

@@ -7,7 +7,9 @@ use futures::{StreamExt, TryStreamExt, stream};
 use kube::api::{DeleteParams, PostParams};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, ResourceExt};
-use tenantry_crds::v1alpha1::{DeletionPolicy, Tenant, TenantApp, TenantSpec};
+use tenantry_crds::v1alpha1::{
+    DeletionPolicy, PlacementSpec, Tenant, TenantApp, TenantConnections, TenantSpec,
+};
 use tokio::sync::watch;
 
 use super::Outcome;
@@ -72,6 +74,16 @@ impl Fleet {
     /// Creates all of `names` from a few clients at once; yields when each was Ready, in the order of `names`, and when
     /// the first was created.
     pub async fn create(&self, names: &[String], limit: Duration) -> Outcome<(Instant, Vec<Instant>)> {
+        self.create_as(names, limit, tenant).await
+    }
+
+    /// The same for tenants that `tenant` describes by their names.
+    pub async fn create_as(
+        &self,
+        names: &[String],
+        limit: Duration,
+        tenant: fn(&str) -> Tenant,
+    ) -> Outcome<(Instant, Vec<Instant>)> {
         let began = Instant::now();
         let api = &self.api;
         let creations =
@@ -123,6 +135,14 @@ impl Fleet {
 /// `count` names that start with `prefix`.
 pub fn names(prefix: &str, count: usize) -> Vec<String> {
     (0..count).map(|n| format!("{prefix}-{n:05}")).collect()
+}
+
+/// One that has connections of its own.
+pub fn dedicated(name: &str) -> Tenant {
+    let mut tenant = tenant(name);
+    let connections = Some(TenantConnections::Dedicated);
+    tenant.spec.placement = PlacementSpec { connections, ..PlacementSpec::default() };
+    tenant
 }
 
 fn tenant(name: &str) -> Tenant {

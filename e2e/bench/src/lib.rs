@@ -3,6 +3,7 @@
 
 mod apiserver;
 mod baseline;
+mod builds;
 mod credentials;
 mod crowd;
 mod documents;
@@ -20,12 +21,14 @@ mod tenants;
 mod wal;
 
 use std::error::Error;
+use std::path::PathBuf;
 
 use tenantry_e2e::Platform;
 use tenantry_e2e::program::ProgramOptions;
 use tenantry_rig::{Stack, StackOptions};
 
 pub use baseline::serve as serve_baseline;
+pub use builds::{Builds, builds};
 pub use documents::{Documents, documents};
 pub use growth::growth;
 pub use noise::{Noise, noise};
@@ -71,6 +74,11 @@ async fn durable_platform() -> Outcome<Platform<'static>> {
 
 /// The same with other settings.
 async fn platform_with(settings: &Settings) -> Outcome<Platform<'static>> {
+    platform_of(settings, None).await
+}
+
+/// The same with the programs in a folder, as another build has them.
+async fn platform_of(settings: &Settings, programs: Option<PathBuf>) -> Outcome<Platform<'static>> {
     let stack = Stack::start(StackOptions { durable: true, ..StackOptions::default() }).await?;
     let usual = [
         // A user of a bench stands for many. Counted all the same, as it costs.
@@ -81,6 +89,6 @@ async fn platform_with(settings: &Settings) -> Outcome<Platform<'static>> {
     ];
     let usual = usual.map(|(name, value)| (name.to_owned(), value.to_owned()));
     let settings = usual.into_iter().chain(settings.set.iter().cloned()).collect();
-    let options = ProgramOptions { unobserved: true, settings, ..ProgramOptions::default() };
+    let options = ProgramOptions { unobserved: true, settings, programs, ..ProgramOptions::default() };
     Ok(Platform::start_with(stack, &options).await?)
 }

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use clap::Parser;
 use tenantry_bench::{
-    Beside, Documents, Noise, Outcome, documents, growth, noise, peers, serve_baseline, tenants,
+    Beside, Builds, Documents, Noise, Outcome, builds, documents, growth, noise, peers, serve_baseline,
+    tenants,
 };
 
 #[derive(Parser)]
@@ -21,6 +22,8 @@ enum Bench {
     Peers(Beside),
     /// What the others notice of a tenant that does its worst.
     Noise(Noise),
+    /// This build beside another one, by turns.
+    Builds(Builds),
     /// Fleets of several sizes: growth, rest, restart, rollout, deletion.
     Fleet {
         /// The sizes, each larger than the one before.
@@ -56,6 +59,7 @@ async fn bench(bench: Bench) -> Outcome<()> {
         Bench::Documents(size) => documents(&size).await?,
         Bench::Peers(size) => peers(&size).await?,
         Bench::Noise(size) => noise(&size).await?,
+        Bench::Builds(size) => builds(&size).await?,
         Bench::Fleet { sizes, rest_seconds } => growth(&sizes, Duration::from_secs(rest_seconds)).await?,
         Bench::Baseline { listen, database_url } => return serve_baseline(listen, &database_url).await,
     };

@@ -57,7 +57,7 @@ pub async fn refresh(
 }
 
 /// People who sign in.
-struct Sessions {
+pub struct Sessions {
     doors: Vec<Client>,
     tenants: Vec<String>,
     file: PathBuf,
@@ -65,7 +65,7 @@ struct Sessions {
 
 impl Sessions {
     /// With an account in each tenant.
-    async fn of(platform: &Platform<'_>, users: &[User]) -> Outcome<Self> {
+    pub async fn of(platform: &Platform<'_>, users: &[User]) -> Outcome<Self> {
         let endpoints = platform.endpoints();
         let api: Api<Tenant> = Api::all(endpoints.kube_client().await?);
         let account = |user: &User| {
@@ -87,7 +87,7 @@ impl Sessions {
 
     /// A file with a token of each of as many new sessions. Where a run stops, the tokens that were on their way are lost, so each
     /// run has its own.
-    async fn fresh(&self) -> Outcome<PathBuf> {
+    pub async fn fresh(&self) -> Outcome<PathBuf> {
         // Every tenant takes part.
         let each = SESSIONS.div_ceil(self.doors.len());
         let tokens = self.doors.iter().zip(&self.tenants).map(|(client, tenant)| async move {

@@ -64,7 +64,7 @@ impl Program {
         command: &str,
         settings: fn(&Endpoints, &ProgramOptions) -> Result<Settings, RigError>,
     ) -> Result<Self, RigError> {
-        let program = binary::find(binary)?;
+        let program = binary::find(binary, options)?;
         let settings = settings(endpoints, options)?;
         let sandbox = Arc::new(Sandbox::create(binary, None)?);
         let http = http_client()?;
@@ -112,10 +112,10 @@ impl Program {
 /// Runs `tenantry-operator bootstrap`: the operator's login and schema, once for each Postgres instance.
 pub async fn bootstrap(endpoints: &Endpoints, options: &ProgramOptions) -> Result<(), RigError> {
     let settings = Settings::bootstrap(endpoints, options)?;
-    run_to_end(OPERATOR, &["bootstrap"], &settings).await?;
+    run_to_end(OPERATOR, &["bootstrap"], &settings, options).await?;
     let Some(second) = &endpoints.second else { return Ok(()) };
     let settings = Settings::bootstrap_second(endpoints, second, options)?;
-    run_to_end(OPERATOR, &["bootstrap", "--instance", SECOND], &settings).await.map(|_| ())
+    run_to_end(OPERATOR, &["bootstrap", "--instance", SECOND], &settings, options).await.map(|_| ())
 }
 
 /// Runs `tenantry-controlplane token ARGS` and yields the token that it prints.
@@ -134,7 +134,7 @@ pub async fn controlplane(
     options: &ProgramOptions,
     args: &[&str],
 ) -> Result<String, RigError> {
-    run_to_end(CONTROLPLANE, args, &Settings::control_plane(endpoints, options)?).await
+    run_to_end(CONTROLPLANE, args, &Settings::control_plane(endpoints, options)?, options).await
 }
 
 /// What a person at a shell needs to run the control plane's commands against this stack.
@@ -143,7 +143,7 @@ pub fn command_line(
     options: &ProgramOptions,
 ) -> Result<BTreeMap<String, String>, RigError> {
     let settings = Settings::control_plane(endpoints, options)?;
-    let program = binary::find(CONTROLPLANE)?.display().to_string();
+    let program = binary::find(CONTROLPLANE, options)?.display().to_string();
     let settings = settings.variables().map(|(key, value)| (key.to_owned(), value.to_owned()));
     Ok(settings.chain([(COMMAND.to_owned(), program)]).collect())
 }
@@ -155,9 +155,14 @@ fn inherited_settings() -> impl Iterator<Item = OsString> {
         .filter(|key| key.as_encoded_bytes().starts_with(SETTINGS_PREFIX.as_bytes()))
 }
 
-async fn run_to_end(binary: &str, args: &[&str], settings: &Settings) -> Result<String, RigError> {
+async fn run_to_end(
+    binary: &str,
+    args: &[&str],
+    settings: &Settings,
+    options: &ProgramOptions,
+) -> Result<String, RigError> {
     const LIMIT: Duration = Duration::from_secs(60);
-    let mut command = tokio::process::Command::new(binary::find(binary)?);
+    let mut command = tokio::process::Command::new(binary::find(binary, options)?);
     for key in inherited_settings() {
         command.env_remove(key);
     }

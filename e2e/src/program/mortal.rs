@@ -18,7 +18,6 @@ pub fn mortal_operator(
         // The programs under test have the profile of this crate.
         return Err(RigError::Refused("only a debug build of the operator has kill points".to_owned()));
     }
-    let program = binary::find(OPERATOR)?;
     // The Lease is renewed often, so that its points are met. It lasts long, since a machine under load may answer late, and an
     // operator that loses it ends.
     let usual = [
@@ -29,6 +28,7 @@ pub fn mortal_operator(
     let settings =
         usual.iter().chain(environment).map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
     let options = ProgramOptions { settings: settings.collect(), ..ProgramOptions::default() };
+    let program = binary::find(OPERATOR, &options)?;
     let [api, metrics] = ports::free()?;
     let settings = Settings::operator(endpoints, &options)?.listening(false, api, metrics);
     let launch = Launch::new(format!("{OPERATOR}-{lease}"), program).args(["run"]);

@@ -17,6 +17,8 @@ pub struct ProgramOptions {
     pub settings: Vec<(String, String)>,
     /// Nobody watches what the operator writes: for measurements.
     pub unobserved: bool,
+    /// The folder of another build's programs.
+    pub programs: Option<PathBuf>,
 }
 
 /// Sections that only the operator has; another program refuses what it does not know.
