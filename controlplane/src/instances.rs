@@ -74,6 +74,12 @@ pub struct Home {
 }
 
 impl Home {
+    /// One with tables only.
+    #[cfg(test)]
+    pub fn with(database: Arc<TenantDatabase>) -> Self {
+        Self { database: Some(database), ..Self::default() }
+    }
+
     /// A home in this Postgres instance, out of reach.
     #[cfg(test)]
     pub fn at(cell: InstanceName) -> Self {

@@ -37,6 +37,8 @@ const SIGNED_SECONDS: u64 = 300;
 /// Between two looks for rows that are of no use any more.
 const SWEEP_EVERY: Duration = Duration::from_secs(600);
 const SWEPT_AT_ONCE: i64 = 5000;
+/// The kind of a row that tells of something and is no token.
+const NOTICE: &str = "Notice";
 
 /// Hands the tokens of one Postgres instance over.
 #[derive(Debug)]
@@ -60,6 +62,8 @@ struct DueRow {
     /// With this one.
     attempts: i32,
     expires_at: String,
+    /// Of a notice, what happened.
+    events: Option<String>,
 }
 
 // Due again after a while: a worker that dies on the way leaves them to another one. No lock is held on the way, because who
@@ -73,7 +77,7 @@ const TAKE: &str = "UPDATE tenantry.auth_token t \
             WHERE nth <= $2 ORDER BY due_at LIMIT $3) \
         FOR UPDATE SKIP LOCKED) due \
     WHERE t.role = due.role AND t.id = due.id \
-    RETURNING t.id, t.role::text, t.kind, t.user_id, t.email, t.redirect_to, t.attempts, \
+    RETURNING t.id, t.role::text, t.kind, t.user_id, t.email, t.redirect_to, t.attempts, t.events, \
         replace(replace(t.expires_at::text, ' ', 'T'), '+00', 'Z') AS expires_at";
 
 #[derive(Debug, thiserror::Error)]
@@ -175,14 +179,19 @@ impl Mailer {
         let tenant = Arc::clone(tenant.ok_or(Undelivered::NoWebhook)?);
         drop(snapshot);
         let url = tenant.auth.webhook().ok_or(Undelivered::NoWebhook)?;
-        let token = self.secrets.seal(Purpose::OneTime, tenant.uid, Named { id: row.id, number: 0 });
-        let body = json!({
+        // A notice opens nothing.
+        let token = (row.kind != NOTICE)
+            .then(|| self.secrets.seal(Purpose::OneTime, tenant.uid, Named { id: row.id, number: 0 }));
+        let events: Vec<&str> = row.events.iter().flat_map(|events| events.split(' ')).collect();
+        let mut body = json!({
             "type": format!("auth.{}", event(&row.kind)), "id": row.id, "tenant": tenant.name.as_str(),
             "user_id": row.user_id, "email": row.email, "token": token, "redirect_to": row.redirect_to,
             "expires_at": row.expires_at,
-        })
-        .to_string()
-        .into_bytes();
+        });
+        if token.is_none() {
+            body["events"] = json!(events);
+        }
+        let body = body.to_string().into_bytes();
         let digest: String = Sha256::digest(&body).iter().map(|byte| format!("{byte:02x}")).collect();
         let now = unix_now();
         let claims = json!({
@@ -256,6 +265,7 @@ fn event(kind: &str) -> &'static str {
         "Recover" => "recover",
         "Invite" => "invite",
         "ChangeEmail" => "change_email",
+        NOTICE => "notice",
         _ => "verify",
     }
 }

@@ -6,6 +6,7 @@
 //! - [`token`]: which tokens are accepted, and how one is issued; [`cache`]: those that were verified a moment ago
 //! - [`changes`], [`standing`]: whether what was verified holds still
 //! - [`api_key`]: API keys; [`oidc`]: tokens of external issuers
+//! - [`address`]: e-mail addresses, which say who an account is
 //! - [`accounts`]: sign in, go on, sign out, sign up, second factors; [`password`], [`totp`]: what people show
 //! - [`policy`]: what of it a tenant wants
 //! - [`secret`]: secrets that are handed out and never stored
@@ -13,6 +14,7 @@
 //! - [`routes`]: all of it over HTTP
 
 mod accounts;
+pub mod address;
 mod api_key;
 mod cache;
 mod caller;
@@ -31,7 +33,7 @@ mod tenant;
 pub mod token;
 mod totp;
 
-pub use accounts::Accounts;
+pub use accounts::{Accounts, Clash, control, give_form};
 pub use caller::{AppRole, Caller, RequestInfo, Scope};
 pub use changes::{Changes, follow};
 pub use layer::require_scope;

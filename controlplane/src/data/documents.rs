@@ -138,9 +138,10 @@ impl<'a> Documents<'a> {
             let after =
                 if merges { self.may_set(&rights, Action::Update, &merged, at)? } else { Condition::Always };
             let before = Allowed::from(Condition::all([after.clone(), rights.standing()]));
+            let columns = self.doc.with_written(&merged.given);
             let conflict = storing.clash.map(|Clash { column, merge }| {
                 let then = match merge {
-                    true => Then::Merge { columns: &merged.given, before: &before, after: &after },
+                    true => Then::Merge { columns: &columns, before: &before, after: &after },
                     false => Then::Ignore,
                 };
                 Conflict { column, then }
@@ -353,6 +354,7 @@ impl<'a> Documents<'a> {
             request: &self.scope.request.id,
             client: self.scope.request.client.as_deref(),
             trace: self.scope.request.trace.as_deref(),
+            told: self.scope.tenant.auth.webhook().is_some(),
         };
         Write { author, rights, answer, together: false, result: None, kept: None }
     }

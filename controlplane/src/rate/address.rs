@@ -37,6 +37,14 @@ pub fn counted(address: IpAddr) -> IpAddr {
     }
 }
 
+/// The network around an address, of 24 bits or for IPv6 of 48: what somebody with more than one address usually has of them.
+pub fn network(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(v4) => IpAddr::V4((v4.to_bits() >> 8 << 8).into()),
+        IpAddr::V6(v6) => IpAddr::V6((v6.to_bits() >> 80 << 80).into()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -21,5 +21,5 @@ mod shared;
 #[cfg(test)]
 mod tests;
 
-pub use address::{client, counted};
+pub use address::{client, counted, network};
 pub use gate::{Rates, per_address};

@@ -1,5 +1,5 @@
 //! Removes what has had its time: documents of types with a time to live, kept answers of writes, and notes of changes that every replica
-//! has seen. One process at a time for each Postgres instance.
+//! has seen. Gives addresses of accounts from before their one form, too. One process at a time for each Postgres instance.
 //!
 //! Readers do not see a document any more from the moment that its time has come; so the sweep may be late, and looks the less
 //! often the less it finds.
@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::{
-    auth::{Caller, RequestInfo, Scope},
+    auth::{Caller, Clash, RequestInfo, Scope, give_form},
     data::{CursorKey, Documents},
     database::Login,
     duty::{self, Duty, Lease},
@@ -38,6 +38,8 @@ const IN_A_TICK: usize = 200;
 /// Types that are swept at the same time, and how long one may take: a tenant whose tables are locked waits by itself.
 const SIDE_BY_SIDE: usize = 8;
 const TURN: Duration = Duration::from_secs(20);
+/// Between two looks at the addresses of a tenant's accounts: only SQL writes one in another form than the one that counts.
+const ADDRESSES_EVERY: Duration = Duration::from_secs(24 * 3600);
 /// Kept answers that one transaction removes, transactions in a row, and for how long answers are kept.
 const ANSWERS_AT_ONCE: i64 = 5000;
 const ANSWERS_IN_A_ROW: usize = 20;
@@ -101,6 +103,7 @@ impl Sweeper {
     async fn term(&self, lease: Lease) -> Result<Infallible, Lost> {
         let mut connection = within(self.login.connect()).await?;
         let mut due: HashMap<(Uuid, String), Due> = HashMap::new();
+        let mut addresses: HashMap<Uuid, Due> = HashMap::new();
         loop {
             for _ in 0..ANSWERS_IN_A_ROW {
                 lease.check()?;
@@ -110,6 +113,7 @@ impl Sweeper {
             }
             self.changes(&mut connection).await?;
             self.documents(&mut due, &lease).await?;
+            self.addresses(&mut addresses, &lease).await?;
             tokio::time::sleep(TICK).await;
         }
     }
@@ -166,6 +170,44 @@ impl Sweeper {
         Ok(())
     }
 
+    /// Gives addresses of accounts their one form, tenant by tenant.
+    async fn addresses(&self, due: &mut HashMap<Uuid, Due>, lease: &Lease) -> Result<(), Lost> {
+        let snapshot = Arc::clone(&self.registry.snapshot());
+        let now = Instant::now();
+        let has_form = |tenant: &TenantEntry| {
+            tenant.apps.catalog().doc_type("core", "users").is_some_and(|doc| doc.written.is_some())
+        };
+        let tenants: HashMap<Uuid, &Arc<TenantEntry>> = snapshot
+            .tenants()
+            .filter(|tenant| tenant.home.cell == self.cell && tenant.availability == Availability::Serving)
+            .filter(|tenant| has_form(tenant))
+            .map(|tenant| (tenant.uid, tenant))
+            .collect();
+        due.retain(|uid, _| tenants.contains_key(uid));
+        let first = Due { at: now, pause: TICK };
+        let turns = tenants
+            .into_iter()
+            .map(|(uid, tenant)| (*due.entry(uid).or_insert(first), tenant))
+            .filter(|(known, _)| known.at <= now)
+            .take(IN_A_TICK)
+            .collect::<Vec<_>>();
+        let turns = turns.into_iter().map(async |(known, tenant)| {
+            lease.check()?;
+            let looked = tokio::time::timeout(TURN, look_at_addresses(tenant, lease)).await;
+            let next = match looked {
+                Ok(true) => Due { at: Instant::now() + ADDRESSES_EVERY, pause: TICK },
+                Ok(false) | Err(_) => known.after(0, Instant::now(), ADDRESSES_EVERY),
+            };
+            Ok::<_, Lost>((tenant.uid, next))
+        });
+        let mut turns = stream::iter(turns).buffer_unordered(SIDE_BY_SIDE);
+        while let Some(turn) = turns.next().await {
+            let (uid, next) = turn?;
+            due.insert(uid, next);
+        }
+        Ok(())
+    }
+
     /// Removes what is due of one type; how many documents that were.
     async fn sweep(&self, tenant: &Arc<TenantEntry>, app: &str, plural: &str, lease: &Lease) -> usize {
         let (Some(doc), Ok(database)) = (tenant.apps.catalog().doc_type(app, plural), tenant.home.database())
@@ -202,6 +244,32 @@ impl Sweeper {
         }
         removed
     }
+}
+
+/// Whether all accounts of the tenant were looked at.
+async fn look_at_addresses(tenant: &TenantEntry, lease: &Lease) -> bool {
+    let mut after = Some(Uuid::nil());
+    while let Some(from) = after {
+        if lease.check().is_err() {
+            return false;
+        }
+        let looked = match give_form(tenant, from).await {
+            Ok(looked) => looked,
+            Err(error) => {
+                tracing::debug!(tenant = %tenant.name, cause = %Chain(&error), "addresses of accounts were not looked at");
+                return false;
+            }
+        };
+        for Clash { user, holder } in &looked.clashes {
+            tracing::warn!(tenant = %tenant.name, %user, ?holder,
+                "nobody can sign in to this account: its address is that of another one, but for the way it is written, or is none");
+        }
+        if looked.rewritten > 0 {
+            tracing::info!(tenant = %tenant.name, accounts = looked.rewritten, "addresses got their one form");
+        }
+        after = looked.next;
+    }
+    true
 }
 
 async fn within<T, E>(work: impl Future<Output = Result<T, E>>) -> Result<T, Lost>

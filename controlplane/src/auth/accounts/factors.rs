@@ -2,32 +2,26 @@
 
 use uuid::Uuid;
 
-use super::super::{
-    secret::{Purpose, SecretKey},
-    sql::{array, bound, statement},
-    totp,
+use super::{
+    super::{
+        secret::{Purpose, SecretKey},
+        sql::{array, bound, statement},
+        totp,
+    },
+    control::{Actor, FACTOR, Places, taken_along},
 };
-use crate::postgres::{Bound, Row};
+use crate::{
+    error::ApiError,
+    postgres::{Bound, Row},
+};
 
 /// Recovery codes of a user.
 const RECOVERY_CODES: usize = 10;
 
 statement!(
-    OF_EMAIL,
-    "SELECT 'factor', f.nonce::text, f.last_step, f.id::text FROM tenantry.auth_factor f \
-     JOIN {schema}.core_user u ON u.id = f.id \
-     WHERE f.role = current_user AND u.email = ANY ($1::text[]) AND f.confirmed_at IS NOT NULL"
-);
-statement!(
     OF_USER,
     "SELECT 'factor', nonce::text, last_step, id::text, confirmed_at IS NOT NULL, cardinality(recovery) \
      FROM tenantry.auth_factor WHERE role = current_user AND id = $1::uuid AND removed_at IS NULL"
-);
-statement!(
-    OF_TOKEN,
-    "SELECT 'factor', f.nonce::text, f.last_step, f.id::text FROM tenantry.auth_factor f \
-     JOIN tenantry.auth_token t ON t.role = f.role AND t.user_id = f.id \
-     WHERE f.role = current_user AND t.id = $1::uuid AND t.expires_at > now() AND f.confirmed_at IS NOT NULL"
 );
 // One that is confirmed is never replaced: whoever has it, has to take it away first.
 statement!(
@@ -38,9 +32,12 @@ statement!(
 );
 statement!(
     CONFIRM,
-    "UPDATE tenantry.auth_factor SET confirmed_at = now(), last_step = $2::bigint, recovery = $3::text[] \
-     WHERE role = current_user AND id = $1::uuid AND confirmed_at IS NULL AND removed_at IS NULL \
-        AND last_step < $2::bigint RETURNING id"
+    "WITH factor AS (UPDATE tenantry.auth_factor SET confirmed_at = now(), last_step = $5::bigint, recovery = $6::text[] \
+     WHERE role = current_user AND id = $4::uuid AND confirmed_at IS NULL AND removed_at IS NULL \
+        AND last_step < $5::bigint RETURNING id), ",
+    FACTOR,
+    taken_along(Places { session: "$7::uuid", told: "$8::boolean", ..WRITER }).as_str(),
+    " SELECT id FROM factor"
 );
 statement!(
     USE_STEP,
@@ -56,9 +53,29 @@ statement!(
 // The worker removes the row: a tenant's role may not.
 statement!(
     REMOVE,
-    "UPDATE tenantry.auth_factor SET removed_at = now(), confirmed_at = NULL, recovery = '{}' \
-     WHERE role = current_user AND id = $1::uuid AND removed_at IS NULL RETURNING id"
+    "WITH removed AS (UPDATE tenantry.auth_factor n SET removed_at = now(), confirmed_at = NULL, recovery = '{}' \
+        FROM tenantry.auth_factor o WHERE n.role = current_user AND n.id = $4::uuid AND n.removed_at IS NULL \
+        AND o.role = n.role AND o.id = n.id RETURNING n.id, o.confirmed_at IS NOT NULL AS counted), \
+     factor AS (SELECT id FROM removed WHERE counted), ",
+    FACTOR,
+    taken_along(Places { session: "$5::uuid", told: "$6::boolean", ..WRITER }).as_str(),
+    " SELECT id FROM removed"
 );
+
+/// Who writes, for what goes with a change.
+const WRITER: Places<'static> =
+    Places { actor: "$1::text", request: "$2::text", client: "$3::text", session: "NULL", told: "false" };
+
+/// By whom and how an authenticator is changed.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Change<'a> {
+    pub user: Uuid,
+    pub actor: Actor<'a>,
+    /// The session that goes on.
+    pub session: Option<Uuid>,
+    /// Whether the user is told.
+    pub told: bool,
+}
 
 /// A user's authenticator.
 #[derive(Debug, Clone)]
@@ -73,11 +90,30 @@ pub(super) struct Factor {
 impl Factor {
     pub(super) fn read(row: &Row) -> Option<Self> {
         Some(Self {
-            nonce: row.text(1)?.parse().ok()?,
-            last_step: row.text(2)?.parse().ok()?,
-            user: row.text(3)?.parse().ok()?,
             confirmed: row.text(4) != Some("f"),
             recovery_left: row.text(5).and_then(|n| n.parse().ok()).unwrap_or_default(),
+            ..Self::at(row, 1)?
+        })
+    }
+
+    /// A confirmed one, if there is one, whose nonce, last step and user stand from `column` on.
+    ///
+    /// # Errors
+    /// When it cannot be read. An account whose authenticator is not understood is not one without.
+    pub(super) fn beside(row: &Row, column: usize) -> Result<Option<Self>, ApiError> {
+        if row.text(column).is_none() {
+            return Ok(None);
+        }
+        Self::at(row, column).map(Some).ok_or_else(|| ApiError::internal("an authenticator cannot be read"))
+    }
+
+    fn at(row: &Row, column: usize) -> Option<Self> {
+        Some(Self {
+            nonce: row.text(column)?.parse().ok()?,
+            last_step: row.text(column + 1)?.parse().ok()?,
+            user: row.text(column + 2)?.parse().ok()?,
+            confirmed: true,
+            recovery_left: 0,
         })
     }
 
@@ -148,14 +184,6 @@ fn hex(digest: &[u8; 32]) -> String {
     digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-pub(super) fn of_email(addresses: &str) -> Bound {
-    bound(&OF_EMAIL, &[Some(addresses)])
-}
-
-pub(super) fn of_token(token: Uuid) -> Bound {
-    bound(&OF_TOKEN, &[Some(&token.to_string())])
-}
-
 pub(super) fn of_user(user: Uuid) -> Bound {
     bound(&OF_USER, &[Some(&user.to_string())])
 }
@@ -164,11 +192,35 @@ pub(super) fn enrol(user: Uuid, nonce: Uuid) -> Bound {
     bound(&ENROL, &[Some(&user.to_string()), Some(&nonce.to_string())])
 }
 
-pub(super) fn confirm(user: Uuid, step: u64, digests: &[String]) -> Bound {
+pub(super) fn confirm(step: u64, digests: &[String], change: Change<'_>) -> Bound {
+    let Change { user, actor, session, told } = change;
     let digests = array(digests.iter().map(String::as_str));
-    bound(&CONFIRM, &[Some(&user.to_string()), Some(&step.to_string()), Some(&digests)])
+    let (user, step) = (user.to_string(), step.to_string());
+    let session = session.map(|session| session.to_string());
+    let values = [
+        Some(actor.user),
+        Some(actor.request),
+        actor.client,
+        Some(user.as_str()),
+        Some(&step),
+        Some(&digests),
+        session.as_deref(),
+        Some(if told { "t" } else { "f" }),
+    ];
+    bound(&CONFIRM, &values)
 }
 
-pub(super) fn remove(user: Uuid) -> Bound {
-    bound(&REMOVE, &[Some(&user.to_string())])
+/// Takes the authenticator away; yields a row if there was one.
+pub(super) fn remove(change: Change<'_>) -> Bound {
+    let Change { user, actor, session, told } = change;
+    let (user, session) = (user.to_string(), session.map(|session| session.to_string()));
+    let values = [
+        Some(actor.user),
+        Some(actor.request),
+        actor.client,
+        Some(user.as_str()),
+        session.as_deref(),
+        Some(if told { "t" } else { "f" }),
+    ];
+    bound(&REMOVE, &values)
 }

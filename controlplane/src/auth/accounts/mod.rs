@@ -1,10 +1,16 @@
 //! What people do with their accounts: sign in, go on, sign out; sign up, verify, reset; second factors.
 //!
 //! - [`users`], [`sessions`], [`attempts`], [`factors`], [`one_time`] have the rows, one statement for each thing
+//! - [`control`]: what ends when somebody else may have the control of an account
+//! - [`forms`] gives addresses from before their one form
 //! - [`sign_in`] has passwords and sessions, [`sign_up`] new accounts and what is proved by e-mail, [`second`] authenticators
 
 mod attempts;
+pub mod control;
 mod factors;
+mod forms;
+#[cfg(test)]
+mod on_servers;
 pub(super) mod one_time;
 mod second;
 mod sessions;
@@ -29,9 +35,11 @@ use crate::{
     registry::TenantEntry,
     state::AppState,
 };
+pub(super) use control::Actor;
+pub use forms::{Clash, give_form};
 pub(super) use sign_in::SignOut;
 pub(super) use sign_up::{Changes, Invitation, NewAccount, Registered, check_roles, invalid};
-pub(super) use users::{Actor, User};
+pub(super) use users::User;
 
 /// What accounts need beside the database.
 #[derive(Debug)]

@@ -8,9 +8,10 @@ use super::{
     Signed, Visit,
     factors::{self, Factor},
     sessions,
+    sign_up::Shown,
 };
 use crate::{
-    auth::token::unix_now,
+    auth::{Caller, token::unix_now},
     error::{ApiError, Code},
     postgres::Group,
 };
@@ -19,15 +20,15 @@ impl Visit<'_> {
     /// A new authenticator for `user`, to be confirmed with a first code.
     ///
     /// # Errors
-    /// When there is a confirmed one, or the password has to be shown for it.
+    /// When there is a confirmed one, or the password is not shown.
     pub(in crate::auth) async fn enrol(
         self,
         user: Uuid,
-        session: Option<Uuid>,
         password: Option<String>,
     ) -> Result<Value, ApiError> {
         let known = self.user(user).await?;
-        self.prove(&known, session, password).await?;
+        // However young the session is: whoever has come by it would have the account for good.
+        self.prove(&known, Shown { password, code: None }).await?;
         let nonce = Uuid::new_v4();
         let reply = self.run(Group::write(vec![factors::enrol(user, nonce)])).await?;
         if reply.rows.is_empty() {
@@ -56,7 +57,9 @@ impl Visit<'_> {
         let wrong = || ApiError::new(Code::InvalidSecondFactor, "the code is wrong");
         let step = factor.step(self.secrets(), self.tenant.uid, code, unix_now()).ok_or_else(wrong)?;
         let (codes, digests) = factors::recovery_codes(self.secrets(), self.tenant.uid, user);
-        let reply = self.run(Group::write(vec![factors::confirm(user, step, &digests)])).await?;
+        let id = user.to_string();
+        let change = self.factor_change(user, &id, Some(session));
+        let reply = self.run(Group::write(vec![factors::confirm(step, &digests, change)])).await?;
         if reply.rows.is_empty() {
             return Err(wrong());
         }
@@ -82,10 +85,16 @@ impl Visit<'_> {
     ///
     /// # Errors
     /// When the code is wrong or there is no authenticator.
-    pub(in crate::auth) async fn remove_factor(self, user: Uuid, code: &str) -> Result<(), ApiError> {
+    pub(in crate::auth) async fn remove_factor(
+        self,
+        user: Uuid,
+        session: Uuid,
+        code: &str,
+    ) -> Result<(), ApiError> {
         let factor = self.confirmed(user).await?;
         self.guess_code(&factor, Some(code)).await?;
-        self.run(Group::write(vec![factors::remove(user)])).await?;
+        let id = user.to_string();
+        self.run(Group::write(vec![factors::remove(self.factor_change(user, &id, Some(session)))])).await?;
         Ok(())
     }
 
@@ -93,8 +102,17 @@ impl Visit<'_> {
     ///
     /// # Errors
     /// When the database does not answer.
-    pub(in crate::auth) async fn reset_factor(self, user: Uuid) -> Result<bool, ApiError> {
-        Ok(!self.run(Group::write(vec![factors::remove(user)])).await?.rows.is_empty())
+    pub(in crate::auth) async fn reset_factor(self, by: &Caller, user: Uuid) -> Result<bool, ApiError> {
+        let change = self.factor_change(user, &by.user, None);
+        Ok(!self.run(Group::write(vec![factors::remove(change)])).await?.rows.is_empty())
+    }
+
+    /// A change of the authenticator of `user` by `by`, after which nothing but `session` goes on.
+    fn factor_change<'b>(self, user: Uuid, by: &'b str, session: Option<Uuid>) -> factors::Change<'b>
+    where
+        Self: 'b,
+    {
+        factors::Change { user, actor: self.actor(by), session, told: self.tenant.auth.webhook().is_some() }
     }
 
     /// What the user may know of the authenticator.
@@ -106,7 +124,7 @@ impl Visit<'_> {
         Ok(json!({"enabled": factor.is_some(), "recovery_codes_left": factor.map_or(0, |f| f.recovery_left)}))
     }
 
-    async fn factor(self, user: Uuid) -> Result<Option<Factor>, ApiError> {
+    pub(super) async fn factor(self, user: Uuid) -> Result<Option<Factor>, ApiError> {
         let reply = self.run(Group::read(factors::of_user(user))).await?;
         Ok(reply.rows.first().and_then(Factor::read))
     }

@@ -4,7 +4,8 @@ use uuid::Uuid;
 
 use super::{
     super::sql::{bound, is_true, rfc3339, statement},
-    users::{Actor, COLUMNS, User, columns},
+    control::Actor,
+    users::{COLUMNS, User, columns},
 };
 use crate::postgres::{Bound, Row};
 
@@ -189,4 +190,4 @@ pub(super) fn shown(row: &Row, current: Option<Uuid>) -> serde_json::Value {
     })
 }
 
-const _: () = assert!(COLUMNS == 12, "the columns of ROTATE are read by their place");
+const _: () = assert!(COLUMNS == 13, "the columns of ROTATE are read by their place");

@@ -5,13 +5,19 @@ use uuid::Uuid;
 use super::{
     Signed, User, Visit,
     attempts::{Attempt, Tally},
-    factors::{self, Factor},
-    invalid_credentials,
+    factors::Factor,
+    invalid_credentials, one_time,
     sessions::{self, NewSession, Rotated, Which},
-    users,
+    users::{self, AtTheDoor},
 };
 use crate::{
-    auth::{password::Checked, secret::Purpose, sql::array, token::unix_now},
+    auth::{
+        Caller,
+        address::canonical,
+        password::{Checked, Password},
+        secret::Purpose,
+        token::unix_now,
+    },
     error::{ApiError, Code},
     postgres::{Bound, Group},
 };
@@ -27,33 +33,27 @@ impl Visit<'_> {
         password: String,
         code: Option<&str>,
     ) -> Result<Signed, ApiError> {
-        let address = users::normalized(email);
+        let address = canonical(email);
         let attempt = Attempt::new(self.secrets(), self.tenant.uid, &address, self.request.address);
-        let both = array([email.trim(), &address]);
-        let group = vec![attempt.note(), attempt.blocked(), users::by_email(email), factors::of_email(&both)];
+        let group = vec![attempt.note(), attempt.blocked(), users::by_email(&address)];
         let reply = self.run(Group::write(group)).await?;
-        let (mut tally, mut user, mut factor) = (Tally::default(), None, None);
+        let (mut tally, mut found) = (Tally::default(), None);
         for row in &reply.rows {
-            if tally.takes(row) {
-                continue;
-            }
-            match row.text(0) {
-                Some("factor") => factor = Factor::read(row),
-                _ => user = User::read(row, 0),
+            if !tally.takes(row) {
+                found = AtTheDoor::read(row)?;
             }
         }
         tally.admit()?;
-        let stored = user.as_ref().and_then(|user| user.password_hash.as_deref());
-        let checked = self.state.accounts.hasher.check(self.tenant.uid, password, stored).await?;
-        let user = match user {
-            Some(user) if checked != Checked::Wrong && user.enabled => user,
+        let stored = found.as_ref().and_then(|found| found.user.password_hash.as_deref());
+        let checked =
+            self.state.accounts.hasher.check(self.tenant.uid, Password::new(password), stored).await?;
+        let AtTheDoor { user, factor } = match found {
+            Some(found) if checked != Checked::Wrong && found.user.enabled => found,
             _ => return Err(invalid_credentials()),
         };
         if self.tenant.auth.requires_verified_email() && user.email_verified_at.is_none() {
             return Err(ApiError::new(Code::EmailNotConfirmed, "verify your e-mail address first"));
         }
-        // Of the user who was found, and not of another one with the address in another case.
-        let factor = factor.filter(|factor| factor.user == user.id);
         let second_factor = factor.is_some();
         if let Some(factor) = factor {
             self.use_code(&factor, code).await?;
@@ -132,19 +132,26 @@ impl Visit<'_> {
         }
     }
 
-    /// Ends sessions of `user`; how many.
+    /// Ends sessions of `user`, in the name of `by`; how many. Whoever is signed out everywhere has no one-time token left either.
     ///
     /// # Errors
     /// When the database does not answer.
-    pub(in crate::auth) async fn sign_out(self, user: Uuid, which: SignOut) -> Result<usize, ApiError> {
+    pub(in crate::auth) async fn sign_out(
+        self,
+        by: &Caller,
+        user: Uuid,
+        which: SignOut,
+    ) -> Result<usize, ApiError> {
         let which = match which {
             SignOut::Here(session) => Which::One(session),
             SignOut::Elsewhere(session) => Which::AllBut(session),
             SignOut::Everywhere => Which::All,
         };
-        let id = user.to_string();
-        let reply = self.run(Group::write(vec![sessions::end(user, which, self.actor(&id))])).await?;
-        Ok(reply.rows.len())
+        let mut group = vec![sessions::end(user, which, self.actor(&by.user))];
+        if matches!(which, Which::All) {
+            group.push(one_time::void(user));
+        }
+        Ok(self.run(Group::write(group)).await?.rows.len())
     }
 
     /// The sessions of `user`.

@@ -4,27 +4,24 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::{
-    SignOut, Signed, User, Visit,
-    factors::{self, Factor},
-    one_time::{self, Kind, Redeemed},
-    sessions::{self, Which},
+    Signed, User, Visit, attempts,
+    one_time::{self, Brings, Kind, Seen},
     users::{self, Changed, NewUser},
     weak,
 };
 use crate::{
     auth::{
         AppRole, Caller,
-        password::Checked,
+        address::{Address, canonical},
+        password::{Checked, Password},
         secret::Purpose,
-        sql::{self, Failed, array},
+        sql::{self, Failed},
         token::unix_now,
     },
     error::{ApiError, Code, FieldError},
     postgres::Group,
 };
 
-/// The longest e-mail address, by RFC 5321.
-const MAX_EMAIL: usize = 254;
 const MAX_NAME: usize = 140;
 const MAX_METADATA_BYTES: usize = 16 * 1024;
 /// Seconds after which somebody who changes what opens the account has to show the password again.
@@ -64,7 +61,10 @@ pub(in crate::auth) struct Changes {
     pub password: Option<String>,
     pub email: Option<String>,
     pub display_name: Option<String>,
+    /// Merged into what is there; members that are null are taken out.
     pub metadata: Option<Map<String, Value>>,
+    /// A code of the authenticator, in the place of the password.
+    pub totp: Option<String>,
 }
 
 impl Visit<'_> {
@@ -79,13 +79,14 @@ impl Visit<'_> {
                 .hint("ask an administrator for an account or an invitation"));
         }
         self.state.rates.of_sign_up(self.tenant.uid, self.request.address).await?;
-        let email = users::normalized(&new.email);
-        check(&email, new.display_name.as_deref(), &new.metadata)?;
-        let wrong = policy.weaknesses(&new.password, &email);
+        let email = address(&new.email)?;
+        check(new.display_name.as_deref(), &new.metadata)?;
+        let password = Password::new(new.password);
+        let wrong = policy.weaknesses(password.prepared(), &email.canonical);
         if !wrong.is_empty() {
             return Err(weak(wrong));
         }
-        let hash = self.state.accounts.hasher.hash(self.tenant.uid, new.password).await?;
+        let hash = self.state.accounts.hasher.hash(self.tenant.uid, password).await?;
         let id = Uuid::now_v7();
         let user = NewUser {
             id,
@@ -97,44 +98,44 @@ impl Visit<'_> {
             verified: false,
         };
         let actor = id.to_string();
-        let mut group = vec![users::insert(&user, self.actor(&actor))];
         let waits = policy.requires_verified_email();
-        if waits || policy.webhook().is_some() {
-            group.push(one_time::issue(Uuid::now_v7(), Kind::Verify, id, &email, new.redirect_to.as_deref()));
+        let mut group = vec![users::insert(&user, self.actor(&actor)), users::clock()];
+        if policy.webhook().is_some() {
+            let brings = Brings {
+                password_hash: Some(hash.clone()),
+                display_name: new.display_name.clone(),
+                metadata: new.metadata.clone(),
+            };
+            let redirect_to = new.redirect_to.as_deref();
+            group.push(one_time::issue_to_sign_up(id, &email.canonical, redirect_to, &brings, waits));
         }
-        match sql::run_or_refused(self.tenant, Group::write(group)).await {
-            Ok(reply) => {
-                let user = reply.rows.first().and_then(|row| User::read(row, 0));
-                let user = user.ok_or_else(|| ApiError::internal("an insert yielded no user"))?;
-                if waits {
-                    return Ok(Registered::Waiting(Box::new(user)));
-                }
-                Ok(Registered::In(Box::new(self.start(user, false, Vec::new()).await?)))
-            }
-            // Whoever gets no e-mail learns nothing: the answer is the one to a new address.
-            Err(Failed::Duplicate) if waits => {
-                self.remind(Kind::Verify, &email, new.redirect_to.as_deref(), false).await?;
-                let now = jiff::Timestamp::now().to_string();
-                Ok(Registered::Waiting(Box::new(User {
-                    id,
-                    email,
-                    display_name: new.display_name,
-                    password_hash: None,
-                    roles: policy.default_roles().to_vec(),
-                    enabled: true,
-                    claims: Map::new(),
-                    metadata: new.metadata,
-                    email_verified_at: None,
-                    created_at: now.clone(),
-                    updated_at: now,
-                    version: 1,
-                })))
-            }
-            Err(Failed::Duplicate) => {
-                Err(ApiError::new(Code::UserAlreadyExists, "there is an account with this e-mail address"))
-            }
-            Err(Failed::Other(error)) => Err(error),
+        if waits {
+            group.push(attempts::asked(self.secrets(), self.tenant.uid, &email.canonical));
         }
+        let reply = self.run(Group::write(group)).await?;
+        if waits {
+            // Whoever gets no e-mail learns nothing: of an address that is known and of one that is not, the answer is made here, of what was
+            // sent and the time of the transaction.
+            let now = reply.rows.iter().find_map(users::read_clock);
+            let now = now.ok_or_else(|| ApiError::internal("the database told no time"))?;
+            return Ok(Registered::Waiting(Box::new(User {
+                id,
+                email: email.canonical,
+                email_as_written: email.written,
+                display_name: new.display_name,
+                password_hash: None,
+                roles: policy.default_roles().to_vec(),
+                enabled: true,
+                claims: Map::new(),
+                metadata: new.metadata,
+                email_verified_at: None,
+                created_at: now.clone(),
+                updated_at: now,
+                version: 1,
+            })));
+        }
+        let user = reply.rows.iter().find_map(|row| User::read(row, 0)).ok_or_else(taken)?;
+        Ok(Registered::In(Box::new(self.start(user, false, Vec::new()).await?)))
     }
 
     /// Invites somebody: an account without a password, and a token to set one.
@@ -146,8 +147,8 @@ impl Visit<'_> {
             return Err(ApiError::forbidden("this tenant allows no invitations")
                 .hint("spec.auth.invites of the Tenant allows them"));
         }
-        let email = users::normalized(&new.email);
-        check(&email, new.display_name.as_deref(), &Map::new())?;
+        let email = address(&new.email)?;
+        check(new.display_name.as_deref(), &Map::new())?;
         check_roles(&new.roles)?;
         let (id, metadata) = (Uuid::now_v7(), Map::new());
         let user = NewUser {
@@ -159,19 +160,11 @@ impl Visit<'_> {
             metadata: &metadata,
             verified: false,
         };
-        let token = one_time::issue(Uuid::now_v7(), Kind::Invite, id, &email, new.redirect_to.as_deref());
+        let token =
+            one_time::issue(Uuid::now_v7(), Kind::Invite, id, email.mailbox(), new.redirect_to.as_deref());
         let group = Group::write(vec![users::insert(&user, self.actor(&by.user)), token]);
-        match sql::run_or_refused(self.tenant, group).await {
-            Ok(reply) => reply
-                .rows
-                .first()
-                .and_then(|row| User::read(row, 0))
-                .ok_or_else(|| ApiError::internal("an insert yielded no user")),
-            Err(Failed::Duplicate) => {
-                Err(ApiError::new(Code::UserAlreadyExists, "there is an account with this e-mail address"))
-            }
-            Err(Failed::Other(error)) => Err(error),
-        }
+        let reply = self.run(group).await?;
+        reply.rows.first().and_then(|row| User::read(row, 0)).ok_or_else(taken)
     }
 
     /// Has a one-time token sent to an address, if it is known here. The answer tells nothing of that.
@@ -186,22 +179,13 @@ impl Visit<'_> {
         any: bool,
     ) -> Result<(), ApiError> {
         self.state.rates.of_sign_up(self.tenant.uid, self.request.address).await?;
-        self.remind(kind, email, redirect_to, any).await
-    }
-
-    async fn remind(
-        self,
-        kind: Kind,
-        email: &str,
-        redirect_to: Option<&str>,
-        any: bool,
-    ) -> Result<(), ApiError> {
         if self.tenant.auth.webhook().is_none() {
             return Ok(());
         }
-        let addresses = array([email.trim(), &users::normalized(email)]);
-        let issue = one_time::issue_to(Uuid::now_v7(), kind, &addresses, redirect_to, any);
-        self.run(Group::write(vec![issue])).await?;
+        let email = canonical(email);
+        let asked = attempts::asked(self.secrets(), self.tenant.uid, &email);
+        let issue = one_time::issue_to(Uuid::now_v7(), kind, &email, redirect_to, any);
+        self.run(Group::write(vec![asked, issue])).await?;
         Ok(())
     }
 
@@ -221,45 +205,52 @@ impl Visit<'_> {
                 .hint("ask for a new one")
         };
         let named = self.secrets().open(Purpose::OneTime, self.tenant.uid, token).ok_or_else(unknown)?;
-        let look = vec![one_time::peek(named.id, kinds), factors::of_token(named.id)];
-        let reply = self.run(Group::read_all(look)).await?;
-        let mut rows = reply.rows.iter();
-        let seen = rows.next().and_then(Redeemed::read).ok_or_else(unknown)?;
+        let reply = self.run(Group::read(one_time::peek(named.id, kinds))).await?;
+        let seen = Seen::read(reply.rows.first().ok_or_else(unknown)?)?;
+        let password = password.map(Password::new);
         if let Some(wrong) =
-            password.as_deref().map(|password| self.tenant.auth.weaknesses(password, &seen.email))
+            password.as_ref().map(|password| self.tenant.auth.weaknesses(password.prepared(), &seen.email))
             && !wrong.is_empty()
         {
             return Err(weak(wrong));
         }
-        let factor = rows.next().and_then(Factor::read);
+        // Somebody proves for the first time that the address is theirs: what was set without that is not theirs.
+        let anew = seen.unproven && (seen.kind == Kind::Recover || seen.brings.is_some());
+        let factor = seen.factor.filter(|_| !anew);
         if let Some(factor) = &factor {
             self.guess_code(factor, code).await?;
         }
+        let brings = seen.brings.filter(|_| anew).unwrap_or_default();
         let hash = match password {
             Some(password) => Some(self.state.accounts.hasher.hash(self.tenant.uid, password).await?),
-            None => None,
+            None => brings.password_hash,
         };
-        let reply = self.run(Group::write(vec![one_time::redeem(named.id, kinds)])).await?;
-        let redeemed = reply.rows.first().and_then(Redeemed::read).ok_or_else(unknown)?;
+        let email = match seen.kind {
+            Kind::ChangeEmail => Some(address(&seen.email)?),
+            _ => None,
+        };
         let changed = Changed {
             password_hash: hash.as_deref(),
-            email: (redeemed.kind == Kind::ChangeEmail).then_some(redeemed.email.as_str()),
+            email: email.as_ref(),
+            display_name: brings.display_name.as_deref(),
+            metadata: anew.then_some(&brings.metadata),
             verified: true,
-            ..Changed::default()
+            anew,
+            by: Some((named.id, kinds)),
+            session: None,
+            told: self.tenant.auth.webhook().is_some(),
         };
-        let id = redeemed.user.to_string();
-        let mut group = vec![users::update(redeemed.user, &changed, self.actor(&id))];
-        if hash.is_some() {
-            group.push(sessions::end(redeemed.user, Which::All, self.actor(&id)));
-        }
-        let reply =
-            sql::run_or_refused(self.tenant, Group::write(group)).await.map_err(|failed| match failed {
-                Failed::Duplicate => {
-                    ApiError::new(Code::UserAlreadyExists, "the address is another account's by now")
-                }
-                Failed::Other(error) => error,
-            })?;
-        // No row: the account is gone or was disabled.
+        let id = seen.user.to_string();
+        // Whoever reads the mail has what it was for: older mail opens nothing any more.
+        let group = vec![users::update(seen.user, &changed, self.actor(&id)), one_time::void(seen.user)];
+        let group = Group::write(group);
+        let reply = sql::run_or_refused(self.tenant, group).await.map_err(|failed| match failed {
+            Failed::Duplicate => {
+                ApiError::new(Code::UserAlreadyExists, "the address is another account's by now")
+            }
+            Failed::Other(error) => error,
+        })?;
+        // No row: somebody else redeemed it a moment ago, or the account is gone or was disabled.
         let user = reply.rows.first().and_then(|row| User::read(row, 0)).ok_or_else(unknown)?;
         self.start(user, factor.is_some(), Vec::new()).await
     }
@@ -275,94 +266,100 @@ impl Visit<'_> {
         changes: Changes,
     ) -> Result<User, ApiError> {
         let known = self.user(user).await?;
-        if changes.password.is_some() || changes.email.is_some() {
-            self.prove(&known, session, changes.current_password).await?;
-        }
+        let email = changes.email.as_deref().map(address).transpose()?;
+        let email = email.filter(|new| new.canonical != known.email || new.mailbox() != known.mailbox());
+        check(changes.display_name.as_deref(), changes.metadata.as_ref().unwrap_or(&Map::new()))?;
         if let Some(metadata) = &changes.metadata {
-            check(&known.email, changes.display_name.as_deref(), metadata)?;
-        } else {
-            check(&known.email, changes.display_name.as_deref(), &Map::new())?;
+            check_merged(&known.metadata, metadata)?;
         }
-        let hash = match changes.password {
-            Some(password) => {
-                let wrong = self.tenant.auth.weaknesses(&password, &known.email);
-                if !wrong.is_empty() {
-                    return Err(weak(wrong));
-                }
-                Some(self.state.accounts.hasher.hash(self.tenant.uid, password).await?)
+        if email.is_some() && self.tenant.auth.webhook().is_none() {
+            return Err(ApiError::forbidden(
+                "this tenant sends no e-mail, so a new address cannot be verified",
+            )
+            .hint("ask an administrator to change the address"));
+        }
+        let password = changes.password.map(Password::new);
+        if let Some(password) = &password {
+            let wrong = self.tenant.auth.weaknesses(password.prepared(), &known.email);
+            if !wrong.is_empty() {
+                return Err(weak(wrong));
             }
+        }
+        let shown = Shown { password: changes.current_password, code: changes.totp };
+        match (&email, &password) {
+            (Some(_), _) => self.prove(&known, shown).await?,
+            (None, Some(_)) if !is_recent(session) => self.prove(&known, shown).await?,
+            _ => {}
+        }
+        let hash = match password {
+            Some(password) => Some(self.state.accounts.hasher.hash(self.tenant.uid, password).await?),
             None => None,
         };
         let id = user.to_string();
-        let mut group = Vec::new();
-        if let Some(email) = changes.email.as_deref().map(users::normalized).filter(|new| *new != known.email)
-        {
-            check(&email, None, &Map::new())?;
-            if self.tenant.auth.webhook().is_none() {
-                return Err(ApiError::forbidden(
-                    "this tenant sends no e-mail, so a new address cannot be verified",
-                )
-                .hint("ask an administrator to change the address"));
-            }
-            group.push(one_time::issue(Uuid::now_v7(), Kind::ChangeEmail, user, &email, None));
-        }
         let changed = Changed {
             password_hash: hash.as_deref(),
             display_name: changes.display_name.as_deref(),
             metadata: changes.metadata.as_ref(),
+            session,
+            told: self.tenant.auth.webhook().is_some(),
             ..Changed::default()
         };
+        let mut group = Vec::new();
         if hash.is_some() || changed.display_name.is_some() || changed.metadata.is_some() {
             group.push(users::update(user, &changed, self.actor(&id)));
         }
-        if hash.is_some() {
-            // Whoever knew the old password is out.
-            group.push(one_time::void(user, &[Kind::Recover]));
-            let which = session.map_or(Which::All, Which::AllBut);
-            group.push(sessions::end(user, which, self.actor(&id)));
+        let updates = !group.is_empty();
+        // After the password, which takes all tokens of before back.
+        if let Some(email) = email {
+            group.push(one_time::tell(user, known.mailbox(), "email_requested"));
+            group.push(one_time::issue(Uuid::now_v7(), Kind::ChangeEmail, user, email.mailbox(), None));
         }
         if group.is_empty() {
             return Ok(known);
         }
-        self.run(Group::write(group)).await?;
+        let reply = self.run(Group::write(group)).await?;
+        if updates && reply.rows.is_empty() {
+            return Err(ApiError::new(Code::Conflict, "the account changed at this moment, or was disabled")
+                .hint("read it again"));
+        }
         self.user(user).await
     }
 
-    /// Whether it is the user still: a session that is young, or the password.
-    pub(super) async fn prove(
-        self,
-        user: &User,
-        session: Option<Uuid>,
-        password: Option<String>,
-    ) -> Result<(), ApiError> {
-        let began = session.and_then(|session| session.get_timestamp()).map(|at| at.to_unix().0);
-        if began.is_some_and(|began| unix_now().saturating_sub(began) < RECENT_SECONDS) {
-            return Ok(());
-        }
-        let Some(password) = password else {
+    /// Whether it is the user still, by the password or by a code of the authenticator.
+    pub(super) async fn prove(self, user: &User, shown: Shown) -> Result<(), ApiError> {
+        let Some(password) = shown.password else {
+            if let Some(code) = shown.code.as_deref()
+                && let Some(factor) = self.factor(user.id).await?.filter(|factor| factor.confirmed)
+            {
+                return self.guess_code(&factor, Some(code)).await;
+            }
             return Err(ApiError::forbidden("show the password again for this")
-                .hint("send it as current_password, or sign in again"));
+                .hint("send it as current_password, or a code of the authenticator as totp"));
         };
-        let attempt = self.attempt(&users::normalized(&user.email)).await?;
-        match self
-            .state
-            .accounts
-            .hasher
-            .check(self.tenant.uid, password, user.password_hash.as_deref())
-            .await?
-        {
+        let attempt = self.attempt(&canonical(&user.email)).await?;
+        let (hasher, stored) = (&self.state.accounts.hasher, user.password_hash.as_deref());
+        match hasher.check(self.tenant.uid, Password::new(password), stored).await? {
             Checked::Wrong => Err(super::invalid_credentials()),
             Checked::Right | Checked::Upgraded(_) => self.succeeded(&attempt).await,
         }
     }
+}
 
-    /// Ends all sessions of a user, whoever asks for it.
-    ///
-    /// # Errors
-    /// When the database does not answer.
-    pub(in crate::auth) async fn sign_out_everywhere(self, user: Uuid) -> Result<usize, ApiError> {
-        self.sign_out(user, SignOut::Everywhere).await
-    }
+/// What somebody shows who changes what opens the account.
+#[derive(Default)]
+pub(super) struct Shown {
+    pub password: Option<String>,
+    pub code: Option<String>,
+}
+
+/// Whether the session began a short while ago, with something that opens the account.
+fn is_recent(session: Option<Uuid>) -> bool {
+    let began = session.and_then(|session| session.get_timestamp()).map(|at| at.to_unix().0);
+    began.is_some_and(|began| unix_now().saturating_sub(began) < RECENT_SECONDS)
+}
+
+fn taken() -> ApiError {
+    ApiError::new(Code::UserAlreadyExists, "there is an account with this e-mail address")
 }
 
 /// # Errors
@@ -375,19 +372,35 @@ pub(in crate::auth) fn check_roles(roles: &[String]) -> Result<(), ApiError> {
     }
 }
 
-fn check(email: &str, name: Option<&str>, metadata: &Map<String, Value>) -> Result<(), ApiError> {
-    let fits = email.len() <= MAX_EMAIL
-        && email.split_once('@').is_some_and(|(local, domain)| {
-            !local.is_empty() && domain.contains(|c: char| c.is_alphanumeric()) && !domain.contains('@')
-        })
-        && !email.contains(|c: char| c.is_whitespace() || c.is_control());
-    if !fits {
-        return Err(invalid("/email", "is not an e-mail address".to_owned()));
-    }
+fn address(text: &str) -> Result<Address, ApiError> {
+    Address::new(text).map_err(|wrong| invalid("/email", format!("is not an e-mail address: {wrong}")))
+}
+
+fn check(name: Option<&str>, metadata: &Map<String, Value>) -> Result<(), ApiError> {
     if name.is_some_and(|name| name.chars().count() > MAX_NAME) {
         return Err(invalid("/display_name", format!("must have at most {MAX_NAME} characters")));
     }
-    if serde_json::to_string(metadata).map_or(usize::MAX, |text| text.len()) > MAX_METADATA_BYTES {
+    bounded(metadata)
+}
+
+/// The bound is on what is kept, or many small changes would go beyond it. What makes it smaller is always possible.
+fn check_merged(kept: &Map<String, Value>, change: &Map<String, Value>) -> Result<(), ApiError> {
+    let mut merged = kept.clone();
+    for (name, value) in change {
+        match value {
+            Value::Null => drop(merged.remove(name)),
+            value => drop(merged.insert(name.clone(), value.clone())),
+        }
+    }
+    bounded(&merged).or_else(|refused| if bytes_of(&merged) < bytes_of(kept) { Ok(()) } else { Err(refused) })
+}
+
+fn bytes_of(metadata: &Map<String, Value>) -> usize {
+    serde_json::to_string(metadata).map_or(usize::MAX, |text| text.len())
+}
+
+fn bounded(metadata: &Map<String, Value>) -> Result<(), ApiError> {
+    if bytes_of(metadata) > MAX_METADATA_BYTES {
         return Err(invalid("/data", format!("must have at most {MAX_METADATA_BYTES} bytes")));
     }
     Ok(())

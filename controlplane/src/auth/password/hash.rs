@@ -13,6 +13,7 @@ use sha2::{Sha256, Sha512};
 use subtle::ConstantTimeEq;
 
 use super::{
+    form::Password,
     price::Price,
     stored::{Digest, Stored},
 };
@@ -49,9 +50,9 @@ impl Cost {
         Ok(Argon2::new(Algorithm::Argon2id, Version::V0x13, params))
     }
 
-    pub fn hash(self, password: &str) -> Result<String, argon2::password_hash::Error> {
+    pub fn hash(self, password: &Password) -> Result<String, argon2::password_hash::Error> {
         let argon2 = self.argon2().map_err(|_| argon2::password_hash::Error::ParamsInvalid)?;
-        Ok(argon2.hash_password(password.as_bytes())?.to_string())
+        Ok(argon2.hash_password(password.prepared().as_bytes())?.to_string())
     }
 
     /// What making a hash costs.
@@ -59,20 +60,42 @@ impl Cost {
         Price::argon2(self.memory_kib, self.iterations)
     }
 
-    /// What [`Self::check`] costs at most: a hash from elsewhere is replaced by one of ours. Nothing for a hash that it does not
-    /// look at, since it is not understood or costs too much.
-    pub fn price_of_check(self, stored: &str) -> Option<Price> {
-        let stored = Stored::parse(stored)?;
-        let price = Some(Price::of(&stored)).filter(|price| price.is_payable(self.price()))?;
-        Some(if self.made(&stored) { price } else { price.then(self.price()) })
+    /// What [`Self::check`] costs at most: a hash from elsewhere is replaced by one of ours, and a password that can be written in another
+    /// way may be tried in both. Nothing for a hash that it does not look at, since it is not understood or costs too much.
+    pub fn price_of_check(self, password: &Password, stored: &str) -> Option<Price> {
+        let stored = self.payable(stored)?;
+        let once = Price::of(&stored);
+        let both = self.second_try(password, &stored);
+        let price = if both.is_some() { once.then(once) } else { once };
+        Some(if self.made(&stored) && both.is_none() { price } else { price.then(self.price()) })
     }
 
-    pub fn check(self, password: &str, stored: &str) -> Checked {
-        let Some(stored) = Stored::parse(stored).filter(|stored| Price::of(stored).is_payable(self.price()))
-        else {
+    pub fn check(self, password: &Password, stored: &str) -> Checked {
+        let Some(stored) = self.payable(stored) else { return Checked::Wrong };
+        let other = self.second_try(password, &stored);
+        if self.opens(password.prepared(), &stored) {
+            if self.made(&stored) {
+                return Checked::Right;
+            }
+        } else if !other.is_some_and(|sent| self.opens(sent, &stored)) {
             return Checked::Wrong;
-        };
-        let right = match &stored {
+        }
+        // One that cannot be upgraded now is the next time.
+        self.hash(password).map_or(Checked::Right, Checked::Upgraded)
+    }
+
+    fn payable(self, stored: &str) -> Option<Stored<'_>> {
+        Stored::parse(stored).filter(|stored| Price::of(stored).is_payable(self.price()))
+    }
+
+    /// What to try when the password in its form is not the one: what was sent, unless two tries together would cost too much.
+    fn second_try<'a>(self, password: &'a Password, stored: &Stored<'_>) -> Option<&'a str> {
+        let once = Price::of(stored);
+        password.as_sent().filter(|_| once.then(once).is_payable(self.price()))
+    }
+
+    fn opens(self, password: &str, stored: &Stored<'_>) -> bool {
+        match stored {
             Stored::Argon2 { text, lanes, .. } => {
                 *lanes <= MAX_LANES
                     && self
@@ -92,12 +115,6 @@ impl Cost {
                 }
                 derived.ct_eq(hash).into()
             }
-        };
-        match right {
-            false => Checked::Wrong,
-            true if self.made(&stored) => Checked::Right,
-            // One that cannot be upgraded now is the next time.
-            true => self.hash(password).map_or(Checked::Right, Checked::Upgraded),
         }
     }
 
@@ -116,20 +133,26 @@ mod tests {
 
     const PASSWORD: &str = "correct horse battery staple";
 
+    fn password(text: &str) -> Password {
+        Password::new(text.to_owned())
+    }
+
     fn cost() -> Cost {
         Cost::new(64, 1).unwrap()
     }
 
     #[test]
     fn our_own_hash_is_right_and_an_older_one_is_upgraded() {
-        let stored = cost().hash(PASSWORD).unwrap();
+        let stored = cost().hash(&password(PASSWORD)).unwrap();
         assert!(stored.starts_with("$argon2id$v=19$m=64,t=1,p=1$"), "{stored}");
-        assert_ne!(stored, cost().hash(PASSWORD).unwrap(), "salted");
-        assert_eq!(cost().check(PASSWORD, &stored), Checked::Right);
-        assert_eq!(cost().check("wrong", &stored), Checked::Wrong);
+        assert_ne!(stored, cost().hash(&password(PASSWORD)).unwrap(), "salted");
+        assert_eq!(cost().check(&password(PASSWORD), &stored), Checked::Right);
+        assert_eq!(cost().check(&password("wrong"), &stored), Checked::Wrong);
         let stronger = Cost::new(128, 2).unwrap();
-        let Checked::Upgraded(better) = stronger.check(PASSWORD, &stored) else { panic!("not upgraded") };
-        assert_eq!(stronger.check(PASSWORD, &better), Checked::Right);
+        let Checked::Upgraded(better) = stronger.check(&password(PASSWORD), &stored) else {
+            panic!("not upgraded")
+        };
+        assert_eq!(stronger.check(&password(PASSWORD), &better), Checked::Right);
     }
 
     #[test]
@@ -147,8 +170,8 @@ mod tests {
         let passlib = format!("$pbkdf2-sha256$1000${}${}", unpadded(salt), unpadded(&derive(1000, salt)))
             .replace('+', ".");
         for stored in [&bcrypt, &django, &phc, &passlib, &bcrypt.replacen("$2b$", "$2y$", 1)] {
-            assert!(matches!(cost().check(PASSWORD, stored), Checked::Upgraded(_)), "{stored}");
-            assert_eq!(cost().check("wrong", stored), Checked::Wrong, "{stored}");
+            assert!(matches!(cost().check(&password(PASSWORD), stored), Checked::Upgraded(_)), "{stored}");
+            assert_eq!(cost().check(&password("wrong"), stored), Checked::Wrong, "{stored}");
         }
     }
 
@@ -178,18 +201,53 @@ mod tests {
             "pbkdf2_sha256$1$salt$",
             "$pbkdf2-md5$1000$c2FsdA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
         ] {
-            assert_eq!(cost().check(PASSWORD, stored), Checked::Wrong, "{stored}");
-            assert_eq!(cost().price_of_check(stored), None, "{stored}: no work is planned for it");
+            assert_eq!(cost().check(&password(PASSWORD), stored), Checked::Wrong, "{stored}");
+            assert_eq!(
+                cost().price_of_check(&password(PASSWORD), stored),
+                None,
+                "{stored}: no work is planned for it"
+            );
             assert!(super::super::storable(stored).is_err(), "{stored}");
         }
     }
 
     #[test]
     fn a_hash_that_is_replaced_is_paid_for_twice() {
-        let own = cost().hash(PASSWORD).unwrap();
-        assert_eq!(cost().price_of_check(&own), Some(cost().price()));
+        let own = cost().hash(&password(PASSWORD)).unwrap();
+        assert_eq!(cost().price_of_check(&password(PASSWORD), &own), Some(cost().price()));
         let bcrypt = "$2b$04$abcdefghijklmnopqrstuu7EJV7kdjBBQxyb0HjTh9KS7.Lah/6CG";
         let both = Price { micros: 800 + cost().price().micros, memory_kib: 64 };
-        assert_eq!((cost().price_of_check(bcrypt), super::super::storable(bcrypt)), (Some(both), Ok(())));
+        assert_eq!(
+            (cost().price_of_check(&password(PASSWORD), bcrypt), super::super::storable(bcrypt)),
+            (Some(both), Ok(()))
+        );
+    }
+    #[test]
+    fn a_password_opens_whichever_way_it_is_typed_and_hashes_of_other_ways_are_replaced() {
+        const COMPOSED: &str = "émile Paris 2026 x";
+        const APART: &str = "e\u{301}mile Paris 2026 x";
+        let both = [password(COMPOSED), password(APART)];
+        for chosen in &both {
+            let stored = cost().hash(chosen).unwrap();
+            for shown in &both {
+                assert_eq!(cost().check(shown, &stored), Checked::Right);
+            }
+        }
+        // As it was hashed before passwords had a form, and as others hash.
+        let ours = cost().argon2().unwrap().hash_password(APART.as_bytes()).unwrap().to_string();
+        let theirs = bcrypt::hash(APART, 4).unwrap();
+        for stored in [&ours, &theirs] {
+            let Checked::Upgraded(better) = cost().check(&both[1], stored) else {
+                panic!("{stored} does not open")
+            };
+            assert_eq!(cost().check(&both[0], &better), Checked::Right);
+            assert_eq!(cost().check(&password("e\u{301}mile"), stored), Checked::Wrong);
+        }
+        // A second try is paid for, and there is none where two are more than a check may cost.
+        let once = cost().price();
+        let twice = once.then(once).then(once);
+        assert_eq!(cost().price_of_check(&both[1], &ours), Some(twice));
+        let dear = "$2b$14$abcdefghijklmnopqrstuu7EJV7kdjBBQxyb0HjTh9KS7.Lah/6CG";
+        assert_eq!(cost().price_of_check(&both[1], dear), cost().price_of_check(&both[0], dear));
     }
 }

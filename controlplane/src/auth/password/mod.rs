@@ -1,10 +1,12 @@
 //! Passwords: how they are hashed, and which hashes from elsewhere are understood.
 //!
+//! - [`form`]: the form in which a password is hashed
 //! - [`hash`]: makes and checks hashes. Pure, and slow on purpose
 //! - [`stored`]: the forms of hashes; [`price`]: what each costs
 //! - [`turns`]: whose password comes next, fairly between tenants; [`queue`]: waits for it
 //! - [`Hasher`]: keeps the work off the threads that answer requests, and bounds it
 
+mod form;
 mod hash;
 mod price;
 mod queue;
@@ -23,6 +25,7 @@ use self::{
     turns::Bounds,
 };
 use crate::error::{ApiError, Code};
+pub(super) use form::Password;
 pub(super) use hash::Checked;
 pub use stored::storable;
 
@@ -63,7 +66,8 @@ impl Hasher {
         if u64::from(settings.memory_kib.max(MAX_MEMORY_KIB)) > memory_kib {
             return Err(HasherError::Memory(memory_kib));
         }
-        let nobody = cost.hash("the password of nobody").map_err(HasherError::Hash)?.into();
+        let nobody =
+            cost.hash(&Password::new("the password of nobody".to_owned())).map_err(HasherError::Hash)?.into();
         let places = places(settings);
         let bounds = Bounds { places, memory_kib, waiting: WAITING, own: cost.price() };
         Ok(Self { cost, nobody, queue: Queue::new(bounds) })
@@ -79,7 +83,7 @@ impl Hasher {
     ///
     /// # Errors
     /// When too many wait.
-    pub(super) async fn hash(&self, tenant: Uuid, password: String) -> Result<String, ApiError> {
+    pub(super) async fn hash(&self, tenant: Uuid, password: Password) -> Result<String, ApiError> {
         let cost = self.cost;
         self.work(tenant, cost.price(), move || cost.hash(&password)).await?.map_err(ApiError::internal)
     }
@@ -91,15 +95,18 @@ impl Hasher {
     pub(super) async fn check(
         &self,
         tenant: Uuid,
-        password: String,
+        password: Password,
         stored: Option<&str>,
     ) -> Result<Checked, ApiError> {
         let cost = self.cost;
         // A hash that is not looked at takes no less time than any other.
-        let known = stored.and_then(|stored| Some((cost.price_of_check(stored)?, stored)));
+        let known = stored.and_then(|stored| Some((cost.price_of_check(&password, stored)?, stored)));
         let (price, hash): (Price, Arc<str>) = match known {
             Some((price, stored)) => (price, stored.into()),
-            None => (cost.price(), Arc::clone(&self.nobody)),
+            None => {
+                let price = cost.price_of_check(&password, &self.nobody);
+                (price.unwrap_or(cost.price()), Arc::clone(&self.nobody))
+            }
         };
         let checked = self.work(tenant, price, move || cost.check(&password, &hash)).await?;
         Ok(if known.is_some() { checked } else { Checked::Wrong })

@@ -202,6 +202,8 @@ struct ChangeRequest {
     password: Option<String>,
     current_password: Option<String>,
     data: Option<Map<String, Value>>,
+    /// Not of Supabase's shape: in the place of the password, for a new address.
+    totp: Option<String>,
 }
 
 async fn change(
@@ -215,6 +217,7 @@ async fn change(
         password: request.password,
         email: request.email,
         metadata: request.data,
+        totp: request.totp,
         ..Changes::default()
     };
     Ok(axum::Json(user_of(&scope.visit(&state).change(user, Some(session), changes).await?)))
@@ -232,7 +235,7 @@ async fn logout(
 ) -> Result<StatusCode, ApiError> {
     let (user, session) = session(&scope)?;
     let which = query.scope.unwrap_or(LogoutScope::Global).of(session);
-    scope.visit(&state).sign_out(user, which).await?;
+    scope.visit(&state).sign_out(&scope.caller, user, which).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -62,6 +62,7 @@ struct ChangeRequest {
     email: Option<String>,
     display_name: Option<String>,
     metadata: Option<Map<String, Value>>,
+    totp: Option<String>,
 }
 
 async fn change(
@@ -76,6 +77,7 @@ async fn change(
         email: request.email,
         display_name: request.display_name,
         metadata: request.metadata,
+        totp: request.totp,
     };
     Ok(axum::Json(scope.visit(&state).change(user, Some(session), changes).await?.shown()))
 }
@@ -117,7 +119,7 @@ async fn logout(
         _ => serde_json::from_slice(&body).map_err(|error| ApiError::bad_request(error.to_string()))?,
     };
     let (user, session) = session(&scope)?;
-    scope.visit(&state).sign_out(user, request.scope.of(session)).await?;
+    scope.visit(&state).sign_out(&scope.caller, user, request.scope.of(session)).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -132,7 +134,7 @@ async fn end_session(
     Path(id): Path<Uuid>,
 ) -> Result<StatusCode, ApiError> {
     let (user, _) = session(&scope)?;
-    match scope.visit(&state).sign_out(user, SignOut::Here(id)).await? {
+    match scope.visit(&state).sign_out(&scope.caller, user, SignOut::Here(id)).await? {
         0 => Err(ApiError::not_found("there is no such session")),
         _ => Ok(StatusCode::NO_CONTENT),
     }
@@ -154,8 +156,8 @@ async fn enrol(
     scope: Scope,
     Json(request): Json<EnrolRequest>,
 ) -> Result<(StatusCode, axum::Json<Value>), ApiError> {
-    let (user, session) = session(&scope)?;
-    let enrolled = scope.visit(&state).enrol(user, Some(session), request.current_password).await?;
+    let (user, _) = session(&scope)?;
+    let enrolled = scope.visit(&state).enrol(user, request.current_password).await?;
     Ok((StatusCode::CREATED, axum::Json(enrolled)))
 }
 
@@ -191,8 +193,8 @@ async fn remove(
     scope: Scope,
     Json(request): Json<CodeRequest>,
 ) -> Result<StatusCode, ApiError> {
-    let (user, _) = session(&scope)?;
-    scope.visit(&state).remove_factor(user, &request.totp).await?;
+    let (user, session) = session(&scope)?;
+    scope.visit(&state).remove_factor(user, session, &request.totp).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -228,7 +230,7 @@ async fn end_sessions(
     Path(id): Path<Uuid>,
 ) -> Result<StatusCode, ApiError> {
     admin(&scope)?;
-    scope.visit(&state).sign_out_everywhere(id).await?;
+    scope.visit(&state).sign_out(&scope.caller, id, SignOut::Everywhere).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -238,7 +240,7 @@ async fn reset_factor(
     Path(id): Path<Uuid>,
 ) -> Result<StatusCode, ApiError> {
     admin(&scope)?;
-    match scope.visit(&state).reset_factor(id).await? {
+    match scope.visit(&state).reset_factor(&scope.caller, id).await? {
         true => Ok(StatusCode::NO_CONTENT),
         false => Err(ApiError::not_found("this user has no authenticator")),
     }

@@ -137,7 +137,7 @@ pub const ROUTES: &[Route] = &[
             Shape::Schema(
                 r#"{"type": "object", "properties": {"current_password": {"type": "string"},
                 "password": {"type": "string"}, "email": {"type": "string"}, "display_name": {"type": "string"},
-                "metadata": {"type": "object"}}}"#,
+                "metadata": {"type": "object"}, "totp": {"type": "string"}}}"#,
             ),
             r#"{"display_name": "Ann"}"#,
         )

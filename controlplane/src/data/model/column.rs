@@ -1,10 +1,12 @@
 //! One column.
 
+use std::borrow::Cow;
+
 use tenantry_crds::definition::Field;
 use tenantry_migrations::layout::{Column, SqlType};
 
 use super::doc::EXTRA;
-use crate::data::validate::{Format, Shape};
+use crate::data::validate::{Form, Format, Shape};
 
 /// A column of a document type.
 #[derive(Debug)]
@@ -87,6 +89,22 @@ impl ColumnModel {
             shape.set_format(format);
         }
         self
+    }
+
+    /// The same column, whose values are kept and compared in the form that `form` gives them.
+    pub(super) fn in_form(mut self, form: Form) -> Self {
+        if let Role::Field(_, shape) = &mut self.role {
+            shape.set_form(form);
+        }
+        self
+    }
+
+    /// `text` in the form in which the column's values are kept.
+    pub fn formed<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        match &self.role {
+            Role::Field(_, shape) => shape.formed(text),
+            Role::Platform | Role::Extra(_) => Cow::Borrowed(text),
+        }
     }
 
     /// The field, unless the platform keeps the column.

@@ -10,7 +10,10 @@ use tenantry_crds::{
 use tenantry_migrations::layout::{Side, SqlType, TableLayout};
 
 use super::ColumnModel;
-use crate::{auth::storable, data::permit::Grants};
+use crate::{
+    auth::{address, storable},
+    data::permit::Grants,
+};
 
 /// A document type.
 #[derive(Debug)]
@@ -39,6 +42,8 @@ pub struct DocModel {
     pub ttl: Option<Ttl>,
     /// The tables beside its own.
     pub side: Side,
+    /// The column that keeps how another one was written.
+    pub written: Option<Written>,
     by_name: HashMap<String, usize>,
     relations: HashMap<String, (Relation, usize)>,
 }
@@ -57,6 +62,20 @@ pub enum Relation {
 /// The type and the field of `core` that hold what signing in computes: other hashes than those that it takes are refused.
 const PASSWORD_HASH: (&str, &str) = ("user", "password_hash");
 
+/// The field of the same type that says who somebody is: in one form, with what was written beside it.
+const ADDRESS: (&str, &str) = ("user", "email");
+const ADDRESS_AS_WRITTEN: &str = "email_as_written";
+
+/// A column that holds the form in which values are compared, and the one that keeps how such a value was written. Both by their
+/// place in the model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Written {
+    /// Holds the one form.
+    pub form: usize,
+    /// Holds what was written, where that is another text.
+    pub text: usize,
+}
+
 /// What the definition does not declare; of types that allow it.
 pub(super) const EXTRA: &str = "extra";
 
@@ -68,12 +87,21 @@ impl DocModel {
             .filter(|column| column.name != EXTRA || doc_type.allow_extra)
             .map(|column| {
                 let model = ColumnModel::new(column, doc_type.field(&column.name));
-                let is_hash = *app == core_app::name()
-                    && (doc_type.name.as_str(), column.name.as_str()) == PASSWORD_HASH;
-                if is_hash { model.in_format(storable) } else { model }
+                if *app != core_app::name() {
+                    return model;
+                }
+                match (doc_type.name.as_str(), column.name.as_str()) {
+                    PASSWORD_HASH => model.in_format(storable),
+                    ADDRESS => model.in_form(address::canonical),
+                    _ => model,
+                }
             })
             .collect();
         let by_name: HashMap<_, _> = columns.iter().enumerate().map(|(n, c)| (c.name.clone(), n)).collect();
+        let of_address = |name: &str| by_name.get(name).copied().filter(|_| *app == core_app::name());
+        let written = (doc_type.name.as_str() == ADDRESS.0)
+            .then(|| Some(Written { form: of_address(ADDRESS.1)?, text: of_address(ADDRESS_AS_WRITTEN)? }))
+            .flatten();
         let mut relations = HashMap::new();
         let mut relate = |name: &str, relation, column: &str| {
             if let Some(column) = by_name.get(column) {
@@ -108,6 +136,7 @@ impl DocModel {
             soft_delete: doc_type.soft_delete,
             ttl: doc_type.ttl.clone(),
             side: layout.side.clone(),
+            written,
             columns,
             by_name,
             relations,
@@ -129,6 +158,18 @@ impl DocModel {
     pub fn relation(&self, name: &str) -> Option<(Relation, &ColumnModel)> {
         let (relation, n) = self.relations.get(name)?;
         Some((*relation, self.columns.get(*n)?))
+    }
+
+    /// Whether its documents are accounts, which people sign in to.
+    pub fn is_account(&self) -> bool {
+        // Only that type has the column; of an older `core` there is none yet.
+        self.written.is_some()
+    }
+
+    /// `columns` with those that keep how their values were written.
+    pub fn with_written(&self, columns: &[usize]) -> Vec<usize> {
+        let written = self.written.filter(|written| columns.contains(&written.form));
+        columns.iter().copied().chain(written.map(|written| written.text)).collect()
     }
 
     /// The type of ids.

@@ -15,5 +15,5 @@ mod links;
 pub use catalog::Catalog;
 pub use column::{ColumnModel, Encoding, Role};
 pub use consequences::{Consequences, Referrer, Referrers};
-pub use doc::{DocModel, Relation};
+pub use doc::{DocModel, Relation, Written};
 pub use links::{Direction, Link, Links, Unlinked};

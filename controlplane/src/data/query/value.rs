@@ -28,7 +28,7 @@ fn of_column(column: &ColumnModel, text: &str) -> Result<String, String> {
         return kept(values.iter().any(|v| v == text), &format!("use one of {}", values.join(", ")));
     }
     match column.sql_type {
-        SqlType::Text => self::text(text),
+        SqlType::Text => self::text(&column.formed(text)),
         SqlType::Integer => kept(text.parse::<i32>().is_ok(), "use an integer of 32 bits"),
         SqlType::BigInt => kept(text.parse::<i64>().is_ok(), "use an integer of 64 bits"),
         SqlType::Numeric { .. } => {

@@ -16,6 +16,7 @@ use super::{
     which::{Which, result_of},
 };
 use crate::{
+    auth::control,
     data::{
         id::DocumentId,
         model::{ColumnModel, Consequences, DocModel},
@@ -36,6 +37,8 @@ pub struct Author<'a> {
     pub client: Option<&'a str>,
     /// The trace that the request belongs to, for whoever acts on the event.
     pub trace: Option<&'a str>,
+    /// Whether people are told what becomes of their accounts.
+    pub told: bool,
 }
 
 /// How a write goes on once the row is stored.
@@ -168,6 +171,9 @@ pub fn insert(
         Some(_) => "CASE WHEN version = 1 THEN 'Create' ELSE 'Update' END",
     };
     journal(&mut sql, doc, action, &user, None, write);
+    if conflict.is_some() {
+        accounts(&mut sql, doc, control::CHANGED, &user, write.author);
+    }
     write.answer.write(&mut sql, None, &write);
     sql.finish()
 }
@@ -247,6 +253,7 @@ pub fn update(
     returning(&mut sql, doc);
     let shown = serde_json::Value::Object(values.shown.clone()).to_string();
     journal(&mut sql, doc, "'Update'", &user, Some(&shown), write);
+    accounts(&mut sql, doc, control::CHANGED, &user, write.author);
     write.answer.write(&mut sql, Some(which), &write);
     sql.finish()
 }
@@ -334,6 +341,7 @@ pub fn delete(
     {
         cascade::carry_out(&mut sql, doc, consequences, write.author, &user);
     }
+    accounts(&mut sql, doc, control::GONE, &user, write.author);
     write.answer.write(&mut sql, Some(which), &write);
     sql.finish()
 }
@@ -393,6 +401,23 @@ fn number(sql: &mut Statement, pattern: &SeriesPattern, from: impl FnOnce(&mut S
     sql.push(&format!(" || lpad(n::text, greatest({digits}, length(n::text)), '0') FROM "));
     from(sql);
     sql.push(")");
+}
+
+/// What goes with accounts of which somebody else may have the control by now.
+fn accounts(sql: &mut Statement, doc: &DocModel, control: &str, user: &str, author: Author<'_>) {
+    if !doc.is_account() {
+        return;
+    }
+    let request = sql.keep(Some(author.request), "text");
+    let client = sql.keep(author.client, "text");
+    let told = if author.told { "true" } else { "false" };
+    let places = control::Places { actor: user, request: &request, client: &client, session: "NULL", told };
+    let text = format!(", {control}{}", control::taken_along(places));
+    let mut parts = text.split("{schema}");
+    sql.push(parts.next().unwrap_or_default());
+    for part in parts {
+        sql.schema().push(part);
+    }
 }
 
 /// All columns: rules may compare one that no answer shows.

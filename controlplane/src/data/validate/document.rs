@@ -8,7 +8,7 @@ use super::{
     shape::{pointer, report},
 };
 use crate::{
-    data::model::{DocModel, Role},
+    data::model::{DocModel, Role, Written},
     error::FieldError,
 };
 
@@ -41,6 +41,15 @@ impl Values {
     /// What the column is set to, if it is.
     pub fn get(&self, column: usize) -> Option<Option<&str>> {
         self.columns.iter().find(|(n, _)| *n == column).map(|(_, value)| value.as_deref())
+    }
+
+    /// Sets the column that keeps how `asked` was written, which is stored as `formed`.
+    fn keep_written(&mut self, doc: &DocModel, written: Written, asked: &Value, formed: &Value) {
+        let asked = asked.as_str().map(str::trim).filter(|asked| Some(*asked) != formed.as_str());
+        self.columns.push((written.text, asked.map(str::to_owned)));
+        if let Some(column) = doc.columns.get(written.text) {
+            self.shown.insert(column.name.clone(), asked.into());
+        }
     }
 
     fn set(&mut self, column: usize, field: &Field, shape: &Shape, value: Value) {
@@ -81,6 +90,8 @@ pub fn document(
     for (n, column) in doc.columns.iter().enumerate() {
         let (field, shape) = match &column.role {
             Role::Platform => continue,
+            // Set with the column whose values it keeps as they were written.
+            Role::Field(..) if doc.written.is_some_and(|written| written.text == n) => continue,
             Role::Extra(shape) => {
                 extra(&mut values, n, shape, mode, members.get(&column.name), (at, errors));
                 continue;
@@ -107,13 +118,17 @@ pub fn document(
             }
             continue;
         }
-        let Some(value) = shape.check(&value, &at(), errors) else { continue };
+        let asked = value;
+        let Some(value) = shape.check(&asked, &at(), errors) else { continue };
         if let (Naming::Field(naming), Mode::Patch(id) | Mode::Replace(id)) = (&doc.naming, mode)
             && *naming == field.name
             && value.as_str() != Some(id)
         {
             report(errors, &at(), "is the document's id and cannot change".into());
             continue;
+        }
+        if let Some(written) = doc.written.filter(|written| written.form == n) {
+            values.keep_written(doc, written, &asked, &value);
         }
         values.set(n, field, shape, value);
     }

@@ -9,7 +9,7 @@ pub(super) mod scalar;
 mod shape;
 
 pub use document::{Mode, Values, document};
-pub use shape::{Format, Shape};
+pub use shape::{Form, Format, Shape};
 
 /// Errors listed at most; a body can have many more.
 const MAX_ERRORS: usize = 100;

@@ -1,12 +1,14 @@
 //! What values a field takes.
 
+use std::borrow::Cow;
+
 use regex::{Regex, RegexBuilder};
 use serde_json::{Map, Number, Value};
 use tenantry_crds::definition::{Field, FieldKind};
 use tenantry_migrations::layout::SqlType;
 
 use super::{MAX_DEPTH, MAX_ERRORS, scalar};
-use crate::error::FieldError;
+use crate::{auth::address, error::FieldError};
 
 /// Items that a List may have.
 const MAX_ITEMS: usize = 1000;
@@ -24,7 +26,7 @@ pub struct Shape(Kind);
 
 #[derive(Debug)]
 enum Kind {
-    Text { max_length: Option<usize>, pattern: Option<Pattern>, format: Option<Format> },
+    Text { max_length: Option<usize>, pattern: Option<Pattern>, format: Option<Format>, form: Option<Form> },
     OneOf(Vec<String>),
     Integer { least: i64, most: i64, bounds: Bounds },
     Decimal { precision: u32, scale: u32, bounds: Bounds },
@@ -41,6 +43,9 @@ enum Kind {
 
 /// What of a text's form is no matter of its length or a pattern: the error says what is wrong.
 pub type Format = fn(&str) -> Result<(), &'static str>;
+
+/// The one form of a text that can be written in several ways.
+pub type Form = fn(&str) -> String;
 
 #[derive(Debug)]
 struct Bounds {
@@ -89,13 +94,14 @@ impl Shape {
             max_length: max_length.map(|max| max as usize),
             pattern: pattern.map(|pattern| Pattern::new(pattern)),
             format,
+            form: None,
         };
         let bounds = |min: &Option<f64>, max: &Option<f64>| Bounds { min: *min, max: *max };
         Self(match &field.kind {
             FieldKind::String { max_length, pattern } => text(Some(*max_length), pattern.as_ref(), None),
             FieldKind::Text { max_length, pattern } => text(*max_length, pattern.as_ref(), None),
             FieldKind::Secret { max_length } => text(Some(*max_length), None, None),
-            FieldKind::Email { max_length } => text(Some(*max_length), None, Some(scalar::email)),
+            FieldKind::Email { max_length } => text(Some(*max_length), None, Some(address::check)),
             FieldKind::Url { max_length } => text(Some(*max_length), None, Some(scalar::url)),
             FieldKind::Enum { values } => Kind::OneOf(values.clone()),
             FieldKind::Integer { min, max } => {
@@ -116,7 +122,7 @@ impl Shape {
             FieldKind::Json => Kind::Json,
             FieldKind::Reference(_) | FieldKind::File if sql_type == SqlType::Uuid => Kind::Uuid,
             FieldKind::Reference(_) | FieldKind::File => {
-                Kind::Text { max_length: Some(MAX_ID), pattern: None, format: None }
+                Kind::Text { max_length: Some(MAX_ID), pattern: None, format: None, form: None }
             }
             FieldKind::List { items } => Kind::List(
                 // Items are JSON inside of one column, and no reference can be among them.
@@ -132,6 +138,21 @@ impl Shape {
     pub fn set_format(&mut self, wanted: Format) {
         if let Kind::Text { format, .. } = &mut self.0 {
             *format = Some(wanted);
+        }
+    }
+
+    /// Keeps texts in `wanted`, whichever way they were written.
+    pub fn set_form(&mut self, wanted: Form) {
+        if let Kind::Text { form, .. } = &mut self.0 {
+            *form = Some(wanted);
+        }
+    }
+
+    /// `text` in the form in which it is kept.
+    pub fn formed<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        match &self.0 {
+            Kind::Text { form: Some(form), .. } => Cow::Owned(form(text)),
+            _ => Cow::Borrowed(text),
         }
     }
 
@@ -197,8 +218,10 @@ impl Shape {
 
     fn text(&self, text: &str) -> Result<String, String> {
         match &self.0 {
-            Kind::Text { max_length, pattern, format } => {
+            Kind::Text { max_length, pattern, format, .. } => {
                 no_nul(text)?;
+                let formed = self.formed(text);
+                let text = formed.as_ref();
                 if let Some(max) = max_length.filter(|max| text.len() > *max && text.chars().count() > *max) {
                     return Err(format!("must have at most {max} characters"));
                 }

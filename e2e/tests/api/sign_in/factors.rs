@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use super::place::{PASSWORD, Place, Tokens};
 
 /// The code that an authenticator shows for a secret in base32, `ahead` steps from now.
-fn code(secret: &str, ahead: i64) -> String {
+pub fn code(secret: &str, ahead: i64) -> String {
     const ALPHABET: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
     let bits: String = secret.chars().map(|c| format!("{:05b}", ALPHABET.find(c).unwrap())).collect();
     let key: Vec<u8> =
@@ -30,7 +30,8 @@ async fn the_codes_of_a_second_factor_cannot_all_be_tried() {
     let place = Place::new(json!({})).await;
     let person = place.person(&["reader"]).await;
     let tokens = place.sign_in(&person).await;
-    let enrolled = place.world.post("/api/v1/auth/totp", &tokens.access, json!({})).await;
+    let enrolled =
+        place.world.post("/api/v1/auth/totp", &tokens.access, json!({"current_password": PASSWORD})).await;
     let secret = enrolled.body["secret"].as_str().unwrap();
     let first = json!({"totp": code(secret, -1)});
     Tokens::of(&place.world.post("/api/v1/auth/totp/confirm", &tokens.access, first).await);
@@ -64,7 +65,8 @@ async fn a_role_that_asks_for_a_second_factor_is_had_only_with_one() {
     assert_eq!(place.cards_status(&tokens.access).await, 200, "a reader");
     place.world.get("/api/v1/data/core/users", &tokens.access).await.refused(403, "forbidden");
 
-    let enrolled = place.world.post("/api/v1/auth/totp", &tokens.access, json!({})).await;
+    let enrolled =
+        place.world.post("/api/v1/auth/totp", &tokens.access, json!({"current_password": PASSWORD})).await;
     assert_eq!(enrolled.status, 201, "{enrolled:?}");
     let secret = enrolled.body["secret"].as_str().unwrap();
     assert!(enrolled.body["uri"].as_str().unwrap().starts_with("otpauth://totp/"));
@@ -91,7 +93,8 @@ async fn a_role_that_asks_for_a_second_factor_is_had_only_with_one() {
     let left = place.world.get("/api/v1/auth/totp", &raised.access).await;
     assert_eq!(left.body, json!({"enabled": true, "recovery_codes_left": 9}));
 
-    let again = place.world.post("/api/v1/auth/totp", &raised.access, json!({})).await;
+    let again =
+        place.world.post("/api/v1/auth/totp", &raised.access, json!({"current_password": PASSWORD})).await;
     again.refused(409, "conflict");
     let path = format!("/api/v1/auth/users/{}/totp", person.id);
     let gone = place.world.send(reqwest::Method::DELETE, &path, &place.admin, None).await;

@@ -52,6 +52,37 @@ impl Mailbox {
         (mailbox, url)
     }
 
+    /// The message of this kind to `email` after so many others, when it is there.
+    pub async fn nth(&self, kind: &str, email: &str, n: usize) -> Value {
+        eventually("the message has come", Duration::from_secs(40), || async {
+            let messages = self.messages(kind, email);
+            messages.get(n).cloned().ok_or_else(|| format!("{} messages", messages.len()))
+        })
+        .await
+        .unwrap()
+    }
+
+    /// The notice to `email` of something that happened, when it is there.
+    pub async fn notice(&self, email: &str, event: &str) -> Value {
+        eventually("the notice has come", Duration::from_secs(40), || async {
+            let notices = self.messages("auth.notice", email);
+            let of = |notice: &&Value| notice["events"].as_array().unwrap().contains(&json!(event));
+            notices.iter().find(of).cloned().ok_or_else(|| format!("{notices:?}"))
+        })
+        .await
+        .unwrap()
+    }
+
+    /// Those of a kind to `email`, in the order in which they were written: several are on their way at once.
+    fn messages(&self, kind: &str, email: &str) -> Vec<Value> {
+        let got = self.got.lock().unwrap();
+        let read = got.iter().map(|(_, body)| serde_json::from_slice::<Value>(body).unwrap());
+        let mut messages: Vec<Value> =
+            read.filter(|value| value["type"] == kind && value["email"] == email).collect();
+        messages.sort_by_key(|message| message["id"].as_str().unwrap().to_owned());
+        messages
+    }
+
     /// The message of this kind to `email`, when it is there.
     pub async fn wait(&self, kind: &str, email: &str) -> (HeaderMap, Vec<u8>, Value) {
         eventually("the message has come", Duration::from_secs(40), || async {

@@ -2,14 +2,18 @@
 
 mod address;
 mod attacks;
+mod control;
 mod external;
 mod factors;
+mod identity;
 mod keys;
 mod lockout;
 mod mailbox;
+mod own;
 mod place;
 mod replica;
 mod roles;
 mod rotation;
 mod sessions;
 mod supabase;
+mod unproven;
