@@ -167,7 +167,7 @@ impl FromRequestParts<AppState> for Visitor {
 
 impl Visitor {
     pub(super) fn visit<'a>(&'a self, state: &'a AppState) -> Visit<'a> {
-        Visit { state, tenant: &self.tenant, request: &self.request, agent: self.agent.as_deref() }
+        Visit { state, tenant: &self.tenant, request: &self.request, agent: self.agent.as_deref(), by: None }
     }
 }
 
@@ -178,6 +178,12 @@ impl Scope {
     }
 
     pub(super) fn visit<'a>(&'a self, state: &'a AppState) -> Visit<'a> {
-        Visit { state, tenant: &self.tenant, request: &self.request, agent: None }
+        Visit {
+            state,
+            tenant: &self.tenant,
+            request: &self.request,
+            agent: None,
+            by: Some(&self.caller.user),
+        }
     }
 }
