@@ -3,7 +3,7 @@
 use axum::http::HeaderMap;
 
 use super::*;
-use crate::data::idempotency::Key;
+use crate::{data::idempotency::Key, registry::InstalledApps};
 
 const LIFE: &str = r##"
 version: 1.0.0
@@ -275,6 +275,17 @@ async fn a_write_that_is_sent_again_happens_once() {
         "another caller, another key"
     );
     assert_eq!(ann.list("accounts", "").await.unwrap()["items"].as_array().unwrap().len(), 1);
+    // With other roles the same user would see another document, and of another version other columns.
+    let mut promoted = test.user("ann", &["crm:sales", "crm:clerk"]);
+    assert_eq!(code(store(body.clone(), key(&promoted, &body)).await), Code::IdempotencyMismatch);
+    promoted = test.user("ann", &["crm:sales"]);
+    let mut upgraded = TenantEntry::clone(&test.tenant);
+    upgraded.apps = Arc::new(InstalledApps::new([fixture::app(
+        "crm",
+        &LIFE.replace("version: 1.0.0", "version: 1.1.0"),
+    )]));
+    promoted.scope.tenant = Arc::new(upgraded);
+    assert_eq!(code(store(body.clone(), key(&promoted, &body)).await), Code::IdempotencyMismatch);
     // What was refused is not kept.
     let wrong = json!({"name": "once"});
     let fresh = HeaderMap::from_iter([("idempotency-key".parse().unwrap(), "k-2".parse().unwrap())]);
