@@ -328,6 +328,9 @@ pub struct Auth {
     pub argon2: Argon2,
     /// Private networks that webhooks and issuers of tenants may be in, as in `10.0.0.0/8`; none unless given.
     pub private_networks: Vec<Network>,
+    /// Seconds that the clock may differ from Postgres'. A replica whose clock is further off is not ready. Two replicas may differ by twice
+    /// as much, and tokens are good for five seconds before they were issued.
+    pub clock_tolerance_seconds: u64,
 }
 
 /// How passwords are hashed.
@@ -361,6 +364,7 @@ impl Default for Auth {
             previous_key: None,
             argon2: Argon2::default(),
             private_networks: Vec::new(),
+            clock_tolerance_seconds: 2,
         }
     }
 }

@@ -485,4 +485,65 @@ mod tests {
         assert_eq!(body["errors"][1]["pointer"], "/email");
         assert_eq!(body["details"], "/name: is required; /email: is required");
     }
+
+    /// Every code. A new one does not compile before it has a place here.
+    fn codes() -> impl Iterator<Item = Code> {
+        std::iter::successors(Some(Code::BadRequest), |code| {
+            Some(match code {
+                Code::BadRequest => Code::Unauthenticated,
+                Code::Unauthenticated => Code::InvalidCredentials,
+                Code::InvalidCredentials => Code::TooManyAttempts,
+                Code::TooManyAttempts => Code::SecondFactorRequired,
+                Code::SecondFactorRequired => Code::InvalidSecondFactor,
+                Code::InvalidSecondFactor => Code::EmailNotConfirmed,
+                Code::EmailNotConfirmed => Code::TokenReused,
+                Code::TokenReused => Code::TokenExpired,
+                Code::TokenExpired => Code::SessionRevoked,
+                Code::SessionRevoked => Code::WeakPassword,
+                Code::WeakPassword => Code::SignupDisabled,
+                Code::SignupDisabled => Code::UserAlreadyExists,
+                Code::UserAlreadyExists => Code::Forbidden,
+                Code::Forbidden => Code::TenantMismatch,
+                Code::TenantMismatch => Code::NotFound,
+                Code::NotFound => Code::MethodNotAllowed,
+                Code::MethodNotAllowed => Code::Conflict,
+                Code::Conflict => Code::Duplicate,
+                Code::Duplicate => Code::ReferenceConflict,
+                Code::ReferenceConflict => Code::IdempotencyRunning,
+                Code::IdempotencyRunning => Code::IdempotencyMismatch,
+                Code::IdempotencyMismatch => Code::StaleLease,
+                Code::StaleLease => Code::PreconditionFailed,
+                Code::PreconditionFailed => Code::NotAcceptable,
+                Code::NotAcceptable => Code::RangeNotSatisfiable,
+                Code::RangeNotSatisfiable => Code::PayloadTooLarge,
+                Code::PayloadTooLarge => Code::UnsupportedMediaType,
+                Code::UnsupportedMediaType => Code::ValidationFailed,
+                Code::ValidationFailed => Code::QueueFull,
+                Code::QueueFull => Code::RateLimited,
+                Code::RateLimited => Code::UriTooLong,
+                Code::UriTooLong => Code::Internal,
+                Code::Internal => Code::Unavailable,
+                Code::Unavailable => Code::OutcomeUnknown,
+                Code::OutcomeUnknown => Code::TenantSuspended,
+                Code::TenantSuspended => Code::TenantNotReady,
+                Code::TenantNotReady => Code::Timeout,
+                Code::Timeout => return None,
+            })
+        })
+    }
+
+    #[test]
+    fn the_page_has_every_code_with_its_status_and_title_and_no_other() {
+        const PAGE: &str = include_str!("../../docs/reference/errors.md");
+        let mut expected: Vec<String> = codes()
+            .map(|code| format!("| {} | `{}` | {} |", code.status().as_u16(), code.as_str(), code.title()))
+            .collect();
+        expected.sort();
+        let rows = PAGE.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| status"));
+        let mut rows: Vec<String> =
+            rows.map(|row| row.splitn(5, '|').take(4).collect::<Vec<_>>().join("|") + "|").collect();
+        assert!(rows.is_sorted_by_key(|row| row.get(..5).map(str::to_owned)), "in the order of their status");
+        rows.sort();
+        assert_eq!(rows, expected);
+    }
 }

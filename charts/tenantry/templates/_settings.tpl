@@ -108,6 +108,7 @@
 {{- if $secrets.signingKeys.name }}
 {{ include "tenantry.setting" (list "AUTH__KEYS_FOLDER" "/etc/tenantry/keys") }}
 {{- end }}
+{{ include "tenantry.setting" (list "AUTH__CLOCK_TOLERANCE_SECONDS" $root.Values.auth.clockToleranceSeconds) }}
 {{- with $root.Values.auth.privateNetworks }}
 {{ include "tenantry.setting" (list "AUTH__PRIVATE_NETWORKS" (toJson .)) }}
 {{- end }}

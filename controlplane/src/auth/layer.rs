@@ -93,39 +93,22 @@ pub(super) async fn scope(state: &AppState, parts: &Parts) -> Result<Scope, ApiE
             }
             let tenant = resolve(state, parts, &verified)?;
             request.load.of_tenant(tenant.uid)?;
-            if verified.proof.session.is_some() && !tenant.home.changes().is_read() {
-                return Err(ApiError::unavailable("the registry").retry_after(1));
-            }
-            let verified = match standing::of(&tenant, &verified)? {
+            let verified = match standing::of_token(&tenant, &verified)? {
                 Standing::Changed(now) => {
                     state.tokens.remember(token, &now);
                     now
                 }
-                Standing::Same | Standing::Unknown => verified,
+                Standing::Same => verified,
             };
             (tenant, verified)
         }
         Credentials::Key(text, key) => {
             let tenant = tenant::resolve(&state.registry.snapshot(), &parts.headers, &parts.uri, key.tenant)?;
             request.load.of_tenant(tenant.uid)?;
-            let known = state.tokens.known(text);
-            let known = known.filter(|known| matches!(standing::of(&tenant, known), Ok(Standing::Same)));
-            let verified = match known {
-                Some(verified) => verified,
-                None => {
-                    let verified = key.load(&tenant, &state.accounts.secrets).await?;
-                    state.tokens.remember(text, &verified);
-                    verified
-                }
-            };
-            (tenant, verified)
+            let opened = state.api_keys.open(&tenant, &state.accounts.secrets, (text, key)).await?;
+            (tenant, opened.admit(&parts.method, request.address)?)
         }
     };
-    if let Some(limits) = &verified.limits
-        && !limits.admit(&parts.method, request.address)
-    {
-        return Err(ApiError::forbidden("this API key may not be used for this, or from here"));
-    }
     Ok(Scope { tenant, caller: verified.caller, proof: verified.proof, request })
 }
 
@@ -184,7 +167,7 @@ impl FromRequestParts<AppState> for Visitor {
 
 impl Visitor {
     pub(super) fn visit<'a>(&'a self, state: &'a AppState) -> Visit<'a> {
-        Visit { state, tenant: &self.tenant, request: &self.request, agent: self.agent.as_deref() }
+        Visit { state, tenant: &self.tenant, request: &self.request, agent: self.agent.as_deref(), by: None }
     }
 }
 
@@ -195,6 +178,12 @@ impl Scope {
     }
 
     pub(super) fn visit<'a>(&'a self, state: &'a AppState) -> Visit<'a> {
-        Visit { state, tenant: &self.tenant, request: &self.request, agent: None }
+        Visit {
+            state,
+            tenant: &self.tenant,
+            request: &self.request,
+            agent: None,
+            by: Some(&self.caller.user),
+        }
     }
 }

@@ -1,9 +1,9 @@
 //! Who calls, and for which tenant; and how callers come by what they show.
 //!
-//! - [`caller`]: what a handler learns: [`Scope`]
+//! - [`caller`]: what a handler learns: [`Scope`]; [`id`]: the ids of callers
 //! - [`layer`]: puts the [`Scope`] on the requests of tenant routes
 //! - [`tenant`]: which tenant a request is for, and which credentials it has
-//! - [`token`]: which tokens are accepted, and how one is issued; [`cache`]: those that were verified a moment ago
+//! - [`token`]: which tokens are accepted, and how one is issued; [`cache`]: credentials that were verified a moment ago
 //! - [`changes`], [`standing`]: whether what was verified holds still
 //! - [`api_key`]: API keys; [`oidc`]: tokens of external issuers
 //! - [`accounts`]: sign in, go on, sign out, sign up, second factors; [`password`], [`totp`]: what people show
@@ -17,6 +17,7 @@ mod api_key;
 mod cache;
 mod caller;
 mod changes;
+mod id;
 mod layer;
 pub mod mail;
 mod oidc;
@@ -32,8 +33,10 @@ pub mod token;
 mod totp;
 
 pub use accounts::Accounts;
+pub use api_key::ApiKeys;
 pub use caller::{AppRole, Caller, RequestInfo, Scope};
 pub use changes::{Changes, follow};
+pub use id::UserId;
 pub use layer::require_scope;
 pub use oidc::Issuers;
 pub use outbound::{Outbound, OutboundError};

@@ -28,7 +28,9 @@ impl AuthPolicy {
         if row.as_object().is_some_and(serde_json::Map::is_empty) {
             return Ok(Arc::clone(&DEFAULT));
         }
-        let spec = <AuthSpec as serde::Deserialize>::deserialize(row)?;
+        let mut spec = <AuthSpec as serde::Deserialize>::deserialize(row)?;
+        // From before there was a rule against them: whoever would be taken for somebody else is nobody.
+        spec.oidc_issuers.retain(OidcIssuerSpec::is_usable);
         Ok(Arc::new(Self(spec)))
     }
 
@@ -171,6 +173,14 @@ mod tests {
         assert!(!one.allows_sign_up() && !one.allows_invites() && !one.may_exchange("chat"));
         assert_eq!(one.access_lifetime(), Duration::from_secs(900));
         assert_eq!(one.refresh_seconds(), 2_592_000);
+    }
+
+    #[test]
+    fn an_issuer_whose_users_would_be_taken_for_api_keys_is_none() {
+        let issuer = |name: &str| json!({"name": name, "issuer": format!("https://{name}.example.com"), "audience": "crm"});
+        let policy = policy(json!({"oidcIssuers": [issuer("key"), issuer("corp")]}));
+        assert!(policy.oidc_issuer("https://key.example.com").is_none());
+        assert!(policy.oidc_issuer("https://corp.example.com").is_some());
     }
 
     #[test]

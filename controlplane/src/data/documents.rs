@@ -8,7 +8,7 @@ use super::{
     id::DocumentId,
     idempotency::Key,
     model::{ColumnModel, Consequences, DocModel},
-    permit::{Allowed, Condition, Rights},
+    permit::{Allowed, Condition, Referred, Rights},
     query::{CursorKey, ListQuery, Purpose},
     refusal::{self, Request},
     render::{self, Member},
@@ -122,7 +122,10 @@ impl<'a> Documents<'a> {
         let documents: Vec<Values> = bodies
             .iter()
             .zip(pointers)
-            .map(|(body, at)| validate::document(self.doc, Mode::Create, body, at, &|_| true, &mut errors))
+            .map(|(body, at)| {
+                let all = |_: usize| true;
+                self.referring(validate::document(self.doc, Mode::Create, body, at, &all, &mut errors))
+            })
             .collect();
         if !errors.is_empty() {
             return Err(ApiError::invalid(errors));
@@ -161,6 +164,13 @@ impl<'a> Documents<'a> {
         })
     }
 
+    /// The same values, with what they refer to: of a document that the caller may not read none can be told that it is there.
+    pub(super) fn referring(self, values: Values) -> Values {
+        let catalog = self.scope.tenant.apps.catalog();
+        let referred = Referred::among(self.doc, &values.given, catalog, &self.scope.caller);
+        Values { referred, ..values }
+    }
+
     /// Of `values`, what the body itself sets: defaults are for new documents only. The field that ids are made of stays.
     fn merged(self, values: &Values) -> Values {
         let is_id = |column: usize| {
@@ -188,6 +198,7 @@ impl<'a> Documents<'a> {
         let mut errors = Vec::new();
         // Documents with different ids cannot all get the same one.
         let values = validate::document(self.doc, Mode::Patch(""), body, "", &|_| true, &mut errors);
+        let values = self.referring(values);
         if !errors.is_empty() {
             return Err(ApiError::invalid(errors));
         }
@@ -242,7 +253,7 @@ impl<'a> Documents<'a> {
         let mode = if whole { Mode::Replace(id.as_str()) } else { Mode::Patch(id.as_str()) };
         let mut errors = Vec::new();
         let may_set = |column| rights.may_set(Action::Update, column);
-        let values = validate::document(self.doc, mode, body, "", &may_set, &mut errors);
+        let values = self.referring(validate::document(self.doc, mode, body, "", &may_set, &mut errors));
         if !errors.is_empty() {
             return Err(ApiError::invalid(errors));
         }

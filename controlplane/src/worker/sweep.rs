@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::{
-    auth::{Caller, RequestInfo, Scope},
+    auth::{Caller, RequestInfo, Scope, UserId},
     data::{CursorKey, Documents},
     database::Login,
     duty::{self, Duty, Lease},
@@ -174,7 +174,7 @@ impl Sweeper {
         };
         let scope = Scope {
             tenant: Arc::clone(tenant),
-            caller: Arc::new(Caller::new("tenantry-worker", &[Caller::ADMIN.to_owned()])),
+            caller: Arc::new(Caller::new(&UserId::Worker.to_string(), &[Caller::ADMIN.to_owned()])),
             proof: Default::default(),
             request: RequestInfo { id: "ttl".into(), ..RequestInfo::default() },
         };

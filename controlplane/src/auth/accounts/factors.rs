@@ -2,10 +2,13 @@
 
 use uuid::Uuid;
 
-use super::super::{
-    secret::{Purpose, SecretKey},
-    sql::{array, bound, statement},
-    totp,
+use super::{
+    super::{
+        secret::{Purpose, SecretKey},
+        sql::{array, bound, statement},
+        totp,
+    },
+    users::Actor,
 };
 use crate::postgres::{Bound, Row};
 
@@ -49,9 +52,13 @@ statement!(
 );
 statement!(
     USE_RECOVERY,
-    "UPDATE tenantry.auth_factor SET recovery = (SELECT coalesce(array_agg(r), '{}') FROM unnest(recovery) AS r \
+    "WITH used AS (UPDATE tenantry.auth_factor SET recovery = (SELECT coalesce(array_agg(r), '{}') FROM unnest(recovery) AS r \
         WHERE NOT r = ANY ($2::text[])) \
-     WHERE role = current_user AND id = $1::uuid AND confirmed_at IS NOT NULL AND recovery && $2::text[] RETURNING id"
+     WHERE role = current_user AND id = $1::uuid AND confirmed_at IS NOT NULL AND recovery && $2::text[] RETURNING id), \
+     noted AS (INSERT INTO tenantry.audit (actor, action, app, doc_type, doc_id, doc_version, request_id, client, changes) \
+        SELECT $3::text, 'Update', 'core', 'factor', id::text, 1, $4::text, $5::text, \
+            '{\"recovery_code\": \"used\"}'::json FROM used) \
+     SELECT id FROM used"
 );
 // The worker removes the row: a tenant's role may not.
 statement!(
@@ -82,7 +89,13 @@ impl Factor {
     }
 
     /// How `code` may be used up, if it is one of the authenticator's at this moment, or has the form of a recovery code.
-    pub(super) fn uses(&self, key: &SecretKey, tenant: Uuid, code: &str, now: u64) -> Option<Bound> {
+    pub(super) fn uses(
+        &self,
+        (key, tenant): (&SecretKey, Uuid),
+        code: &str,
+        now: u64,
+        actor: Actor<'_>,
+    ) -> Option<Bound> {
         let secrets = secrets(key, tenant, self.user, self.nonce);
         let step = secrets.iter().find_map(|secret| totp::matching_step(secret, code, now, self.last_step));
         if let Some(step) = step {
@@ -95,7 +108,10 @@ impl Factor {
             .map(hex)
             .collect();
         let digests = array(digests.iter().map(String::as_str));
-        Some(bound(&USE_RECOVERY, &[Some(&self.user.to_string()), Some(&digests)]))
+        let user = self.user.to_string();
+        let values =
+            [Some(user.as_str()), Some(&digests), Some(actor.user), Some(actor.request), actor.client];
+        Some(bound(&USE_RECOVERY, &values))
     }
 
     /// The step whose code `code` is.

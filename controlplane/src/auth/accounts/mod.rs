@@ -1,10 +1,12 @@
 //! What people do with their accounts: sign in, go on, sign out; sign up, verify, reset; second factors.
 //!
 //! - [`users`], [`sessions`], [`attempts`], [`factors`], [`one_time`] have the rows, one statement for each thing
+//! - [`journal`] has what of it stands in the audit journal and is no document
 //! - [`sign_in`] has passwords and sessions, [`sign_up`] new accounts and what is proved by e-mail, [`second`] authenticators
 
 mod attempts;
 mod factors;
+mod journal;
 pub(super) mod one_time;
 mod second;
 mod sessions;
@@ -49,6 +51,8 @@ pub(super) struct Visit<'a> {
     pub tenant: &'a Arc<TenantEntry>,
     pub request: &'a RequestInfo,
     pub agent: Option<&'a str>,
+    /// Who has shown already who they are.
+    pub by: Option<&'a str>,
 }
 
 /// What somebody gets who signed in.
@@ -70,12 +74,12 @@ impl<'a> Visit<'a> {
         self.request.client.as_deref()
     }
 
-    /// `user` as who writes.
-    fn actor<'b>(&self, user: &'b str) -> Actor<'b>
+    /// Whoever calls as who writes; `otherwise` where nobody has shown yet who they are.
+    fn actor<'b>(&self, otherwise: &'b str) -> Actor<'b>
     where
         'a: 'b,
     {
-        Actor { user, request: &self.request.id, client: self.client() }
+        Actor { user: self.by.unwrap_or(otherwise), request: &self.request.id, client: self.client() }
     }
 
     async fn run(&self, group: Group) -> Result<crate::postgres::Reply, ApiError> {

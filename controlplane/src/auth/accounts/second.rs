@@ -29,7 +29,8 @@ impl Visit<'_> {
         let known = self.user(user).await?;
         self.prove(&known, session, password).await?;
         let nonce = Uuid::new_v4();
-        let reply = self.run(Group::write(vec![factors::enrol(user, nonce)])).await?;
+        let reply =
+            self.run(Group::write(vec![factors::enrol(user, nonce), self.noted_factor(user)])).await?;
         if reply.rows.is_empty() {
             return Err(ApiError::new(Code::Conflict, "there is an authenticator already; remove it first"));
         }
@@ -56,7 +57,8 @@ impl Visit<'_> {
         let wrong = || ApiError::new(Code::InvalidSecondFactor, "the code is wrong");
         let step = factor.step(self.secrets(), self.tenant.uid, code, unix_now()).ok_or_else(wrong)?;
         let (codes, digests) = factors::recovery_codes(self.secrets(), self.tenant.uid, user);
-        let reply = self.run(Group::write(vec![factors::confirm(user, step, &digests)])).await?;
+        let confirm = factors::confirm(user, step, &digests);
+        let reply = self.run(Group::write(vec![confirm, self.noted_factor(user)])).await?;
         if reply.rows.is_empty() {
             return Err(wrong());
         }
@@ -85,7 +87,7 @@ impl Visit<'_> {
     pub(in crate::auth) async fn remove_factor(self, user: Uuid, code: &str) -> Result<(), ApiError> {
         let factor = self.confirmed(user).await?;
         self.guess_code(&factor, Some(code)).await?;
-        self.run(Group::write(vec![factors::remove(user)])).await?;
+        self.reset_factor(user).await?;
         Ok(())
     }
 
@@ -94,7 +96,8 @@ impl Visit<'_> {
     /// # Errors
     /// When the database does not answer.
     pub(in crate::auth) async fn reset_factor(self, user: Uuid) -> Result<bool, ApiError> {
-        Ok(!self.run(Group::write(vec![factors::remove(user)])).await?.rows.is_empty())
+        let remove = vec![factors::remove(user), self.noted_factor(user)];
+        Ok(!self.run(Group::write(remove)).await?.rows.is_empty())
     }
 
     /// What the user may know of the authenticator.
@@ -117,7 +120,8 @@ impl Visit<'_> {
     }
 
     async fn raise(self, user: Uuid, session: Uuid) -> Result<Signed, ApiError> {
-        let reply = self.run(Group::write(vec![sessions::raise(session, user)])).await?;
+        let raise = vec![sessions::raise(session, user), self.noted_raise(session, user)];
+        let reply = self.run(Group::write(raise)).await?;
         let generation = reply.rows.first().and_then(|row| row.text(0)).and_then(|text| text.parse().ok());
         let ended = || ApiError::new(Code::SessionRevoked, "the session has ended; sign in again");
         let generation = generation.ok_or_else(ended)?;

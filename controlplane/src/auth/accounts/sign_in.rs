@@ -7,11 +7,12 @@ use super::{
     attempts::{Attempt, Tally},
     factors::{self, Factor},
     invalid_credentials,
+    journal::Shown,
     sessions::{self, NewSession, Rotated, Which},
     users,
 };
 use crate::{
-    auth::{password::Checked, secret::Purpose, sql::array, token::unix_now},
+    auth::{UserId, password::Checked, secret::Purpose, sql::array, token::unix_now},
     error::{ApiError, Code},
     postgres::{Bound, Group},
 };
@@ -47,7 +48,10 @@ impl Visit<'_> {
         let checked = self.state.accounts.hasher.check(self.tenant.uid, password, stored).await?;
         let user = match user {
             Some(user) if checked != Checked::Wrong && user.enabled => user,
-            _ => return Err(invalid_credentials()),
+            other => {
+                self.failed(other.map(|user| user.id), Shown::Password).await?;
+                return Err(invalid_credentials());
+            }
         };
         if self.tenant.auth.requires_verified_email() && user.email_verified_at.is_none() {
             return Err(ApiError::new(Code::EmailNotConfirmed, "verify your e-mail address first"));
@@ -79,9 +83,15 @@ impl Visit<'_> {
                 .hint("send its code, or a recovery code, as totp")
         })?;
         let wrong = || ApiError::new(Code::InvalidSecondFactor, "the code is wrong, or was used before");
-        let used = factor.uses(self.secrets(), self.tenant.uid, code, unix_now()).ok_or_else(wrong)?;
-        let reply = self.run(Group::write(vec![used])).await?;
-        if reply.rows.is_empty() { Err(wrong()) } else { Ok(()) }
+        let id = factor.user.to_string();
+        let used = factor.uses((self.secrets(), self.tenant.uid), code, unix_now(), self.actor(&id));
+        if let Some(used) = used
+            && !self.run(Group::write(vec![used])).await?.rows.is_empty()
+        {
+            return Ok(());
+        }
+        self.failed(Some(factor.user), Shown::Code).await?;
+        Err(wrong())
     }
 
     /// Begins a session.
@@ -114,7 +124,8 @@ impl Visit<'_> {
         let revoked = || ApiError::new(Code::SessionRevoked, "the session has ended; sign in again");
         let named = self.secrets().open(Purpose::Refresh, self.tenant.uid, token).ok_or_else(revoked)?;
         let seconds = self.tenant.auth.refresh_seconds();
-        let rotate = sessions::rotate(named.id, named.number, seconds, &self.request.id, self.client());
+        let nobody = UserId::Anonymous.to_string();
+        let rotate = sessions::rotate(named.id, named.number, seconds, self.actor(&nobody));
         let reply = self.run(Group::write(vec![rotate])).await?;
         let rotated = reply.rows.first().and_then(|row| Rotated::read(row, named.number));
         match rotated {

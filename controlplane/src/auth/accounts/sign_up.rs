@@ -6,6 +6,7 @@ use uuid::Uuid;
 use super::{
     SignOut, Signed, User, Visit,
     factors::{self, Factor},
+    journal,
     one_time::{self, Kind, Redeemed},
     sessions::{self, Which},
     users::{self, Changed, NewUser},
@@ -305,6 +306,7 @@ impl Visit<'_> {
                 .hint("ask an administrator to change the address"));
             }
             group.push(one_time::issue(Uuid::now_v7(), Kind::ChangeEmail, user, &email, None));
+            group.push(journal::address_change(user, &email, self.actor(&id)));
         }
         let changed = Changed {
             password_hash: hash.as_deref(),
@@ -351,7 +353,10 @@ impl Visit<'_> {
             .check(self.tenant.uid, password, user.password_hash.as_deref())
             .await?
         {
-            Checked::Wrong => Err(super::invalid_credentials()),
+            Checked::Wrong => {
+                self.failed(Some(user.id), journal::Shown::Password).await?;
+                Err(super::invalid_credentials())
+            }
             Checked::Right | Checked::Upgraded(_) => self.succeeded(&attempt).await,
         }
     }

@@ -10,6 +10,7 @@ use super::signed;
 use crate::{
     auth::{
         accounts::{NewAccount, Registered, one_time::Kind},
+        api_key::ApiKey,
         layer::Visitor,
         standing::{self, Standing},
         token::{Grant, unix_now},
@@ -75,15 +76,21 @@ fn exchange(
     expires_in: Option<u64>,
 ) -> Result<Value, ApiError> {
     let tenant = &visitor.tenant;
+    if ApiKey::is_one(subject) {
+        return Err(ApiError::unauthenticated(
+            "an API key is not exchanged: another service cannot be told how it may be used",
+        )
+        .hint("exchange the access token of somebody who signed in"));
+    }
     let verified = state.tokens.verify(subject)?;
     if verified.tenant != tenant.uid {
         return Err(ApiError::new(Code::TenantMismatch, "the token was issued for another tenant"));
     }
-    let verified = match standing::of(tenant, &verified)? {
+    let verified = match standing::of_token(tenant, &verified)? {
         Standing::Changed(now) => now,
-        Standing::Same | Standing::Unknown => verified,
+        Standing::Same => verified,
     };
-    if !tenant.auth.may_exchange(&audience) {
+    if !tenant.auth.may_exchange(&audience) || state.tokens.is_for(&audience) {
         return Err(ApiError::forbidden("tokens are not exchanged for this audience")
             .hint("spec.auth.audiences of the Tenant lists those they are exchanged for"));
     }

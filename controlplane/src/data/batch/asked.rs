@@ -146,15 +146,11 @@ fn refers_to(role: &Role, target: &DocModel) -> bool {
 }
 
 /// Puts the references in the place of the values that stood for them.
-pub(super) fn put_back(doc: &DocModel, values: &mut Values, references: &[Back]) {
+pub(super) fn put_back(values: &mut Values, references: &[Back]) {
     for back in references {
         values.columns.retain(|(column, _)| *column != back.column);
         values.given.retain(|column| *column != back.column);
         values.results.push((back.column, back.operation));
-        if let Some(column) = doc.columns.get(back.column) {
-            let told = serde_json::json!({"$ref": format!("{}.id", back.operation)});
-            values.shown.insert(column.name.clone(), told);
-        }
     }
 }
 

@@ -155,7 +155,8 @@ fn check<'a>(
     if errors.len() > before {
         return Ok(None);
     }
-    put_back(doc, &mut values, &backs);
+    put_back(&mut values, &backs);
+    let values = documents.referring(values);
     let version = operation.if_match.map_or(Version::Any, |version| Version::OneOf(vec![version]));
     let shown = rights.shown();
     Ok(Some(Checked { documents, rights, shown, verb: operation.op, target, version, values }))

@@ -131,6 +131,12 @@ impl DocModel {
         Some((*relation, self.columns.get(*n)?))
     }
 
+    /// The name of the constraint that holds the reference in this column.
+    pub fn reference(&self, column: usize) -> Option<&str> {
+        let known = |(_, known): &(&String, &(Relation, usize))| **known == (Relation::Reference, column);
+        self.relations.iter().find(known).map(|(name, _)| name.as_str())
+    }
+
     /// The type of ids.
     pub fn id_type(&self) -> SqlType {
         SqlType::of_id(&self.naming)

@@ -1,14 +1,17 @@
 //! A body as values for columns.
 
 use serde_json::{Map, Value};
-use tenantry_crds::definition::{Field, Naming};
+use tenantry_crds::definition::Naming;
 
 use super::{
     Shape,
     shape::{pointer, report},
 };
 use crate::{
-    data::model::{DocModel, Role},
+    data::{
+        model::{DocModel, Role},
+        permit::Referred,
+    },
     error::FieldError,
 };
 
@@ -33,8 +36,8 @@ pub struct Values {
     pub results: Vec<(usize, usize)>,
     /// Those of them that the body has; the others are set to their defaults.
     pub given: Vec<usize>,
-    /// The same as JSON, for the audit, with nothing in it that no answer shows.
-    pub shown: Map<String, Value>,
+    /// References that are to be held against what the writer may read.
+    pub referred: Vec<Referred>,
 }
 
 impl Values {
@@ -43,11 +46,9 @@ impl Values {
         self.columns.iter().find(|(n, _)| *n == column).map(|(_, value)| value.as_deref())
     }
 
-    fn set(&mut self, column: usize, field: &Field, shape: &Shape, value: Value) {
-        let text = (!value.is_null()).then(|| shape.parameter(value.clone()));
+    fn set(&mut self, column: usize, shape: &Shape, value: Value) {
+        let text = (!value.is_null()).then(|| shape.parameter(value));
         self.columns.push((column, text));
-        let shown = if field.write_only && !value.is_null() { Value::from("***") } else { value };
-        self.shown.insert(field.name.as_str().to_owned(), shown);
     }
 }
 
@@ -103,7 +104,7 @@ pub fn document(
             if column.not_null {
                 report(errors, &at(), "is required".into());
             } else {
-                values.set(n, field, shape, value);
+                values.set(n, shape, value);
             }
             continue;
         }
@@ -115,7 +116,7 @@ pub fn document(
             report(errors, &at(), "is the document's id and cannot change".into());
             continue;
         }
-        values.set(n, field, shape, value);
+        values.set(n, shape, value);
     }
     values
 }
@@ -139,8 +140,7 @@ fn extra(
         values.given.push(column);
     }
     if let Some(value) = shape.check(value, &pointer(at, "extra"), errors) {
-        values.columns.push((column, Some(shape.parameter(value.clone()))));
-        values.shown.insert("extra".to_owned(), value);
+        values.set(column, shape, value);
     }
 }
 

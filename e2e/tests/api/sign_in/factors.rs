@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use super::place::{PASSWORD, Place, Tokens};
 
 /// The code that an authenticator shows for a secret in base32, `ahead` steps from now.
-fn code(secret: &str, ahead: i64) -> String {
+pub fn code(secret: &str, ahead: i64) -> String {
     const ALPHABET: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
     let bits: String = secret.chars().map(|c| format!("{:05b}", ALPHABET.find(c).unwrap())).collect();
     let key: Vec<u8> =

@@ -75,6 +75,28 @@ fn tenants() -> Vec<Case> {
             vec![("/spec/auth", json!({"signUp": "Open", "defaultRoles": ["admin"]}))],
             "spec.auth.defaultRoles: who signs up without an invitation cannot become admin",
         ),
+        accepted(
+            "tokens for other services",
+            vec![("/spec/auth", json!({"audiences": ["chat", "tenantry.chat"]}))],
+        ),
+        refused(
+            "tokens for the platform itself",
+            vec![("/spec/auth", json!({"audiences": ["chat", "tenantry"]}))],
+            "spec.auth.audiences: tokens are not exchanged for the platform's own",
+        ),
+        refused(
+            "tokens that look like requests to a webhook",
+            vec![("/spec/auth", json!({"audiences": ["webhook:acme"]}))],
+            "spec.auth.audiences: tokens are not exchanged for the platform's own",
+        ),
+        refused(
+            "an issuer whose users would be taken for API keys",
+            vec![(
+                "/spec/auth",
+                json!({"oidcIssuers": [{"name": "key", "issuer": "https://id.example.com", "audience": "crm"}]}),
+            )],
+            "spec.auth.oidcIssuers: key: begins the ids of API keys",
+        ),
         accepted("half a placement", vec![("/spec/placement", json!({"redis": "default"}))]),
         accepted("an empty spec", vec![("/spec", json!({}))]),
         refused("a host with a port", vec![("/spec/hosts", json!(["a.example.com:80"]))], "spec.hosts[0]"),

@@ -49,9 +49,9 @@ async fn a_tenant_becomes_schema_roles_streams_and_indexes() {
              (SELECT string_agg(app || '@' || version || ' ' || a.state, ',' ORDER BY app) FROM tenantry.tenant_app a WHERE tenant = name),
              (SELECT bool_and(live) FROM tenantry.search_binding WHERE tenant = name))
          FROM tenantry.tenant WHERE name = 'born-one'";
-    let expected = "Active t 1 tenant_born_one tenant_born_one born.example.com core@1.1.0 Installed,born@1.0.0 Installed t";
+    let expected = "Active t 1 tenant_born_one tenant_born_one born.example.com core@1.2.0 Installed,born@1.0.0 Installed t";
     let expected = expected
-        .replace("core@1.1.0 Installed,born@1.0.0 Installed", "born@1.0.0 Installed,core@1.1.0 Installed");
+        .replace("core@1.2.0 Installed,born@1.0.0 Installed", "born@1.0.0 Installed,core@1.2.0 Installed");
     assert_eq!(cluster.texts(row).await, [expected]);
 
     let stream =

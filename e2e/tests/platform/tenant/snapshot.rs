@@ -118,7 +118,7 @@ async fn a_snapshot_holds_everything_and_comes_back_under_another_name() {
     let apps = "SELECT app || ' ' || version || ' ' || state FROM tenantry.tenant_app WHERE tenant = 'vault-two' ORDER BY 1";
     assert_eq!(
         cluster.texts(apps).await,
-        ["attic 1.0.0 Removed", "core 1.1.0 Installed", "vault 1.0.0 Installed"]
+        ["attic 1.0.0 Removed", "core 1.2.0 Installed", "vault 1.0.0 Installed"]
     );
     let keys = "SELECT conname::text FROM pg_constraint WHERE conrelid = 'tenant_vault_two.vault_order'::regclass AND contype = 'f'";
     assert_eq!(cluster.texts(keys).await.len(), 1, "what the definitions want is there, too");

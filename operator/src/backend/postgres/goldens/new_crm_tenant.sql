@@ -25,7 +25,6 @@ CREATE TABLE "tenant_acme"."core_user" (
     "password_hash" text,
     "roles" jsonb DEFAULT '[]',
     "enabled" boolean DEFAULT true NOT NULL,
-    "token_version" integer DEFAULT 0 NOT NULL,
     "claims" jsonb DEFAULT '{}',
     "metadata" jsonb DEFAULT '{}',
     "email_verified_at" timestamp with time zone,
@@ -128,7 +127,7 @@ ALTER TABLE "tenant_acme"."crm_order" ADD CONSTRAINT "crm_order-customer-fk" FOR
 RESET ROLE;
 INSERT INTO tenantry.tenant (name, uid, state, suspended_message, schema_name, tenant_role, login_shard, placement, quotas, auth, cors, generation, ready) VALUES ('acme', '00000000-0000-0000-0000-000000000007', 'Active', NULL, 'tenant_acme', 'tenant_acme', 0, '{"postgres":"default","redis":"default","search":"default"}', '{}', '{}', '{}', 1, true) ON CONFLICT (name) DO UPDATE SET state = excluded.state, suspended_message = excluded.suspended_message, login_shard = excluded.login_shard, placement = excluded.placement, quotas = excluded.quotas, auth = excluded.auth, cors = excluded.cors, generation = excluded.generation, ready = excluded.ready, revision = tenant.revision + 1, deleted_at = NULL WHERE tenant.uid = excluded.uid;
 INSERT INTO tenantry.tenant_host (host, tenant) VALUES ('acme.example.com', 'acme');
-INSERT INTO tenantry.tenant_app (tenant, app, version, state) VALUES ('acme', 'core', '1.1.0', 'Installed') ON CONFLICT (tenant, app) DO UPDATE SET version = excluded.version, state = excluded.state;
+INSERT INTO tenantry.tenant_app (tenant, app, version, state) VALUES ('acme', 'core', '1.2.0', 'Installed') ON CONFLICT (tenant, app) DO UPDATE SET version = excluded.version, state = excluded.state;
 INSERT INTO tenantry.tenant_app (tenant, app, version, state) VALUES ('acme', 'crm', '1.0.0', 'Installed') ON CONFLICT (tenant, app) DO UPDATE SET version = excluded.version, state = excluded.state;
 INSERT INTO tenantry.stream_binding (tenant, app, queue, class, stream_key, max_attempts, lease_seconds, max_length) VALUES ('acme', 'crm', 'default', 'Fast', 'q:{sa0}:acme:crm:default', 5, 30, 10000) ON CONFLICT (tenant, app, queue) DO UPDATE SET class = excluded.class, max_attempts = excluded.max_attempts, lease_seconds = excluded.lease_seconds, max_length = excluded.max_length;
 INSERT INTO tenantry.search_binding (tenant, app, doc_type, engine, isolation, index_uid, settings, settings_digest, live) VALUES ('acme', 'crm', 'customer', 'Meilisearch', 'Dedicated', 'acme_crm_customer', '{"searchable":["name","email"],"filterable":["created_by","id","status"],"sortable":["created_at"]}', 'bcfa59aadb7935025610eeb2d6bcbfa343816596dfd94e7f58d00a8d9cbd77b5', false) ON CONFLICT (tenant, app, doc_type) DO UPDATE SET settings = excluded.settings, settings_digest = excluded.settings_digest, live = excluded.live;
