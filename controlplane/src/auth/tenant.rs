@@ -244,6 +244,7 @@ mod tests {
         let name = TenantName::new(name).unwrap();
         TenantEntry {
             uid,
+            origin: uid,
             schema: SchemaName::of(&name),
             role: TenantRole::of(&name),
             login_shard: LoginShard::new(0),

@@ -156,6 +156,7 @@ fn check<'a>(
         return Ok(None);
     }
     put_back(doc, &mut values, &backs);
+    documents.seal(&mut values)?;
     let version = operation.if_match.map_or(Version::Any, |version| Version::OneOf(vec![version]));
     let shown = rights.shown();
     Ok(Some(Checked { documents, rights, shown, verb: operation.op, target, version, values }))

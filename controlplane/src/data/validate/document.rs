@@ -1,5 +1,6 @@
 //! A body as values for columns.
 
+use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
 use tenantry_crds::definition::{Field, Naming};
 
@@ -8,7 +9,7 @@ use super::{
     shape::{pointer, report},
 };
 use crate::{
-    data::model::{DocModel, Role},
+    data::model::{ColumnModel, DocModel, Role},
     error::FieldError,
 };
 
@@ -35,6 +36,8 @@ pub struct Values {
     pub given: Vec<usize>,
     /// The same as JSON, for the audit, with nothing in it that no answer shows.
     pub shown: Map<String, Value>,
+    /// Secrets by their columns. They are no values of columns before they are sealed, so whatever forgets that stores none.
+    clear: Vec<(usize, SecretString)>,
 }
 
 impl Values {
@@ -43,9 +46,28 @@ impl Values {
         self.columns.iter().find(|(n, _)| *n == column).map(|(_, value)| value.as_deref())
     }
 
-    fn set(&mut self, column: usize, field: &Field, shape: &Shape, value: Value) {
+    /// Makes values of the secrets.
+    ///
+    /// # Errors
+    /// Those of `seal`, which gets a column and a secret.
+    pub fn seal<E>(&mut self, seal: impl Fn(usize, &str) -> Result<String, E>) -> Result<(), E> {
+        for (column, clear) in std::mem::take(&mut self.clear) {
+            self.columns.push((column, Some(seal(column, clear.expose_secret())?)));
+        }
+        Ok(())
+    }
+
+    /// The columns that `given` names, of values that are not looked at.
+    pub fn naming(given: Vec<usize>) -> Self {
+        Self { given, ..Self::default() }
+    }
+
+    fn set(&mut self, n: usize, column: &ColumnModel, field: &Field, shape: &Shape, value: Value) {
         let text = (!value.is_null()).then(|| shape.parameter(value.clone()));
-        self.columns.push((column, text));
+        match text {
+            Some(clear) if column.sealed => self.clear.push((n, SecretString::from(clear))),
+            text => self.columns.push((n, text)),
+        }
         let shown = if field.write_only && !value.is_null() { Value::from("***") } else { value };
         self.shown.insert(field.name.as_str().to_owned(), shown);
     }
@@ -103,7 +125,7 @@ pub fn document(
             if column.not_null {
                 report(errors, &at(), "is required".into());
             } else {
-                values.set(n, field, shape, value);
+                values.set(n, column, field, shape, value);
             }
             continue;
         }
@@ -115,7 +137,7 @@ pub fn document(
             report(errors, &at(), "is the document's id and cannot change".into());
             continue;
         }
-        values.set(n, field, shape, value);
+        values.set(n, column, field, shape, value);
     }
     values
 }
