@@ -28,7 +28,7 @@ impl Visit<'_> {
         code: Option<&str>,
     ) -> Result<Signed, ApiError> {
         let address = users::normalized(email);
-        let attempt = Attempt::new(self.secrets(), self.tenant.uid, &address, self.request.address);
+        let attempt = Attempt::new(self.secrets(), self.tenant.origin, &address, self.request.address);
         let both = array([email.trim(), &address]);
         let group = vec![attempt.note(), attempt.blocked(), users::by_email(email), factors::of_email(&both)];
         let reply = self.run(Group::write(group)).await?;
@@ -79,7 +79,7 @@ impl Visit<'_> {
                 .hint("send its code, or a recovery code, as totp")
         })?;
         let wrong = || ApiError::new(Code::InvalidSecondFactor, "the code is wrong, or was used before");
-        let used = factor.uses(self.secrets(), self.tenant.uid, code, unix_now()).ok_or_else(wrong)?;
+        let used = factor.uses(self.keys()?, code, unix_now())?.ok_or_else(wrong)?;
         let reply = self.run(Group::write(vec![used])).await?;
         if reply.rows.is_empty() { Err(wrong()) } else { Ok(()) }
     }

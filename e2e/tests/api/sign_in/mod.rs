@@ -4,6 +4,7 @@ mod address;
 mod attacks;
 mod external;
 mod factors;
+mod keyring;
 mod keys;
 mod lockout;
 mod mailbox;
