@@ -6,6 +6,7 @@ mod external;
 mod factors;
 mod keyring;
 mod keys;
+mod lives;
 mod lockout;
 mod mailbox;
 mod place;
