@@ -90,8 +90,8 @@ statement!(
 /// A key as it is sent.
 #[derive(Clone, Copy)]
 pub(super) struct ApiKey {
-    /// The uid of the tenant.
-    pub tenant: Uuid,
+    /// The origin of the tenant's data: the key goes where they go.
+    pub origin: Uuid,
     id: Uuid,
     secret: [u8; SECRET_BYTES],
 }
@@ -171,22 +171,22 @@ impl ApiKey {
             return None;
         }
         let bytes = URL_SAFE_NO_PAD.decode(body).ok()?;
-        let (tenant, rest) = bytes.split_at_checked(16)?;
+        let (origin, rest) = bytes.split_at_checked(16)?;
         let (id, secret) = rest.split_at_checked(16)?;
         Some(Self {
-            tenant: Uuid::from_slice(tenant).ok()?,
+            origin: Uuid::from_slice(origin).ok()?,
             id: Uuid::from_slice(id).ok()?,
             secret: secret.try_into().ok()?,
         })
     }
 
     /// A new key of a tenant.
-    fn new(tenant: Uuid) -> Self {
-        Self { tenant, id: Uuid::now_v7(), secret: rand::random() }
+    fn new(origin: Uuid) -> Self {
+        Self { origin, id: Uuid::now_v7(), secret: rand::random() }
     }
 
     fn text(&self) -> String {
-        let bytes = [self.tenant.as_bytes().as_slice(), self.id.as_bytes(), &self.secret].concat();
+        let bytes = [self.origin.as_bytes().as_slice(), self.id.as_bytes(), &self.secret].concat();
         let body = URL_SAFE_NO_PAD.encode(bytes);
         let checksum = checksum(&body);
         format!("{PREFIX}{body}_{checksum}")
@@ -205,7 +205,7 @@ impl ApiKey {
 
     /// A digest is of one key of one tenant: no other row can have it.
     fn parts(&self) -> [&[u8]; 3] {
-        [self.tenant.as_bytes(), self.id.as_bytes(), &self.secret]
+        [self.origin.as_bytes(), self.id.as_bytes(), &self.secret]
     }
 
     /// Who has the key, as it is now.
@@ -264,7 +264,7 @@ impl ApiKey {
         let proof = Proof { user: acts_as, key: Some(self.id), ..Proof::default() };
         let limits = Limits { addresses: listed(&json(3).unwrap_or_default()), read_only: is_true(row, 2) };
         let limits = (limits.read_only || limits.addresses.is_some()).then(|| Arc::new(limits));
-        Some((Verified { tenant: self.tenant, caller: Arc::new(caller), proof, exp }, limits))
+        Some((Verified { tenant: tenant.uid, caller: Arc::new(caller), proof, exp }, limits))
     }
 }
 
@@ -317,7 +317,7 @@ pub(super) async fn create(
     new: &NewKey<'_>,
     actor: Actor<'_>,
 ) -> Result<(String, Value), ApiError> {
-    let key = ApiKey::new(tenant.uid);
+    let key = ApiKey::new(tenant.origin);
     let text = key.text();
     let values = [
         Some(actor.user.to_owned()),
@@ -379,7 +379,7 @@ mod tests {
         let key = ApiKey::new(Uuid::from_u128(1));
         let text = key.text();
         let read = ApiKey::parse(&text).unwrap();
-        assert_eq!((read.tenant, read.id, read.secret), (key.tenant, key.id, key.secret));
+        assert_eq!((read.origin, read.id, read.secret), (key.origin, key.id, key.secret));
         assert!(ApiKey::is_one(&text) && text.len() < 100);
         for n in PREFIX.len()..text.len() {
             let mut wrong = text.clone().into_bytes();
@@ -407,7 +407,7 @@ mod tests {
         let stored = key.digest(&first);
         assert!(key.has_digest(&first, &stored) && !key.has_digest(&second, &stored));
         assert!(key.has_digest(&secrets("b", Some("a")), &stored), "the key before");
-        let elsewhere = ApiKey { tenant: Uuid::from_u128(2), ..key };
+        let elsewhere = ApiKey { origin: Uuid::from_u128(2), ..key };
         let another = ApiKey { id: Uuid::from_u128(3), ..key };
         assert!(!elsewhere.has_digest(&first, &stored) && !another.has_digest(&first, &stored));
         let plain = hex(&Sha256::digest(key.secret));

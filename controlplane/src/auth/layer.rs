@@ -82,16 +82,16 @@ pub(super) async fn scope(state: &AppState, parts: &Parts) -> Result<Scope, ApiE
             let verified = match state.tokens.verify(token) {
                 Ok(verified) => verified,
                 Err(refused) => {
-                    external(state, (parts, &request), token, key.map(|key| key.tenant), refused).await?
+                    external(state, (parts, &request), token, key.map(|key| key.origin), refused).await?
                 }
             };
-            if key.is_some_and(|key| key.tenant != verified.tenant) {
+            let tenant = resolve(state, parts, &verified)?;
+            if key.is_some_and(|key| key.origin != tenant.origin) {
                 return Err(ApiError::new(
                     crate::error::Code::TenantMismatch,
                     "the API key is of another tenant than the token",
                 ));
             }
-            let tenant = resolve(state, parts, &verified)?;
             request.load.of_tenant(tenant.uid)?;
             let verified = match standing::of_token(&tenant, &verified)? {
                 Standing::Changed(now) => {
@@ -103,7 +103,8 @@ pub(super) async fn scope(state: &AppState, parts: &Parts) -> Result<Scope, ApiE
             (tenant, verified)
         }
         Credentials::Key(text, key) => {
-            let tenant = tenant::resolve(&state.registry.snapshot(), &parts.headers, &parts.uri, key.tenant)?;
+            let tenant =
+                tenant::resolve_by_key(&state.registry.snapshot(), &parts.headers, &parts.uri, key.origin)?;
             request.load.of_tenant(tenant.uid)?;
             let opened = state.api_keys.open(&tenant, &state.accounts.secrets, (text, key)).await?;
             (tenant, opened.admit(&parts.method, request.address)?)
@@ -128,7 +129,7 @@ async fn external(
         let snapshot = state.registry.snapshot();
         match tenant::named(&snapshot, &parts.headers, &parts.uri)? {
             Some(tenant) => Some(Arc::clone(tenant)),
-            None => by_key.and_then(|uid| snapshot.by_uid(&uid).cloned()),
+            None => by_key.and_then(|origin| snapshot.by_origin(&origin).cloned()),
         }
     };
     match tenant.filter(|tenant| tenant.auth.has_oidc()) {

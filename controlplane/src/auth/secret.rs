@@ -1,4 +1,5 @@
-//! Secrets that are handed out and never stored: refresh tokens, one-time tokens, authenticators.
+//! Secrets that are handed out and never stored: refresh tokens, one-time tokens, and authenticators from before they were
+//! sealed ([`crate::vault`]).
 //!
 //! Each is derived from the id of a row with a key that the database does not have. Whoever reads the database can use none of
 //! them, and the same secret can be told again to a caller who may have it.

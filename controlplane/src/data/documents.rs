@@ -19,6 +19,7 @@ use crate::{
     auth::Scope,
     error::{ApiError, Code, FieldError},
     postgres::{Bound, DatabaseError, Group, Reply, Row, SqlState, TenantDatabase},
+    vault::Place,
 };
 
 /// What the answer to a write takes at least.
@@ -119,7 +120,7 @@ impl<'a> Documents<'a> {
             allowed(&rights, Action::Update)?;
         }
         let mut errors = Vec::new();
-        let documents: Vec<Values> = bodies
+        let mut documents: Vec<Values> = bodies
             .iter()
             .zip(pointers)
             .map(|(body, at)| {
@@ -130,6 +131,7 @@ impl<'a> Documents<'a> {
         if !errors.is_empty() {
             return Err(ApiError::invalid(errors));
         }
+        documents.iter_mut().try_for_each(|values| self.seal(values))?;
         let mut statements = Vec::with_capacity(documents.len());
         for (n, (values, at)) in documents.iter().zip(pointers).enumerate() {
             let check = self.may_set(&rights, Action::Create, values, at)?;
@@ -178,7 +180,7 @@ impl<'a> Documents<'a> {
             matches!(&self.doc.naming, Naming::Field(field) if Some(field.as_str()) == name)
         };
         let given = values.given.iter().copied().filter(|column| !is_id(*column)).collect();
-        Values { given, ..Values::default() }
+        Values::naming(given)
     }
 
     /// Changes the documents that match.
@@ -198,10 +200,11 @@ impl<'a> Documents<'a> {
         let mut errors = Vec::new();
         // Documents with different ids cannot all get the same one.
         let values = validate::document(self.doc, Mode::Patch(""), body, "", &|_| true, &mut errors);
-        let values = self.referring(values);
+        let mut values = self.referring(values);
         if !errors.is_empty() {
             return Err(ApiError::invalid(errors));
         }
+        self.seal(&mut values)?;
         let after = self.may_set(&rights, Action::Update, &values, "")?;
         let before = Allowed::from(Condition::all([after.clone(), rights.standing()]));
         let write = Write { kept: key.map(|key| key.part(0)), ..self.write(&rights, answer) };
@@ -253,10 +256,11 @@ impl<'a> Documents<'a> {
         let mode = if whole { Mode::Replace(id.as_str()) } else { Mode::Patch(id.as_str()) };
         let mut errors = Vec::new();
         let may_set = |column| rights.may_set(Action::Update, column);
-        let values = self.referring(validate::document(self.doc, mode, body, "", &may_set, &mut errors));
+        let mut values = self.referring(validate::document(self.doc, mode, body, "", &may_set, &mut errors));
         if !errors.is_empty() {
             return Err(ApiError::invalid(errors));
         }
+        self.seal(&mut values)?;
         let after = self.may_set(&rights, Action::Update, &values, "")?;
         let before = Allowed::from(Condition::all([after.clone(), rights.standing()]));
         let shown = rights.shown();
@@ -332,6 +336,15 @@ impl<'a> Documents<'a> {
     /// What becomes of others when documents of this type are deleted.
     pub(super) fn consequences(self) -> Consequences<'a> {
         self.scope.tenant.apps.catalog().referrers().consequences(self.doc)
+    }
+
+    /// Seals the secrets among `values`.
+    pub(super) fn seal(self, values: &mut Values) -> Result<(), ApiError> {
+        values.seal(|n, clear| {
+            let column = self.doc.columns.get(n);
+            let column = column.ok_or_else(|| ApiError::internal("a value for a column that is none"))?;
+            Ok(self.scope.tenant.safe()?.seal(&Place::of(self.doc, column), clear)?)
+        })
     }
 
     /// Whether the caller may set what `values` sets: the condition that the document must meet for that.

@@ -56,6 +56,14 @@ impl Registry {
         }
     }
 
+    /// A registry of these tenants.
+    #[cfg(test)]
+    pub fn of(tenants: impl IntoIterator<Item = TenantEntry>) -> Self {
+        let registry = Self::new([]);
+        registry.newest.store(Arc::new(Snapshot::new(tenants)));
+        registry
+    }
+
     /// The newest snapshot.
     pub fn snapshot(&self) -> Guard<Arc<Snapshot>> {
         self.newest.load()

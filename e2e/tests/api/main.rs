@@ -16,6 +16,7 @@ mod matrix;
 mod owasp;
 mod placement;
 mod search;
+mod secrets;
 mod sign_in;
 mod stranger;
 mod traces;

@@ -70,6 +70,11 @@ impl<'a> Visit<'a> {
         &self.state.accounts.secrets
     }
 
+    /// What second factors are made and read with.
+    fn keys(&self) -> Result<factors::Keys<'a>, ApiError> {
+        Ok(factors::Keys { derive: self.secrets(), safe: self.tenant.safe()?, origin: self.tenant.origin })
+    }
+
     fn client(&self) -> Option<&'a str> {
         self.request.client.as_deref()
     }

@@ -28,13 +28,12 @@ impl Visit<'_> {
     ) -> Result<Value, ApiError> {
         let known = self.user(user).await?;
         self.prove(&known, session, password).await?;
-        let nonce = Uuid::new_v4();
+        let (secret, sealed) = factors::secret(self.keys()?, user)?;
         let reply =
-            self.run(Group::write(vec![factors::enrol(user, nonce), self.noted_factor(user)])).await?;
+            self.run(Group::write(vec![factors::enrol(user, &sealed), self.noted_factor(user)])).await?;
         if reply.rows.is_empty() {
             return Err(ApiError::new(Code::Conflict, "there is an authenticator already; remove it first"));
         }
-        let secret = factors::secret(self.secrets(), self.tenant.uid, user, nonce);
         let encode = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
         let (issuer, account) = (encode(self.tenant.name.as_str()), encode(&known.email));
         let uri = format!("otpauth://totp/{issuer}:{account}?secret={secret}&issuer={issuer}");
@@ -55,8 +54,8 @@ impl Visit<'_> {
             ApiError::new(Code::Conflict, "there is no authenticator that waits for its first code")
         })?;
         let wrong = || ApiError::new(Code::InvalidSecondFactor, "the code is wrong");
-        let step = factor.step(self.secrets(), self.tenant.uid, code, unix_now()).ok_or_else(wrong)?;
-        let (codes, digests) = factors::recovery_codes(self.secrets(), self.tenant.uid, user);
+        let step = factor.step(self.keys()?, code, unix_now())?.ok_or_else(wrong)?;
+        let (codes, digests) = factors::recovery_codes(self.keys()?, user);
         let confirm = factors::confirm(user, step, &digests);
         let reply = self.run(Group::write(vec![confirm, self.noted_factor(user)])).await?;
         if reply.rows.is_empty() {

@@ -29,7 +29,7 @@ impl Visit<'_> {
         code: Option<&str>,
     ) -> Result<Signed, ApiError> {
         let address = users::normalized(email);
-        let attempt = Attempt::new(self.secrets(), self.tenant.uid, &address, self.request.address);
+        let attempt = Attempt::new(self.secrets(), self.tenant.origin, &address, self.request.address);
         let both = array([email.trim(), &address]);
         let group = vec![attempt.note(), attempt.blocked(), users::by_email(email), factors::of_email(&both)];
         let reply = self.run(Group::write(group)).await?;
@@ -84,7 +84,7 @@ impl Visit<'_> {
         })?;
         let wrong = || ApiError::new(Code::InvalidSecondFactor, "the code is wrong, or was used before");
         let id = factor.user.to_string();
-        let used = factor.uses((self.secrets(), self.tenant.uid), code, unix_now(), self.actor(&id));
+        let used = factor.uses(self.keys()?, code, unix_now(), self.actor(&id))?;
         if let Some(used) = used
             && !self.run(Group::write(vec![used])).await?.rows.is_empty()
         {

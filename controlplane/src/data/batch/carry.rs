@@ -155,8 +155,9 @@ fn check<'a>(
     if errors.len() > before {
         return Ok(None);
     }
-    put_back(&mut values, &backs);
-    let values = documents.referring(values);
+    put_back(doc, &mut values, &backs);
+    let mut values = documents.referring(values);
+    documents.seal(&mut values)?;
     let version = operation.if_match.map_or(Version::Any, |version| Version::OneOf(vec![version]));
     let shown = rights.shown();
     Ok(Some(Checked { documents, rights, shown, verb: operation.op, target, version, values }))

@@ -56,6 +56,8 @@ pub enum Relation {
 
 /// The type and the field of `core` that hold what signing in computes: other hashes than those that it takes are refused.
 const PASSWORD_HASH: (&str, &str) = ("user", "password_hash");
+/// The same of API keys.
+const KEY_HASH: (&str, &str) = ("api_key", "key_hash");
 
 /// What the definition does not declare; of types that allow it.
 pub(super) const EXTRA: &str = "extra";
@@ -68,9 +70,11 @@ impl DocModel {
             .filter(|column| column.name != EXTRA || doc_type.allow_extra)
             .map(|column| {
                 let model = ColumnModel::new(column, doc_type.field(&column.name));
-                let is_hash = *app == core_app::name()
-                    && (doc_type.name.as_str(), column.name.as_str()) == PASSWORD_HASH;
-                if is_hash { model.in_format(storable) } else { model }
+                match (doc_type.name.as_str(), column.name.as_str()) {
+                    PASSWORD_HASH if *app == core_app::name() => model.of_digests().in_format(storable),
+                    KEY_HASH if *app == core_app::name() => model.of_digests(),
+                    _ => model,
+                }
             })
             .collect();
         let by_name: HashMap<_, _> = columns.iter().enumerate().map(|(n, c)| (c.name.clone(), n)).collect();
@@ -123,6 +127,11 @@ impl DocModel {
     /// The column with this name, if callers may know of it.
     pub fn readable(&self, name: &str) -> Option<(usize, &ColumnModel)> {
         self.column(name).filter(|(_, column)| column.is_readable())
+    }
+
+    /// The columns whose values are sealed.
+    pub fn sealed(&self) -> impl Iterator<Item = &ColumnModel> {
+        self.columns.iter().filter(|column| column.sealed)
     }
 
     /// What the constraint or index with this name is for.

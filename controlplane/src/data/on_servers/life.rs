@@ -3,7 +3,7 @@
 use axum::http::HeaderMap;
 
 use super::*;
-use crate::{data::idempotency::Key, registry::InstalledApps};
+use crate::{data::idempotency::Key, instances::Home, registry::InstalledApps, vault::Vault};
 
 const LIFE: &str = r##"
 version: 1.0.0
@@ -325,4 +325,19 @@ async fn a_write_that_is_sent_again_happens_once() {
     let key = Key::of(&fresh, &ann.scope, "POST accounts", b"x").unwrap().unwrap();
     assert_eq!(code(store(wrong, key.clone()).await), Code::Duplicate);
     assert!(store(json!({"name": "free"}), key).await.is_ok());
+}
+
+#[tokio::test]
+async fn what_an_answer_is_bound_to_cannot_be_guessed_without_the_platforms_key() {
+    let test = life().await;
+    let headers = HeaderMap::from_iter([("idempotency-key".parse().unwrap(), "k".parse().unwrap())]);
+    let body = r#"{"pin":"4711"}"#.as_bytes();
+    let asked = |keys: &str| {
+        let home = Arc::new(Home::with_vault(Vault::of_keys(keys, None), None));
+        let tenant = Arc::new(TenantEntry { home, ..TenantEntry::clone(&test.tenant) });
+        let scope = Scope { tenant, ..test.user("ann", &["crm:sales"]).scope };
+        Key::of(&headers, &scope, "POST accounts", body).unwrap().unwrap().part(0).asked.to_owned()
+    };
+    assert_eq!(asked("one key"), asked("one key"));
+    assert_ne!(asked("one key"), asked("another key"));
 }

@@ -1,5 +1,6 @@
 //! A body as values for columns.
 
+use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
 use tenantry_crds::definition::Naming;
 
@@ -9,7 +10,7 @@ use super::{
 };
 use crate::{
     data::{
-        model::{DocModel, Role},
+        model::{ColumnModel, DocModel, Role},
         permit::Referred,
     },
     error::FieldError,
@@ -38,6 +39,8 @@ pub struct Values {
     pub given: Vec<usize>,
     /// References that are to be held against what the writer may read.
     pub referred: Vec<Referred>,
+    /// Secrets by their columns. They are no values of columns before they are sealed, so whatever forgets that stores none.
+    clear: Vec<(usize, SecretString)>,
 }
 
 impl Values {
@@ -46,9 +49,28 @@ impl Values {
         self.columns.iter().find(|(n, _)| *n == column).map(|(_, value)| value.as_deref())
     }
 
-    fn set(&mut self, column: usize, shape: &Shape, value: Value) {
+    /// Makes values of the secrets.
+    ///
+    /// # Errors
+    /// Those of `seal`, which gets a column and a secret.
+    pub fn seal<E>(&mut self, seal: impl Fn(usize, &str) -> Result<String, E>) -> Result<(), E> {
+        for (column, clear) in std::mem::take(&mut self.clear) {
+            self.columns.push((column, Some(seal(column, clear.expose_secret())?)));
+        }
+        Ok(())
+    }
+
+    /// The columns that `given` names, of values that are not looked at.
+    pub fn naming(given: Vec<usize>) -> Self {
+        Self { given, ..Self::default() }
+    }
+
+    fn set(&mut self, n: usize, column: &ColumnModel, shape: &Shape, value: Value) {
         let text = (!value.is_null()).then(|| shape.parameter(value));
-        self.columns.push((column, text));
+        match text {
+            Some(clear) if column.sealed => self.clear.push((n, SecretString::from(clear))),
+            text => self.columns.push((n, text)),
+        }
     }
 }
 
@@ -104,7 +126,7 @@ pub fn document(
             if column.not_null {
                 report(errors, &at(), "is required".into());
             } else {
-                values.set(n, shape, value);
+                values.set(n, column, shape, value);
             }
             continue;
         }
@@ -116,7 +138,7 @@ pub fn document(
             report(errors, &at(), "is the document's id and cannot change".into());
             continue;
         }
-        values.set(n, shape, value);
+        values.set(n, column, shape, value);
     }
     values
 }
@@ -140,7 +162,7 @@ fn extra(
         values.given.push(column);
     }
     if let Some(value) = shape.check(value, &pointer(at, "extra"), errors) {
-        values.set(column, shape, value);
+        values.columns.push((column, Some(shape.parameter(value))));
     }
 }
 
