@@ -27,6 +27,8 @@ pub(super) enum Purpose {
     Attempt,
     /// Digests of API keys.
     ApiKey,
+    /// What requests to a webhook are signed with.
+    Webhook,
 }
 
 impl Purpose {
@@ -38,6 +40,7 @@ impl Purpose {
             Self::Recovery => b"tenantry recovery code",
             Self::Attempt => b"tenantry attempt",
             Self::ApiKey => b"tenantry API key",
+            Self::Webhook => b"tenantry webhook",
         }
     }
 
