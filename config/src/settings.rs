@@ -319,7 +319,7 @@ pub struct Auth {
     pub ed25519_public_key: Option<PathBuf>,
     /// A PEM file with the Ed25519 private key, needed only to issue tokens.
     pub ed25519_private_key: Option<PathBuf>,
-    /// A folder of keys that tokens are signed and checked with, one PEM file each (`NAME.pem`; Ed25519 or P-256; a public key
+    /// A folder of keys that tokens are signed and checked with, one PEM file each (`NAME.pem`; P-256 or Ed25519; a public key
     /// is for checking only). A file `active` holds the name of the one that signs. Changes are followed.
     pub keys_folder: Option<PathBuf>,
     /// From which refresh tokens and one-time tokens derive, and without `keyring` the key that secrets are sealed under, at least

@@ -18,11 +18,27 @@ use super::{
     tenant::{self, Credentials},
     token::{Refused, Verified},
 };
-use crate::{error::ApiError, registry::TenantEntry, state::AppState};
+use crate::{
+    error::{ApiError, Nuance},
+    registry::TenantEntry,
+    state::AppState,
+};
 
 impl From<Refused> for ApiError {
     fn from(refused: Refused) -> Self {
-        Self::unauthenticated(refused.to_string())
+        let nuance = match refused {
+            Refused::Missing => Some(Nuance::NoCredentials),
+            Refused::BadKey => Some(Nuance::Key),
+            Refused::Expired | Refused::BadClaims => Some(Nuance::Claims),
+            Refused::SessionEnded => Some(Nuance::SessionEnded),
+            Refused::UserGone => Some(Nuance::UserGone),
+            Refused::Malformed | Refused::InQuery | Refused::NotAccessToken | Refused::BadSignature => None,
+        };
+        let error = Self::unauthenticated(refused.to_string());
+        match nuance {
+            Some(nuance) => error.nuance(nuance),
+            None => error,
+        }
     }
 }
 

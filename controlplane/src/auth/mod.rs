@@ -7,9 +7,9 @@
 //! - [`changes`], [`standing`]: whether what was verified holds still
 //! - [`api_key`]: API keys; [`oidc`]: tokens of external issuers
 //! - [`accounts`]: sign in, go on, sign out, sign up, second factors; [`password`], [`totp`]: what people show
-//! - [`policy`]: what of it a tenant wants
+//! - [`policy`]: what of it a tenant wants; [`redirect`]: where its e-mails may lead back to
 //! - [`secret`]: secrets that are handed out and never stored
-//! - [`mail`]: one-time tokens on their way to the tenant's webhook; [`outbound`]: requests to addresses of tenants
+//! - [`mail`]: one-time tokens on their way to the tenant's webhook; [`webhook`]: how its requests are signed; [`outbound`]: requests to addresses of tenants
 //! - [`routes`]: all of it over HTTP
 
 mod accounts;
@@ -24,6 +24,7 @@ mod oidc;
 mod outbound;
 mod password;
 mod policy;
+mod redirect;
 mod routes;
 mod secret;
 mod sql;
@@ -31,6 +32,7 @@ mod standing;
 mod tenant;
 pub mod token;
 mod totp;
+mod webhook;
 
 pub use accounts::Accounts;
 pub use api_key::ApiKeys;

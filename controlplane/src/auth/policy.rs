@@ -59,6 +59,16 @@ impl AuthPolicy {
         self.0.webhook.as_ref().map(|webhook| webhook.url.as_str())
     }
 
+    /// The site that an e-mail leads back to.
+    pub(super) fn site_url(&self) -> Option<&str> {
+        self.0.site_url.as_deref()
+    }
+
+    /// Other pages that an e-mail may lead back to.
+    pub(super) fn redirect_urls(&self) -> &[String] {
+        &self.0.redirect_urls
+    }
+
     /// How long an access token lives.
     pub(super) fn access_lifetime(&self) -> Duration {
         Duration::from_secs(self.0.access_token_seconds.unwrap_or(ACCESS).into())

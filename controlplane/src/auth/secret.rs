@@ -28,6 +28,8 @@ pub(super) enum Purpose {
     Attempt,
     /// Digests of API keys.
     ApiKey,
+    /// What requests to a webhook are signed with.
+    Webhook,
 }
 
 impl Purpose {
@@ -39,6 +41,7 @@ impl Purpose {
             Self::Recovery => b"tenantry recovery code",
             Self::Attempt => b"tenantry attempt",
             Self::ApiKey => b"tenantry API key",
+            Self::Webhook => b"tenantry webhook",
         }
     }
 

@@ -1,6 +1,6 @@
 //! Which tokens are accepted, and how one is issued.
 //!
-//! An access token is a JWT with `typ: at+jwt`, signed with EdDSA, ES256 or HS256. The algorithm decides nothing: each key has
+//! An access token is a JWT with `typ: at+jwt`, signed with ES256, EdDSA or HS256. The algorithm decides nothing: each key has
 //! one algorithm, and a token is checked with the keys of the algorithm that it names, and with the one key that it names.
 //!
 //! - [`keys`]: the keys, and what is published of them
@@ -15,7 +15,7 @@ use std::{
 use arc_swap::ArcSwap;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use bytes::Bytes;
-use jsonwebtoken::{Header, Validation};
+use jsonwebtoken::Validation;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use tenantry_config::settings;
@@ -144,7 +144,7 @@ pub enum Refused {
 pub enum KeyError {
     /// None is set.
     #[error(
-        "auth: set hs256Secret or ed25519PublicKey; without a key no token could be told from a forged one"
+        "auth: set keysFolder, hs256Secret or ed25519PublicKey; without a key no token could be told from a forged one"
     )]
     NoKey,
     /// The secret is too short.
@@ -168,7 +168,7 @@ pub enum KeyError {
     },
     /// A key of the folder.
     #[error(
-        "auth.keysFolder: {0}.pem is not an Ed25519 or P-256 key in PEM of at most 16 KiB, or there are more than 16 keys"
+        "auth.keysFolder: {0}.pem is not a P-256 or Ed25519 key in PEM of at most 16 KiB, or there are more than 16 keys"
     )]
     Unusable(String),
     /// Several keys could sign.
@@ -183,7 +183,7 @@ pub enum KeyError {
     #[error("publishing the keys")]
     Jwks(#[source] serde_json::Error),
     /// Only a public key is set, and a token is to be issued.
-    #[error("auth: set hs256Secret, ed25519PrivateKey or keysFolder to issue tokens")]
+    #[error("auth: set keysFolder, hs256Secret or ed25519PrivateKey to issue tokens")]
     CannotIssue,
     /// A token for another audience was to be for us.
     #[error("what a token is exchanged for is never a token for the platform itself")]
@@ -378,9 +378,7 @@ impl Tokens {
     pub fn sign(&self, typ: &str, claims: &impl Serialize) -> Result<String, KeyError> {
         let keys = self.keys.load();
         let signer = keys.signer().ok_or(KeyError::CannotIssue)?;
-        let header =
-            Header { typ: Some(typ.to_owned()), kid: signer.kid.clone(), ..Header::new(signer.algorithm) };
-        jsonwebtoken::encode(&header, claims, &signer.encoding).map_err(KeyError::Signing)
+        signer.sign(typ, claims).map_err(KeyError::Signing)
     }
 }
 

@@ -27,6 +27,8 @@ const WEBHOOKS: &str = "webhook:";
     .message("spec.auth.audiences: tokens are not exchanged for the platform's own, tenantry, nor for webhook:..."))]
 #[x_kube(validation = Rule::new("!has(self.oidcIssuers) || self.oidcIssuers.all(i, i.name != 'key')")
     .message("spec.auth.oidcIssuers: key: begins the ids of API keys, so no issuer can be named key"))]
+#[x_kube(validation = Rule::new("!has(self.redirectUrls) || self.redirectUrls.all(url, !url.matches('^(javascript|data|vbscript|file|blob|about|view-source):'))")
+    .message("spec.auth.redirectUrls: no scheme that runs or reads what it names"))]
 pub struct AuthSpec {
     /// Whether people may make an account for themselves.
     #[serde(default)]
@@ -84,6 +86,20 @@ pub struct AuthSpec {
     /// What sends e-mail on behalf of the tenant.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub webhook: Option<AuthWebhookSpec>,
+    /// The site that an e-mail leads back to, as in `https://app.example.com`; the tenant's hosts, over HTTPS, unless given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 512), regex(pattern = r"^https?://[^\s\\@?#*/][^\s\\@?#*]*$"))]
+    pub site_url: Option<String>,
+    /// Pages beside the site's own that an e-mail may lead back to: an origin, or an origin and the beginning of a path, as in
+    /// `https://admin.example.com/auth` or `com.example.app://callback`. Schemes, hosts and ports are compared as a whole, and
+    /// so is each part of the path.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = 32),
+        inner(length(max = 512), regex(pattern = r"^[a-z][a-z0-9+.-]*://[^\s\\@?#*/][^\s\\@?#*]*$"))
+    )]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub redirect_urls: Vec<String>,
 }
 
 impl AuthSpec {

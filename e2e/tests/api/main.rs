@@ -8,6 +8,7 @@ mod bounds;
 mod clients;
 mod degraded;
 mod describe;
+mod dialects;
 mod documents;
 mod guide;
 mod jobs;

@@ -58,6 +58,7 @@ pub(super) struct Visit<'a> {
 /// What somebody gets who signed in.
 pub(super) struct Signed {
     pub access: String,
+    pub session: Uuid,
     pub lifetime: Duration,
     pub refresh: String,
     pub user: User,
@@ -126,7 +127,7 @@ impl<'a> Visit<'a> {
         let access = self.state.tokens.issue(grant).map_err(ApiError::internal)?;
         let named = Named { id: session, number: generation };
         let refresh = self.secrets().seal(Purpose::Refresh, self.tenant.uid, named);
-        Ok(Signed { access, lifetime, refresh, user, withheld })
+        Ok(Signed { access, session, lifetime, refresh, user, withheld })
     }
 }
 

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     auth::{UserId, password::Checked, secret::Purpose, sql::array, token::unix_now},
-    error::{ApiError, Code},
+    error::{ApiError, Code, Nuance},
     postgres::{Bound, Group},
 };
 
@@ -137,7 +137,8 @@ impl Visit<'_> {
                 "this refresh token was used before, so the session has been ended; sign in again",
             )),
             Some(Rotated::Expired) => {
-                Err(ApiError::new(Code::TokenExpired, "the session was not refreshed in time; sign in again"))
+                Err(ApiError::new(Code::TokenExpired, "the session was not refreshed in time; sign in again")
+                    .nuance(Nuance::Refresh))
             }
             Some(Rotated::Revoked | Rotated::UserGone) | None => Err(revoked()),
         }

@@ -61,6 +61,7 @@ pub(in crate::auth) struct Invitation {
 /// What users change of themselves.
 #[derive(Default)]
 pub(in crate::auth) struct Changes {
+    pub redirect_to: Option<String>,
     pub current_password: Option<String>,
     pub password: Option<String>,
     pub email: Option<String>,
@@ -305,7 +306,8 @@ impl Visit<'_> {
                 )
                 .hint("ask an administrator to change the address"));
             }
-            group.push(one_time::issue(Uuid::now_v7(), Kind::ChangeEmail, user, &email, None));
+            let redirect_to = changes.redirect_to.as_deref();
+            group.push(one_time::issue(Uuid::now_v7(), Kind::ChangeEmail, user, &email, redirect_to));
             group.push(journal::address_change(user, &email, self.actor(&id)));
         }
         let changed = Changed {

@@ -53,6 +53,49 @@ fn tenants() -> Vec<Case> {
             vec![("/spec/access/0/rotation", json!({"everySeconds": 60, "overlapSeconds": 60}))],
             "spec.access[].rotation: overlapSeconds must be less than everySeconds",
         ),
+        accepted(
+            "a Secret with a dotted name",
+            vec![("/spec/access/0/secretRef", json!({"name": "acme.reporting-1", "namespace": "default"}))],
+        ),
+        refused(
+            "a Secret's name that is a path",
+            vec![("/spec/access/0/secretRef", json!({"name": "a/../b", "namespace": "default"}))],
+            "spec.access[0].secretRef.name",
+        ),
+        refused(
+            "a Secret's name with a query",
+            vec![("/spec/access/0/secretRef", json!({"name": "x?pretty=1", "namespace": "default"}))],
+            "spec.access[0].secretRef.name",
+        ),
+        refused(
+            "a Secret's namespace that is a path",
+            vec![("/spec/access/0/secretRef", json!({"name": "x", "namespace": "default/secrets/y"}))],
+            "spec.access[0].secretRef.namespace",
+        ),
+        accepted(
+            "a page of an app on a phone",
+            vec![("/spec/auth/redirectUrls", json!(["com.example.app://callback"]))],
+        ),
+        refused(
+            "a page that is a script",
+            vec![("/spec/auth/redirectUrls", json!(["javascript://app.example.com/"]))],
+            "spec.auth.redirectUrls: no scheme that runs or reads what it names",
+        ),
+        refused(
+            "a page with somebody's name before the host",
+            vec![("/spec/auth/redirectUrls", json!(["https://app.example.com@evil.example/"]))],
+            "spec.auth.redirectUrls",
+        ),
+        refused(
+            "a page with a wildcard",
+            vec![("/spec/auth/redirectUrls", json!(["https://*.example.com/"]))],
+            "spec.auth.redirectUrls",
+        ),
+        refused(
+            "a site without a host",
+            vec![("/spec/auth/siteUrl", json!("https:///welcome"))],
+            "spec.auth.siteUrl",
+        ),
         accepted("every origin", vec![("/spec/cors/allowedOrigins", json!(["*"]))]),
         refused(
             "every origin and one more",
@@ -103,6 +146,49 @@ fn tenants() -> Vec<Case> {
         refused("a host in capitals", vec![("/spec/hosts", json!(["A.example.com"]))], "spec.hosts[0]"),
         refused("a host with '*'", vec![("/spec/hosts", json!(["*.example.com"]))], "spec.hosts[0]"),
         refused("a host that ends in a dot", vec![("/spec/hosts", json!(["example.com."]))], "spec.hosts[0]"),
+        accepted(
+            "a Secret with a dotted name",
+            vec![("/spec/access/0/secretRef", json!({"name": "acme.reporting-1", "namespace": "default"}))],
+        ),
+        refused(
+            "a Secret's name that is a path",
+            vec![("/spec/access/0/secretRef", json!({"name": "a/../b", "namespace": "default"}))],
+            "spec.access[0].secretRef.name",
+        ),
+        refused(
+            "a Secret's name with a query",
+            vec![("/spec/access/0/secretRef", json!({"name": "x?pretty=1", "namespace": "default"}))],
+            "spec.access[0].secretRef.name",
+        ),
+        refused(
+            "a Secret's namespace that is a path",
+            vec![("/spec/access/0/secretRef", json!({"name": "x", "namespace": "default/secrets/y"}))],
+            "spec.access[0].secretRef.namespace",
+        ),
+        accepted(
+            "a page of an app on a phone",
+            vec![("/spec/auth/redirectUrls", json!(["com.example.app://callback"]))],
+        ),
+        refused(
+            "a page that is a script",
+            vec![("/spec/auth/redirectUrls", json!(["javascript://app.example.com/"]))],
+            "spec.auth.redirectUrls: no scheme that runs or reads what it names",
+        ),
+        refused(
+            "a page with somebody's name before the host",
+            vec![("/spec/auth/redirectUrls", json!(["https://app.example.com@evil.example/"]))],
+            "spec.auth.redirectUrls",
+        ),
+        refused(
+            "a page with a wildcard",
+            vec![("/spec/auth/redirectUrls", json!(["https://*.example.com/"]))],
+            "spec.auth.redirectUrls",
+        ),
+        refused(
+            "a site without a host",
+            vec![("/spec/auth/siteUrl", json!("https:///welcome"))],
+            "spec.auth.siteUrl",
+        ),
         accepted("every origin", vec![("/spec/cors/allowedOrigins", json!(["*"]))]),
         refused(
             "every origin and one",
