@@ -167,10 +167,11 @@ impl<'a> Documents<'a> {
     }
 
     /// The same values, with what they refer to: of a document that the caller may not read none can be told that it is there.
-    pub(super) fn referring(self, values: Values) -> Values {
+    pub(super) fn referring(self, mut values: Values) -> Values {
         let catalog = self.scope.tenant.apps.catalog();
         let referred = Referred::among(self.doc, &values.given, catalog, &self.scope.caller);
-        Values { referred, ..values }
+        values.referred = referred;
+        values
     }
 
     /// Of `values`, what the body itself sets: defaults are for new documents only. The field that ids are made of stays.

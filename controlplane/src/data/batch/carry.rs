@@ -158,7 +158,7 @@ fn check<'a>(
     if errors.len() > known {
         return Ok(None);
     }
-    put_back(doc, &mut values, &backs);
+    put_back(&mut values, &backs);
     let mut values = documents.referring(values);
     documents.seal(&mut values)?;
     let version = operation.if_match.map_or(Version::Any, |version| Version::OneOf(vec![version]));

@@ -109,7 +109,7 @@ async fn a_reference_to_what_may_not_be_read_is_one_to_nothing() {
     let nothing = "00000000-0000-7000-8000-000000000000";
     assert_eq!(code(agent.get("accounts", &hidden).await), Code::NotFound);
     // The very answer, whatever way it is written.
-    let refused = |result: Result<Value, ApiError>| format!("{:?}", result.unwrap_err().for_postgrest(""));
+    let refused = |result: Result<Value, ApiError>| format!("{:?}", result.unwrap_err());
     let made = agent.create("deals", json!({"account": open})).await.unwrap();
     for field in ["account", "backup"] {
         let body = |to: &str| match field {
