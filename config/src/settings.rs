@@ -70,6 +70,9 @@ pub struct ControlPlane {
     /// Tokens.
     #[serde(default)]
     pub auth: Auth,
+    /// Keys that tenants' secrets are sealed under; without them, one that derives from `auth.key`.
+    #[serde(default)]
+    pub keyring: Option<Keyring>,
     /// The `work` role.
     #[serde(default)]
     pub worker: Worker,
@@ -316,11 +319,11 @@ pub struct Auth {
     pub ed25519_public_key: Option<PathBuf>,
     /// A PEM file with the Ed25519 private key, needed only to issue tokens.
     pub ed25519_private_key: Option<PathBuf>,
-    /// A folder of keys that tokens are signed and checked with, one PEM file each (`NAME.pem`; Ed25519 or P-256; a public key
+    /// A folder of keys that tokens are signed and checked with, one PEM file each (`NAME.pem`; P-256 or Ed25519; a public key
     /// is for checking only). A file `active` holds the name of the one that signs. Changes are followed.
     pub keys_folder: Option<PathBuf>,
-    /// From which refresh tokens, one-time tokens and authenticators derive, at least 32 bytes; `database.trafficKey` unless
-    /// given.
+    /// From which refresh tokens and one-time tokens derive, and without `keyring` the key that secrets are sealed under, at least
+    /// 32 bytes; `database.trafficKey` unless given.
     pub key: Option<SecretString>,
     /// The `key` before this one: what was derived from it is accepted still.
     pub previous_key: Option<SecretString>,
@@ -328,6 +331,19 @@ pub struct Auth {
     pub argon2: Argon2,
     /// Private networks that webhooks and issuers of tenants may be in, as in `10.0.0.0/8`; none unless given.
     pub private_networks: Vec<Network>,
+    /// Seconds that the clock may differ from Postgres'. A replica whose clock is further off is not ready. Two replicas may differ by twice
+    /// as much, and tokens are good for five seconds before they were issued.
+    pub clock_tolerance_seconds: u64,
+}
+
+/// Keys that tenants' secrets are sealed under.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Keyring {
+    /// A folder of keys, one file each: 32 random bytes in base64. The name of a file is the name of its key.
+    pub folder: PathBuf,
+    /// The name of the key that seals. All of them open.
+    pub primary: String,
 }
 
 /// How passwords are hashed.
@@ -361,6 +377,7 @@ impl Default for Auth {
             previous_key: None,
             argon2: Argon2::default(),
             private_networks: Vec::new(),
+            clock_tolerance_seconds: 2,
         }
     }
 }

@@ -1,5 +1,11 @@
 //! The control plane's own login, for all that is the same for every tenant, and every connection that it has; tenants' traffic
 //! goes through [`crate::postgres`].
+//!
+//! - [`Watch`]: a connection that is asked again and again
+
+#[cfg(test)]
+pub mod on_servers;
+mod watch;
 
 use std::time::Duration;
 
@@ -12,6 +18,8 @@ use tenantry_config::settings::ControlPlaneDatabase;
 use tenantry_migrations::logins::{LoginKey, LoginName, WeakKey};
 
 use crate::postgres::{Address, AddressError};
+
+pub use watch::{Lost, Patience, Watch};
 
 const ACQUIRE_LIMIT: Duration = Duration::from_secs(5);
 /// Milliseconds; the largest read is that of the whole registry.

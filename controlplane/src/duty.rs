@@ -37,6 +37,8 @@ pub enum Name {
     Seal,
     /// To remove what has had its time.
     Sweep,
+    /// To move secrets to the primary key.
+    Reseal,
 }
 
 impl Name {
@@ -46,6 +48,7 @@ impl Name {
             Self::Index => "index",
             Self::Seal => "seal",
             Self::Sweep => "sweep",
+            Self::Reseal => "reseal",
         }
     }
 }

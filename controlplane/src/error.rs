@@ -3,7 +3,9 @@
 //! A module keeps its own typed errors; at the edge they become an [`ApiError`] by `From`. A cause is logged when the
 //! answer is made and never shown.
 
-use std::error::Error as StdError;
+mod code;
+
+use std::{error::Error as StdError, sync::Arc};
 
 use axum::{
     extract::rejection::{JsonRejection, PathRejection, QueryRejection},
@@ -12,173 +14,7 @@ use axum::{
 };
 use serde::Serialize;
 
-/// What went wrong, as programs read it. Codes are part of the API: they never change their meaning.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Code {
-    /// The request cannot be read.
-    BadRequest,
-    /// No token, or one that is not accepted.
-    Unauthenticated,
-    /// E-mail address and password do not belong together.
-    InvalidCredentials,
-    /// Too many attempts failed; there is a time to wait.
-    TooManyAttempts,
-    /// The user has a second factor, and no code of it was sent.
-    SecondFactorRequired,
-    /// The code is not the one of the second factor, or was used before.
-    InvalidSecondFactor,
-    /// The e-mail address has to be verified first.
-    EmailNotConfirmed,
-    /// A refresh token was used twice; its session has ended.
-    TokenReused,
-    /// The token's time is over.
-    TokenExpired,
-    /// The session has ended.
-    SessionRevoked,
-    /// The password is not one that the tenant takes.
-    WeakPassword,
-    /// Nobody may make an account here.
-    SignupDisabled,
-    /// There is an account with this e-mail address.
-    UserAlreadyExists,
-    /// The caller may not do this.
-    Forbidden,
-    /// The token is for another tenant than the request.
-    TenantMismatch,
-    /// There is no such thing, or the caller may not know of it.
-    NotFound,
-    /// The route does not have this method.
-    MethodNotAllowed,
-    /// The state of the thing does not allow this.
-    Conflict,
-    /// Another document has this value already.
-    Duplicate,
-    /// Other documents refer to this one, or this one refers to none.
-    ReferenceConflict,
-    /// A request with the same Idempotency-Key is still on its way.
-    IdempotencyRunning,
-    /// The Idempotency-Key was used for something else.
-    IdempotencyMismatch,
-    /// The lease of a job ran out or was settled already.
-    StaleLease,
-    /// The document changed since the version in `If-Match`.
-    PreconditionFailed,
-    /// The answer cannot be given in the kind that `Accept` asks for.
-    NotAcceptable,
-    /// The range begins beyond the end, or ends before it begins.
-    RangeNotSatisfiable,
-    /// The body is too large.
-    PayloadTooLarge,
-    /// The body is not JSON.
-    UnsupportedMediaType,
-    /// Fields of the body do not hold.
-    ValidationFailed,
-    /// The queue has as many jobs as it may have.
-    QueueFull,
-    /// More requests than the limit allows.
-    RateLimited,
-    /// The query is too long.
-    UriTooLong,
-    /// A fault of ours; the log has the cause under the request's id.
-    Internal,
-    /// A backend does not answer.
-    Unavailable,
-    /// A write was being committed when its connection broke: it may or may not have happened.
-    OutcomeUnknown,
-    /// The tenant is suspended.
-    TenantSuspended,
-    /// The tenant is still being provisioned.
-    TenantNotReady,
-    /// The request took too long.
-    Timeout,
-}
-
-impl Code {
-    /// The code as it stands in a problem document.
-    pub const fn as_str(self) -> &'static str {
-        self.parts().0
-    }
-
-    /// The HTTP status.
-    pub const fn status(self) -> StatusCode {
-        self.parts().1
-    }
-
-    const fn title(self) -> &'static str {
-        self.parts().2
-    }
-
-    const fn parts(self) -> (&'static str, StatusCode, &'static str) {
-        match self {
-            Self::BadRequest => ("bad_request", StatusCode::BAD_REQUEST, "Bad request"),
-            Self::Unauthenticated => ("unauthenticated", StatusCode::UNAUTHORIZED, "Not authenticated"),
-            Self::InvalidCredentials => {
-                ("invalid_credentials", StatusCode::UNAUTHORIZED, "Invalid credentials")
-            }
-            Self::TooManyAttempts => {
-                ("too_many_attempts", StatusCode::TOO_MANY_REQUESTS, "Too many attempts")
-            }
-            Self::SecondFactorRequired => {
-                ("second_factor_required", StatusCode::UNAUTHORIZED, "Second factor required")
-            }
-            Self::InvalidSecondFactor => {
-                ("invalid_second_factor", StatusCode::UNAUTHORIZED, "Invalid second factor")
-            }
-            Self::EmailNotConfirmed => {
-                ("email_not_confirmed", StatusCode::FORBIDDEN, "E-mail address not verified")
-            }
-            Self::TokenReused => ("token_reused", StatusCode::UNAUTHORIZED, "Refresh token used twice"),
-            Self::TokenExpired => ("token_expired", StatusCode::UNAUTHORIZED, "Token expired"),
-            Self::SessionRevoked => ("session_revoked", StatusCode::UNAUTHORIZED, "Session ended"),
-            Self::WeakPassword => ("weak_password", StatusCode::UNPROCESSABLE_ENTITY, "Weak password"),
-            Self::SignupDisabled => ("signup_disabled", StatusCode::FORBIDDEN, "Sign-up not allowed"),
-            Self::UserAlreadyExists => {
-                ("user_already_exists", StatusCode::UNPROCESSABLE_ENTITY, "User exists already")
-            }
-            Self::Forbidden => ("forbidden", StatusCode::FORBIDDEN, "Forbidden"),
-            Self::TenantMismatch => ("tenant_mismatch", StatusCode::FORBIDDEN, "Token of another tenant"),
-            Self::NotFound => ("not_found", StatusCode::NOT_FOUND, "Not found"),
-            Self::MethodNotAllowed => {
-                ("method_not_allowed", StatusCode::METHOD_NOT_ALLOWED, "Method not allowed")
-            }
-            Self::Conflict => ("conflict", StatusCode::CONFLICT, "Conflict"),
-            Self::Duplicate => ("duplicate", StatusCode::CONFLICT, "Value already taken"),
-            Self::ReferenceConflict => ("reference_conflict", StatusCode::CONFLICT, "Reference conflict"),
-            Self::IdempotencyRunning => ("idempotency_running", StatusCode::CONFLICT, "Request on its way"),
-            Self::IdempotencyMismatch => {
-                ("idempotency_mismatch", StatusCode::UNPROCESSABLE_ENTITY, "Key used for another request")
-            }
-            Self::StaleLease => ("stale_lease", StatusCode::CONFLICT, "Lease no longer held"),
-            Self::PreconditionFailed => {
-                ("precondition_failed", StatusCode::PRECONDITION_FAILED, "Document has changed")
-            }
-            Self::NotAcceptable => ("not_acceptable", StatusCode::NOT_ACCEPTABLE, "Not acceptable"),
-            Self::RangeNotSatisfiable => {
-                ("range_not_satisfiable", StatusCode::RANGE_NOT_SATISFIABLE, "Range not satisfiable")
-            }
-            Self::PayloadTooLarge => {
-                ("payload_too_large", StatusCode::PAYLOAD_TOO_LARGE, "Payload too large")
-            }
-            Self::UnsupportedMediaType => {
-                ("unsupported_media_type", StatusCode::UNSUPPORTED_MEDIA_TYPE, "Unsupported media type")
-            }
-            Self::ValidationFailed => {
-                ("validation_failed", StatusCode::UNPROCESSABLE_ENTITY, "Validation failed")
-            }
-            Self::QueueFull => ("queue_full", StatusCode::TOO_MANY_REQUESTS, "Queue full"),
-            Self::RateLimited => ("rate_limited", StatusCode::TOO_MANY_REQUESTS, "Too many requests"),
-            Self::UriTooLong => ("uri_too_long", StatusCode::URI_TOO_LONG, "Query too long"),
-            Self::Internal => ("internal", StatusCode::INTERNAL_SERVER_ERROR, "Internal error"),
-            Self::Unavailable => ("unavailable", StatusCode::SERVICE_UNAVAILABLE, "Unavailable"),
-            Self::OutcomeUnknown => ("outcome_unknown", StatusCode::SERVICE_UNAVAILABLE, "Outcome unknown"),
-            Self::TenantSuspended => {
-                ("tenant_suspended", StatusCode::SERVICE_UNAVAILABLE, "Tenant suspended")
-            }
-            Self::TenantNotReady => ("tenant_not_ready", StatusCode::SERVICE_UNAVAILABLE, "Tenant not ready"),
-            Self::Timeout => ("timeout", StatusCode::GATEWAY_TIMEOUT, "Timed out"),
-        }
-    }
-}
+pub use code::{Code, Nuance};
 
 /// One thing that is wrong with a body or a query.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -200,6 +36,7 @@ pub struct ApiError {
     retry_after_seconds: Option<u64>,
     /// The code that clients of PostgREST know, where ours says less.
     known_as: Option<&'static str>,
+    nuance: Option<Nuance>,
     /// The limit that is exceeded: its name, and how many requests a minute it allows.
     limit: Option<Box<(&'static str, u32)>>,
     #[source]
@@ -216,6 +53,7 @@ impl ApiError {
             errors: Vec::new(),
             retry_after_seconds: None,
             known_as: None,
+            nuance: None,
             limit: None,
             cause: None,
         }
@@ -315,18 +153,28 @@ impl ApiError {
     }
 
     /// The code.
+    #[cfg(test)]
     pub fn code(&self) -> Code {
         self.code
     }
 
-    /// What is wrong, as clients of PostgREST read it.
-    pub fn for_postgrest(&self, code: &str) -> serde_json::Value {
-        serde_json::json!({
-            "code": self.known_as.unwrap_or(code),
-            "message": self.detail,
-            "details": self.details(),
-            "hint": self.hint,
-        })
+    /// Which of the cases it is that the code stands for.
+    #[must_use]
+    pub fn nuance(mut self, nuance: Nuance) -> Self {
+        self.nuance = Some(nuance);
+        self
+    }
+
+    /// What it tells, for whoever writes it in another form.
+    pub fn facts(&self) -> Facts<'_> {
+        Facts {
+            code: self.code,
+            nuance: self.nuance,
+            known_as: self.known_as,
+            detail: &self.detail,
+            details: self.details(),
+            hint: self.hint.as_deref(),
+        }
     }
 
     fn details(&self) -> Option<String> {
@@ -341,6 +189,27 @@ impl ApiError {
         (!lines.is_empty()).then(|| lines.join("; "))
     }
 }
+
+/// What an error tells.
+#[derive(Debug)]
+pub struct Facts<'a> {
+    /// The code.
+    pub code: Code,
+    /// Which of its cases.
+    pub nuance: Option<Nuance>,
+    /// The code that clients of PostgREST know, where ours says less.
+    pub known_as: Option<&'static str>,
+    /// What is wrong.
+    pub detail: &'a str,
+    /// The single things that are wrong.
+    pub details: Option<String>,
+    /// What the caller could do about it.
+    pub hint: Option<&'a str>,
+}
+
+/// The error that an answer was made of, in its extensions: the edge writes it again for clients of other dialects.
+#[derive(Debug, Clone)]
+pub struct MadeOf(pub Arc<ApiError>);
 
 /// The body of a problem document. `message`, `details` and `hint` are what PostgREST's clients read.
 #[derive(Serialize)]
@@ -409,6 +278,7 @@ impl IntoResponse for ApiError {
                 HeaderValue::from_static("Bearer realm=\"tenantry\", error=\"invalid_token\""),
             );
         }
+        response.extensions_mut().insert(MadeOf(Arc::new(self)));
         response
     }
 }
@@ -440,7 +310,7 @@ impl From<JsonRejection> for ApiError {
             other if other.status() == StatusCode::UNPROCESSABLE_ENTITY => {
                 Self::new(Code::ValidationFailed, other.body_text())
             }
-            other => Self::bad_request(other.body_text()),
+            other => Self::bad_request(other.body_text()).nuance(Nuance::Body),
         }
     }
 }

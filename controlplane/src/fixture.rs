@@ -23,8 +23,10 @@ use tenantry_rig::Stack;
 use uuid::Uuid;
 
 use crate::{
+    instances::Home,
     postgres::{Address, DatabaseMetrics, TenantDatabase, Tuning},
     registry::{Availability, InstalledApps, TenantEntry},
+    vault::Vault,
 };
 
 /// A shard of its own for each fixture: logins belong to the whole server.
@@ -97,11 +99,12 @@ impl Fixture {
         let name = TenantName::new(&format!("{prefix}-{}", &unique[..12])).unwrap();
         let entry = TenantEntry {
             uid: Uuid::new_v4(),
+            origin: Uuid::new_v4(),
             schema: SchemaName::of(&name),
             role: TenantRole::of(&name),
             login_shard: self.shard,
             connections: Default::default(),
-            home: Arc::default(),
+            home: Arc::new(Home::with_vault(Vault::of_keys("tests", None), None)),
             availability: Availability::Serving,
             auth: Arc::default(),
             quotas: Default::default(),

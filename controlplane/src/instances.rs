@@ -25,6 +25,7 @@ use crate::{
     postgres::{DatabaseMetrics, TenantDatabase, Tuning},
     search::Meilisearch,
     start::StartError,
+    vault::Vault,
 };
 
 /// Every instance that the settings name.
@@ -36,6 +37,8 @@ pub struct Instances {
     pub queues: BTreeMap<InstanceName, Arc<Queues>>,
     /// The search instances.
     pub search: BTreeMap<InstanceName, SearchInstance>,
+    /// What tenants' secrets are sealed with, in whichever instance they are.
+    pub vault: Arc<Vault>,
 }
 
 /// A Postgres instance: a registry and the data of the tenants in it.
@@ -71,6 +74,7 @@ pub struct Home {
     queues: Option<Arc<Queues>>,
     search: Option<SearchInstance>,
     changes: Arc<Changes>,
+    vault: Option<Arc<Vault>>,
 }
 
 impl Home {
@@ -84,6 +88,20 @@ impl Home {
     #[cfg(test)]
     pub fn at(cell: InstanceName) -> Self {
         Self { cell, ..Self::default() }
+    }
+
+    /// A home with these keys, out of reach unless there is a way into its database.
+    #[cfg(test)]
+    pub fn with_vault(vault: Vault, database: Option<Arc<TenantDatabase>>) -> Self {
+        Self { vault: Some(Arc::new(vault)), database, ..Self::default() }
+    }
+
+    /// What the tenant's secrets are sealed with.
+    ///
+    /// # Errors
+    /// When there is nothing.
+    pub fn vault(&self) -> Result<&Vault, ApiError> {
+        self.vault.as_deref().ok_or_else(|| ApiError::unavailable("the keyring"))
     }
 
     /// The tenant's way into Postgres.
@@ -121,6 +139,7 @@ pub struct Homes {
     queues: BTreeMap<InstanceName, Arc<Queues>>,
     search: BTreeMap<InstanceName, SearchInstance>,
     changes: Arc<Changes>,
+    vault: Option<Arc<Vault>>,
     known: HashMap<Placement, Arc<Home>>,
 }
 
@@ -140,6 +159,7 @@ impl Homes {
             queues: self.queues.get(&placement.redis).cloned(),
             search: self.search.get(&placement.search).cloned(),
             changes: Arc::clone(&self.changes),
+            vault: self.vault.clone(),
         };
         if home.queues.is_none() && !self.queues.is_empty() {
             tracing::error!(instance = %placement.redis, "the settings name no such Redis; queues there are out of reach");
@@ -186,6 +206,7 @@ impl Instances {
             cells: cells.collect::<Result<_, _>>()?,
             queues: BTreeMap::new(),
             search: search.collect::<Result<_, _>>()?,
+            vault: Arc::new(Vault::new(settings)?),
         })
     }
 
@@ -219,6 +240,7 @@ impl Instances {
             queues: self.queues.clone(),
             search: self.search.clone(),
             changes: Arc::clone(&cell.changes),
+            vault: Some(Arc::clone(&self.vault)),
             known: HashMap::new(),
         }
     }

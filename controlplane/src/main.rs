@@ -35,6 +35,7 @@ mod search;
 mod serve;
 mod start;
 mod state;
+mod vault;
 mod worker;
 
 use std::{io::Write, process::ExitCode};

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use prometheus::{IntGaugeVec, Opts, Registry as Metrics};
+use prometheus::{GaugeVec, IntGaugeVec, Opts, Registry as Metrics};
 use tenantry_config::{
     probes::{self, Readiness},
     settings,
@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     admin::Cluster,
-    auth::{self, Accounts, Hasher, Issuers, Outbound, SecretKey, Tokens},
+    auth::{self, Accounts, ApiKeys, Hasher, Issuers, Outbound, SecretKey, Tokens},
     data::CursorKey,
     error::Chain,
     http::{self, HttpMetrics, Limits, Observer, Pace, Spans},
@@ -20,7 +20,7 @@ use crate::{
     load::Capacity,
     postgres::{DatabaseMetrics, Tuning},
     rate::Rates,
-    registry::{DATABASE_PART, Follower, Health, REGISTRY_PART, Registry},
+    registry::{CLOCK_PART, Clock, DATABASE_PART, Follower, Health, REGISTRY_PART, Registry},
     start::StartError,
     state::{AppState, Shared},
 };
@@ -34,7 +34,7 @@ const LOOK_AGAIN: Duration = Duration::from_secs(10);
 /// When the settings cannot be used or an address cannot be listened on.
 pub async fn serve(settings: settings::ControlPlane, shutdown: CancellationToken) -> Result<(), StartError> {
     let metrics = Metrics::new();
-    let readiness = Readiness::of(&[REGISTRY_PART, DATABASE_PART]);
+    let readiness = Readiness::of(&[REGISTRY_PART, DATABASE_PART, CLOCK_PART]);
     let tokens = Tokens::load(&settings.auth)?;
     let database_metrics = DatabaseMetrics::register(&metrics)?;
     let instances = Instances::new(&settings, Tuning::of(&settings.database), &database_metrics)?
@@ -47,6 +47,7 @@ pub async fn serve(settings: settings::ControlPlane, shutdown: CancellationToken
     let state = AppState::new(Shared {
         registry: registry.clone(),
         tokens,
+        api_keys: ApiKeys::default(),
         accounts: Accounts {
             secrets: SecretKey::new(&settings.auth, &settings.database.traffic_key)?,
             hasher: Hasher::new(&settings.auth.argon2, for_passwords)?,
@@ -68,7 +69,17 @@ pub async fn serve(settings: settings::ControlPlane, shutdown: CancellationToken
     )?;
     metrics.register(Box::new(up.clone()))?;
 
-    let health = Health::new(readiness.clone(), Some(up.clone()), instances.cell_names());
+    let ahead = GaugeVec::new(
+        Opts::new(
+            "tenantry_clock_ahead_seconds",
+            "How far the clock is ahead of that of a Postgres instance",
+        ),
+        &["instance"],
+    )?;
+    metrics.register(Box::new(ahead.clone()))?;
+    let tolerance = Duration::from_secs(settings.auth.clock_tolerance_seconds.max(1));
+    let health = Health::new(readiness.clone(), Some(up.clone()), instances.cell_names())
+        .with_clock(Clock { tolerance, ahead });
     let followers = instances.cells.iter().map(|cell| {
         Follower::new(registry.clone(), cell, instances.homes(cell), health.clone()).run(shutdown.clone())
     });

@@ -1,6 +1,7 @@
 //! Why a program did not start, or ended other than by a signal.
 
 use tenantry_config::telemetry;
+use tenantry_keyring::KeyringError;
 use tenantry_migrations::logins;
 
 use crate::{
@@ -27,6 +28,8 @@ pub enum StartError {
     Hasher(#[from] HasherError),
     #[error("settings")]
     Outbound(#[from] OutboundError),
+    #[error("keyring")]
+    Keyring(#[from] KeyringError),
     #[error("database.trafficKey")]
     TrafficKey(#[from] logins::WeakKey),
     #[error("database.url")]

@@ -6,7 +6,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     admin::Cluster,
-    auth::{Accounts, Issuers, Tokens},
+    auth::{Accounts, ApiKeys, Issuers, Tokens},
     data::CursorKey,
     rate::Rates,
     registry::Registry,
@@ -23,6 +23,8 @@ pub struct Shared {
     pub registry: Registry,
     /// Verifies access tokens.
     pub tokens: Tokens,
+    /// API keys that were read a moment ago.
+    pub api_keys: ApiKeys,
     /// What signing in needs.
     pub accounts: Accounts,
     /// The keys of external issuers.

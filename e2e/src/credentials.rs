@@ -38,11 +38,14 @@ impl Credentials {
         }
     }
 
-    /// A folder with the Ed25519 key that the control plane of the stack at `endpoints` signs tokens with.
+    /// A folder with the P-256 key that the control plane of the stack at `endpoints` signs tokens with.
     pub fn keys_folder(endpoints: &Endpoints) -> Result<PathBuf, RigError> {
-        // PKCS#8 of an Ed25519 key: always this, then the 32 bytes.
-        const HEAD: [u8; 16] =
-            [0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20];
+        // PKCS#8 of a P-256 key without its public half: always this, then the 32 bytes.
+        const HEAD: [u8; 35] = [
+            0x30, 0x41, 0x02, 0x01, 0x00, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01,
+            0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07, 0x04, 0x27, 0x30, 0x25, 0x02, 0x01,
+            0x01, 0x04, 0x20,
+        ];
         let seed = Sha256::digest(format!("signing\0{}", endpoints.meili_master_key));
         let der = STANDARD.encode([HEAD.as_slice(), &seed].concat());
         let pem = format!("-----BEGIN PRIVATE KEY-----\n{der}\n-----END PRIVATE KEY-----\n");

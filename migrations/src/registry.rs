@@ -15,6 +15,8 @@ pub struct TenantRecord {
     pub name: String,
     /// The uid of the Tenant object.
     pub uid: Uuid,
+    /// The uid of the Tenant object that first had the data.
+    pub origin: Uuid,
     /// `Active`, `Suspended` or `Retained`.
     pub state: String,
     /// What callers of a suspended tenant read.
@@ -237,7 +239,7 @@ macro_rules! reader {
 reader!(
     /// Tenants, in any state.
     tenants, Of<'_>, TenantRecord,
-    "SELECT name, uid, state, suspended_message, schema_name, tenant_role, login_shard, placement, quotas, auth, cors, generation, \
+    "SELECT name, uid, coalesce(origin, uid) AS origin, state, suspended_message, schema_name, tenant_role, login_shard, placement, quotas, auth, cors, generation, \
             ready, connections, revision, \
             ARRAY(SELECT host FROM tenantry.tenant_host h WHERE h.tenant = t.name ORDER BY host) AS hosts \
      FROM tenantry.tenant t WHERE $1::text IS NULL OR name = $1"

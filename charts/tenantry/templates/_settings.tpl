@@ -108,6 +108,11 @@
 {{- if $secrets.signingKeys.name }}
 {{ include "tenantry.setting" (list "AUTH__KEYS_FOLDER" "/etc/tenantry/keys") }}
 {{- end }}
+{{ include "tenantry.setting" (list "AUTH__CLOCK_TOLERANCE_SECONDS" $root.Values.auth.clockToleranceSeconds) }}
+{{- with $secrets.keyring }}{{ if .name }}
+{{ include "tenantry.setting" (list "KEYRING__FOLDER" "/etc/tenantry/keyring") }}
+{{ include "tenantry.setting" (list "KEYRING__PRIMARY" (required "secrets.keyring.primary: the name of the key that seals" .primary)) }}
+{{- end }}{{ end }}
 {{- with $root.Values.auth.privateNetworks }}
 {{ include "tenantry.setting" (list "AUTH__PRIVATE_NETWORKS" (toJson .)) }}
 {{- end }}
@@ -115,7 +120,8 @@
 
 {{- define "tenantry.authMount" -}}
 {{- $public := .Values.secrets.ed25519PublicKey.name }}{{ $keys := .Values.secrets.signingKeys.name }}
-{{- if or $public $keys }}
+{{- $keyring := .Values.secrets.keyring.name }}
+{{- if or $public $keys $keyring }}
 volumeMounts:
   {{- if $public }}
   - {name: auth, mountPath: /etc/tenantry/auth, readOnly: true}
@@ -123,12 +129,16 @@ volumeMounts:
   {{- if $keys }}
   - {name: keys, mountPath: /etc/tenantry/keys, readOnly: true}
   {{- end }}
+  {{- if $keyring }}
+  - {name: keyring, mountPath: /etc/tenantry/keyring, readOnly: true}
+  {{- end }}
 {{- end }}
 {{- end }}
 
 {{- define "tenantry.authVolume" -}}
 {{- $public := .Values.secrets.ed25519PublicKey }}{{ $keys := .Values.secrets.signingKeys }}
-{{- if or $public.name $keys.name }}
+{{- $keyring := .Values.secrets.keyring }}
+{{- if or $public.name $keys.name $keyring.name }}
 volumes:
   {{- if $public.name }}
   - name: auth
@@ -139,6 +149,10 @@ volumes:
   {{- if $keys.name }}
   - name: keys
     secret: {secretName: {{ $keys.name }}}
+  {{- end }}
+  {{- if $keyring.name }}
+  - name: keyring
+    secret: {secretName: {{ $keyring.name }}}
   {{- end }}
 {{- end }}
 {{- end }}

@@ -14,10 +14,13 @@ use uuid::Uuid;
 
 use super::{
     accounts::Actor,
+    cache::{Known, VerifiedCache},
     caller::{Caller, Proof},
     changes::texts,
+    id::UserId,
     secret::{Purpose, SecretKey},
     sql::{self, bound, is_true, rfc3339, statement},
+    standing,
     token::{Refused, Verified, unix_now},
 };
 use crate::{
@@ -34,10 +37,10 @@ const UNTIL: u64 = u64::MAX;
 
 statement!(
     LOAD,
-    "SELECT k.key_hash, k.roles::text, k.version, k.read_only, k.addresses::text, k.acts_as::text, \
+    "SELECT k.key_hash, k.roles::text, k.read_only, k.addresses::text, k.acts_as::text, \
         extract(epoch FROM k.expires_at)::bigint, \
         k.last_used_at IS NULL OR k.last_used_at < now() - interval '5 minutes', \
-        u.enabled, u.roles::text, u.claims::text, u.version \
+        u.enabled, u.roles::text, u.claims::text \
      FROM {schema}.core_api_key k LEFT JOIN {schema}.core_user u ON u.id = k.acts_as WHERE k.id = $1::uuid"
 );
 // Not a change of the document: nobody who reads it needs to hear of every use.
@@ -87,15 +90,69 @@ statement!(
 /// A key as it is sent.
 #[derive(Clone, Copy)]
 pub(super) struct ApiKey {
-    /// The uid of the tenant.
-    pub tenant: Uuid,
+    /// The origin of the tenant's data: the key goes where they go.
+    pub origin: Uuid,
     id: Uuid,
     secret: [u8; SECRET_BYTES],
 }
 
+/// What a key opens. A type of its own: whatever takes the caller of a key takes its limits along.
+#[derive(Debug, Clone)]
+pub(super) struct Opened {
+    verified: Verified,
+    limits: Option<Arc<Limits>>,
+    /// What had been heard of all that changes before the row was read.
+    heard: u64,
+}
+
+impl Opened {
+    /// What was verified, for a request that the key may be used for.
+    ///
+    /// # Errors
+    /// When it may not.
+    pub fn admit(self, method: &axum::http::Method, client: Option<IpAddr>) -> Result<Verified, ApiError> {
+        if self.limits.is_none_or(|limits| limits.admit(method, client)) {
+            return Ok(self.verified);
+        }
+        Err(ApiError::forbidden("this API key may not be used for this, or from here"))
+    }
+}
+
+impl Known for Opened {
+    fn end(&self) -> u64 {
+        self.verified.exp
+    }
+}
+
+/// Keys that were read a moment ago.
+#[derive(Debug, Default)]
+pub struct ApiKeys(VerifiedCache<Opened>);
+
+impl ApiKeys {
+    /// What `key`, sent as `text`, opens: as it was a moment ago, unless something became of it or its user since.
+    ///
+    /// # Errors
+    /// When the key is not accepted, or the database does not answer.
+    pub(super) async fn open(
+        &self,
+        tenant: &TenantEntry,
+        secrets: &SecretKey,
+        (text, key): (&str, ApiKey),
+    ) -> Result<Opened, ApiError> {
+        let known = self.0.get(text, unix_now()).filter(|known| known.verified.tenant == tenant.uid);
+        if let Some(opened) = known.filter(|opened| standing::of_key(tenant, &opened.verified, opened.heard))
+        {
+            return Ok(opened);
+        }
+        let opened = key.load(tenant, secrets).await?;
+        self.0.put(text, &opened, unix_now());
+        Ok(opened)
+    }
+}
+
 /// How a key may be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Limits {
+struct Limits {
     /// Networks that it may be used from, unless from everywhere.
     addresses: Option<Vec<Network>>,
     read_only: bool,
@@ -114,22 +171,22 @@ impl ApiKey {
             return None;
         }
         let bytes = URL_SAFE_NO_PAD.decode(body).ok()?;
-        let (tenant, rest) = bytes.split_at_checked(16)?;
+        let (origin, rest) = bytes.split_at_checked(16)?;
         let (id, secret) = rest.split_at_checked(16)?;
         Some(Self {
-            tenant: Uuid::from_slice(tenant).ok()?,
+            origin: Uuid::from_slice(origin).ok()?,
             id: Uuid::from_slice(id).ok()?,
             secret: secret.try_into().ok()?,
         })
     }
 
     /// A new key of a tenant.
-    fn new(tenant: Uuid) -> Self {
-        Self { tenant, id: Uuid::now_v7(), secret: rand::random() }
+    fn new(origin: Uuid) -> Self {
+        Self { origin, id: Uuid::now_v7(), secret: rand::random() }
     }
 
     fn text(&self) -> String {
-        let bytes = [self.tenant.as_bytes().as_slice(), self.id.as_bytes(), &self.secret].concat();
+        let bytes = [self.origin.as_bytes().as_slice(), self.id.as_bytes(), &self.secret].concat();
         let body = URL_SAFE_NO_PAD.encode(bytes);
         let checksum = checksum(&body);
         format!("{PREFIX}{body}_{checksum}")
@@ -148,32 +205,34 @@ impl ApiKey {
 
     /// A digest is of one key of one tenant: no other row can have it.
     fn parts(&self) -> [&[u8]; 3] {
-        [self.tenant.as_bytes(), self.id.as_bytes(), &self.secret]
+        [self.origin.as_bytes(), self.id.as_bytes(), &self.secret]
     }
 
     /// Who has the key, as it is now.
     ///
     /// # Errors
     /// When it is not accepted, or the database does not answer.
-    pub async fn load(&self, tenant: &TenantEntry, secrets: &SecretKey) -> Result<Verified, ApiError> {
+    async fn load(&self, tenant: &TenantEntry, secrets: &SecretKey) -> Result<Opened, ApiError> {
         let id = self.id.to_string();
+        // Before the row is read: what becomes of it meanwhile is asked for again.
+        let heard = tenant.home.changes().heard();
         let reply = sql::run(tenant, Group::read(bound(&LOAD, &[Some(&id)]))).await?;
         let row = reply.rows.first().ok_or(Refused::BadKey)?;
         let stored = row.text(0).filter(|stored| self.has_digest(secrets, stored)).ok_or(Refused::BadKey)?;
-        let verified = self.accept(tenant, row, unix_now()).ok_or(Refused::BadKey)?;
+        let (verified, limits) = self.accept(tenant, row, unix_now()).ok_or(Refused::BadKey)?;
         let digest = self.digest(secrets);
         if stored != digest {
             let renew = bound(&RENEW, &[Some(&id), Some(stored), Some(&digest)]);
             sql::run(tenant, Group::write(vec![renew])).await?;
-        } else if is_true(row, 7) {
+        } else if is_true(row, 6) {
             sql::run(tenant, Group::write(vec![bound(&TOUCH, &[Some(&id)])])).await?;
         }
-        Ok(verified)
+        Ok(Opened { verified, limits, heard })
     }
 
     /// What the row says of a key whose digest is the stored one.
-    fn accept(&self, tenant: &TenantEntry, row: &Row, now: u64) -> Option<Verified> {
-        let exp = match row.text(6) {
+    fn accept(&self, tenant: &TenantEntry, row: &Row, now: u64) -> Option<(Verified, Option<Arc<Limits>>)> {
+        let exp = match row.text(5) {
             Some(end) => end.parse().ok()?,
             None => UNTIL,
         };
@@ -182,36 +241,30 @@ impl ApiKey {
         }
         let json = |n: usize| row.text(n).and_then(|text| serde_json::from_str::<Value>(text).ok());
         let mut roles = texts(&json(1)?);
-        let acts_as = row.text(5).map(Uuid::try_parse).transpose().ok()?;
+        let acts_as = row.text(4).map(Uuid::try_parse).transpose().ok()?;
         let (user, claims) = match acts_as {
-            None => (format!("key:{}", self.id), Map::new()),
+            None => (UserId::Key(self.id), Map::new()),
             Some(user) => {
                 // A user who is gone, disabled, or lost a role takes it from the key, too.
-                if !is_true(row, 8) {
+                if !is_true(row, 7) {
                     return None;
                 }
-                let held = texts(&json(9)?);
+                let held = texts(&json(8)?);
                 let all = held.iter().any(|role| role == Caller::ADMIN);
                 roles.retain(|role| all || held.contains(role));
-                let claims = json(10).and_then(|claims| claims.as_object().cloned()).unwrap_or_default();
-                (user.to_string(), claims)
+                let claims = json(9).and_then(|claims| claims.as_object().cloned()).unwrap_or_default();
+                (UserId::Own(user), claims)
             }
         };
         let caller = if acts_as.is_none() && roles.iter().any(|role| role == Caller::ANON) {
             Caller::anonymous(tenant.apps.names())
         } else {
-            Caller::new(&user, &roles).with_claims(claims)
+            Caller::new(&user.to_string(), &roles).with_claims(claims)
         };
-        let proof = Proof {
-            user: acts_as,
-            key: Some(self.id),
-            key_version: row.text(2)?.parse().ok(),
-            version: row.text(11).and_then(|version| version.parse().ok()),
-            ..Proof::default()
-        };
-        let limits = Limits { addresses: listed(&json(4).unwrap_or_default()), read_only: is_true(row, 3) };
+        let proof = Proof { user: acts_as, key: Some(self.id), ..Proof::default() };
+        let limits = Limits { addresses: listed(&json(3).unwrap_or_default()), read_only: is_true(row, 2) };
         let limits = (limits.read_only || limits.addresses.is_some()).then(|| Arc::new(limits));
-        Some(Verified { tenant: self.tenant, caller: Arc::new(caller), proof, limits, exp })
+        Some((Verified { tenant: tenant.uid, caller: Arc::new(caller), proof, exp }, limits))
     }
 }
 
@@ -264,7 +317,7 @@ pub(super) async fn create(
     new: &NewKey<'_>,
     actor: Actor<'_>,
 ) -> Result<(String, Value), ApiError> {
-    let key = ApiKey::new(tenant.uid);
+    let key = ApiKey::new(tenant.origin);
     let text = key.text();
     let values = [
         Some(actor.user.to_owned()),
@@ -326,7 +379,7 @@ mod tests {
         let key = ApiKey::new(Uuid::from_u128(1));
         let text = key.text();
         let read = ApiKey::parse(&text).unwrap();
-        assert_eq!((read.tenant, read.id, read.secret), (key.tenant, key.id, key.secret));
+        assert_eq!((read.origin, read.id, read.secret), (key.origin, key.id, key.secret));
         assert!(ApiKey::is_one(&text) && text.len() < 100);
         for n in PREFIX.len()..text.len() {
             let mut wrong = text.clone().into_bytes();
@@ -354,7 +407,7 @@ mod tests {
         let stored = key.digest(&first);
         assert!(key.has_digest(&first, &stored) && !key.has_digest(&second, &stored));
         assert!(key.has_digest(&secrets("b", Some("a")), &stored), "the key before");
-        let elsewhere = ApiKey { tenant: Uuid::from_u128(2), ..key };
+        let elsewhere = ApiKey { origin: Uuid::from_u128(2), ..key };
         let another = ApiKey { id: Uuid::from_u128(3), ..key };
         assert!(!elsewhere.has_digest(&first, &stored) && !another.has_digest(&first, &stored));
         let plain = hex(&Sha256::digest(key.secret));

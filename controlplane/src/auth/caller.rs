@@ -14,6 +14,7 @@ use serde_json::{Map, Value};
 use tenantry_crds::names::{AppName, RoleName};
 use uuid::Uuid;
 
+use super::id::UserId;
 use crate::{error::ApiError, load::Load, registry::TenantEntry};
 
 /// Proof that the tenant is served and that the token was issued for it. Whatever reads or writes a tenant's data takes one.
@@ -40,8 +41,6 @@ pub struct Proof {
     pub key: Option<Uuid>,
     /// The version of the user's document that the roles are from.
     pub version: Option<i64>,
-    /// The version of the API key's document.
-    pub key_version: Option<i64>,
     /// Whether the session has a second factor.
     pub second_factor: bool,
 }
@@ -103,9 +102,10 @@ impl Caller {
 
     /// Nobody in particular, with the role `anon` of each of `apps`.
     pub fn anonymous<'a>(apps: impl IntoIterator<Item = &'a AppName>) -> Self {
-        let Ok(anon) = RoleName::new(Self::ANON) else { return Self::new(Self::ANON, &[]) };
-        let roles = apps.into_iter().map(|app| AppRole { app: app.clone(), role: anon.clone() }).collect();
-        Self { roles, anonymous: true, ..Self::new(Self::ANON, &[]) }
+        let anon = RoleName::new(Self::ANON).ok();
+        let of = |app: &AppName| Some(AppRole { app: app.clone(), role: anon.clone()? });
+        let roles = apps.into_iter().filter_map(of).collect();
+        Self { roles, anonymous: true, ..Self::new(&UserId::Anonymous.to_string(), &[]) }
     }
 
     /// Whether the user has `role` of `app`. An administrator has the roles of the token, no more: see [`Self::admin`].

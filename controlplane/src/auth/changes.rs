@@ -7,11 +7,13 @@
 //! - [`mod@follow`]: keeps it current
 
 mod follow;
+#[cfg(test)]
+mod on_servers;
 
 use std::{
     collections::HashMap,
     sync::{
-        Arc, PoisonError, RwLock,
+        Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -47,12 +49,17 @@ impl Subject {
 /// What became of a subject.
 #[derive(Debug)]
 pub(super) struct Change {
+    /// Greater with each change of the subject, whatever the versions of its documents: one that was deleted and made again
+    /// begins anew with those.
+    pub revision: i64,
     /// The version of its document.
     pub version: i64,
     /// What holds now; nothing when it is gone.
     pub state: Option<State>,
     /// Seconds since 1970.
     at: u64,
+    /// Which of all that this process heard of it was.
+    pub heard: u64,
 }
 
 /// What holds of a user now.
@@ -68,12 +75,19 @@ pub(super) struct State {
 
 type OfTenant = HashMap<Subject, Arc<Change>>;
 
+#[derive(Debug, Default)]
+struct Known {
+    by_role: HashMap<String, OfTenant>,
+    /// How many changes were heard of.
+    heard: u64,
+}
+
 /// The changes of one Postgres instance, by the role of the tenant.
 #[derive(Debug, Default)]
 pub struct Changes {
     pool: Option<PgPool>,
     read: AtomicBool,
-    by_role: RwLock<HashMap<String, OfTenant>>,
+    known: RwLock<Known>,
 }
 
 impl Changes {
@@ -97,32 +111,54 @@ impl Changes {
 
     /// What became of `subject`, if anything did lately.
     pub(super) fn of(&self, role: &str, subject: Subject) -> Option<Arc<Change>> {
-        let by_role = self.by_role.read().unwrap_or_else(PoisonError::into_inner);
-        by_role.get(role)?.get(&subject).cloned()
+        self.read_known().by_role.get(role)?.get(&subject).cloned()
+    }
+
+    /// How many changes were heard of so far. What is read from the database now, no change up to here makes untrue.
+    pub(super) fn heard(&self) -> u64 {
+        self.read_known().heard
     }
 
     /// Takes changes in; an older one never replaces a newer.
     fn learn(&self, changes: impl IntoIterator<Item = (String, Subject, Change)>) {
-        let mut by_role = self.by_role.write().unwrap_or_else(PoisonError::into_inner);
-        for (role, subject, change) in changes {
-            let of_tenant = by_role.entry(role).or_default();
-            if of_tenant.get(&subject).is_none_or(|known| known.version <= change.version) {
-                of_tenant.insert(subject, Arc::new(change));
-            }
-        }
+        self.write_known().learn(changes);
+    }
+
+    /// Takes in what a server knows in place of all that was known: after a failover it may know less.
+    fn know(&self, changes: impl IntoIterator<Item = (String, Subject, Change)>) {
+        let mut known = self.write_known();
+        known.by_role.clear();
+        known.learn(changes);
+        self.read.store(true, Ordering::Release);
     }
 
     /// Drops changes from before `since`: no token is that old.
     fn forget_before(&self, since: u64) {
-        let mut by_role = self.by_role.write().unwrap_or_else(PoisonError::into_inner);
-        by_role.retain(|_, of_tenant| {
+        self.write_known().by_role.retain(|_, of_tenant| {
             of_tenant.retain(|_, change| change.at >= since);
             !of_tenant.is_empty()
         });
     }
 
-    fn is_current(&self) {
-        self.read.store(true, Ordering::Release);
+    fn read_known(&self) -> RwLockReadGuard<'_, Known> {
+        self.known.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write_known(&self) -> RwLockWriteGuard<'_, Known> {
+        self.known.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Known {
+    fn learn(&mut self, changes: impl IntoIterator<Item = (String, Subject, Change)>) {
+        for (role, subject, mut change) in changes {
+            let of_tenant = self.by_role.entry(role).or_default();
+            if of_tenant.get(&subject).is_none_or(|known| known.revision < change.revision) {
+                self.heard += 1;
+                change.heard = self.heard;
+                of_tenant.insert(subject, Arc::new(change));
+            }
+        }
     }
 }
 
@@ -152,8 +188,8 @@ fn object<'de, D: serde::Deserializer<'de>>(value: D) -> Result<Map<String, Valu
 mod tests {
     use super::*;
 
-    fn change(version: i64, at: u64) -> Change {
-        Change { version, state: None, at }
+    fn change(revision: i64, at: u64) -> Change {
+        Change { revision, version: 1, state: None, at, heard: 0 }
     }
 
     #[test]
@@ -162,14 +198,29 @@ mod tests {
         let user = Subject::User(Uuid::from_u128(1));
         changes.learn([("tenant_a".to_owned(), user, change(3, 100))]);
         changes.learn([("tenant_a".to_owned(), user, change(2, 90))]);
-        assert_eq!(changes.of("tenant_a", user).unwrap().version, 3);
+        assert_eq!(changes.of("tenant_a", user).unwrap().revision, 3);
         assert!(changes.of("tenant_b", user).is_none());
         assert!(changes.of("tenant_a", Subject::Session(Uuid::from_u128(1))).is_none());
         changes.forget_before(100);
         assert!(changes.of("tenant_a", user).is_some());
         changes.forget_before(101);
         assert!(changes.of("tenant_a", user).is_none());
-        assert!(changes.by_role.read().unwrap().is_empty());
+        assert!(changes.known.read().unwrap().by_role.is_empty());
+    }
+
+    #[test]
+    fn after_a_failover_the_new_server_has_the_last_word() {
+        let changes = Changes::default();
+        let of = |id| Subject::User(Uuid::from_u128(id));
+        changes.learn([
+            ("tenant_a".to_owned(), of(1), change(9, 100)),
+            ("tenant_a".to_owned(), of(2), change(10, 100)),
+        ]);
+        let before = changes.heard();
+        changes.know([("tenant_a".to_owned(), of(1), change(4, 90))]);
+        assert_eq!(changes.of("tenant_a", of(1)).unwrap().revision, 4);
+        assert!(changes.of("tenant_a", of(2)).is_none() && changes.is_read());
+        assert!(changes.heard() > before, "whatever was read before is read again");
     }
 
     #[test]

@@ -18,11 +18,27 @@ use super::{
     tenant::{self, Credentials},
     token::{Refused, Verified},
 };
-use crate::{error::ApiError, registry::TenantEntry, state::AppState};
+use crate::{
+    error::{ApiError, Nuance},
+    registry::TenantEntry,
+    state::AppState,
+};
 
 impl From<Refused> for ApiError {
     fn from(refused: Refused) -> Self {
-        Self::unauthenticated(refused.to_string())
+        let nuance = match refused {
+            Refused::Missing => Some(Nuance::NoCredentials),
+            Refused::BadKey => Some(Nuance::Key),
+            Refused::Expired | Refused::BadClaims => Some(Nuance::Claims),
+            Refused::SessionEnded => Some(Nuance::SessionEnded),
+            Refused::UserGone => Some(Nuance::UserGone),
+            Refused::Malformed | Refused::InQuery | Refused::NotAccessToken | Refused::BadSignature => None,
+        };
+        let error = Self::unauthenticated(refused.to_string());
+        match nuance {
+            Some(nuance) => error.nuance(nuance),
+            None => error,
+        }
     }
 }
 
@@ -82,50 +98,34 @@ pub(super) async fn scope(state: &AppState, parts: &Parts) -> Result<Scope, ApiE
             let verified = match state.tokens.verify(token) {
                 Ok(verified) => verified,
                 Err(refused) => {
-                    external(state, (parts, &request), token, key.map(|key| key.tenant), refused).await?
+                    external(state, (parts, &request), token, key.map(|key| key.origin), refused).await?
                 }
             };
-            if key.is_some_and(|key| key.tenant != verified.tenant) {
+            let tenant = resolve(state, parts, &verified)?;
+            if key.is_some_and(|key| key.origin != tenant.origin) {
                 return Err(ApiError::new(
                     crate::error::Code::TenantMismatch,
                     "the API key is of another tenant than the token",
                 ));
             }
-            let tenant = resolve(state, parts, &verified)?;
             request.load.of_tenant(tenant.uid)?;
-            if verified.proof.session.is_some() && !tenant.home.changes().is_read() {
-                return Err(ApiError::unavailable("the registry").retry_after(1));
-            }
-            let verified = match standing::of(&tenant, &verified)? {
+            let verified = match standing::of_token(&tenant, &verified)? {
                 Standing::Changed(now) => {
                     state.tokens.remember(token, &now);
                     now
                 }
-                Standing::Same | Standing::Unknown => verified,
+                Standing::Same => verified,
             };
             (tenant, verified)
         }
         Credentials::Key(text, key) => {
-            let tenant = tenant::resolve(&state.registry.snapshot(), &parts.headers, &parts.uri, key.tenant)?;
+            let tenant =
+                tenant::resolve_by_key(&state.registry.snapshot(), &parts.headers, &parts.uri, key.origin)?;
             request.load.of_tenant(tenant.uid)?;
-            let known = state.tokens.known(text);
-            let known = known.filter(|known| matches!(standing::of(&tenant, known), Ok(Standing::Same)));
-            let verified = match known {
-                Some(verified) => verified,
-                None => {
-                    let verified = key.load(&tenant, &state.accounts.secrets).await?;
-                    state.tokens.remember(text, &verified);
-                    verified
-                }
-            };
-            (tenant, verified)
+            let opened = state.api_keys.open(&tenant, &state.accounts.secrets, (text, key)).await?;
+            (tenant, opened.admit(&parts.method, request.address)?)
         }
     };
-    if let Some(limits) = &verified.limits
-        && !limits.admit(&parts.method, request.address)
-    {
-        return Err(ApiError::forbidden("this API key may not be used for this, or from here"));
-    }
     Ok(Scope { tenant, caller: verified.caller, proof: verified.proof, request })
 }
 
@@ -145,7 +145,7 @@ async fn external(
         let snapshot = state.registry.snapshot();
         match tenant::named(&snapshot, &parts.headers, &parts.uri)? {
             Some(tenant) => Some(Arc::clone(tenant)),
-            None => by_key.and_then(|uid| snapshot.by_uid(&uid).cloned()),
+            None => by_key.and_then(|origin| snapshot.by_origin(&origin).cloned()),
         }
     };
     match tenant.filter(|tenant| tenant.auth.has_oidc()) {
@@ -184,7 +184,7 @@ impl FromRequestParts<AppState> for Visitor {
 
 impl Visitor {
     pub(super) fn visit<'a>(&'a self, state: &'a AppState) -> Visit<'a> {
-        Visit { state, tenant: &self.tenant, request: &self.request, agent: self.agent.as_deref() }
+        Visit { state, tenant: &self.tenant, request: &self.request, agent: self.agent.as_deref(), by: None }
     }
 }
 
@@ -195,6 +195,12 @@ impl Scope {
     }
 
     pub(super) fn visit<'a>(&'a self, state: &'a AppState) -> Visit<'a> {
-        Visit { state, tenant: &self.tenant, request: &self.request, agent: None }
+        Visit {
+            state,
+            tenant: &self.tenant,
+            request: &self.request,
+            agent: None,
+            by: Some(&self.caller.user),
+        }
     }
 }

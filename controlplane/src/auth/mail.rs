@@ -3,8 +3,8 @@
 //! The row of a token is written in the transaction that gives a reason for it, and is due until the webhook has taken it: an
 //! outbox of its own. The token is made of the row here, so it is nowhere but in the request.
 //!
-//! The request is signed: `Authorization: Bearer JWT`, of type `webhook+jwt`, for the audience `webhook:TENANT`, with the digest of
-//! the body in `sha256`. The keys are the published ones.
+//! The request is signed ([`webhook`]). For one version it also has what it had before: `Authorization: Bearer JWT`, of type
+//! `webhook+jwt`, for the audience `webhook:TENANT`, with the digest of the body in `sha256`, signed with the published keys.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -17,8 +17,10 @@ use uuid::Uuid;
 
 use super::{
     Outbound, SecretKey, Tokens,
+    redirect::Redirects,
     secret::{Named, Purpose},
     token::{self, unix_now},
+    webhook,
 };
 use crate::{
     error::Chain,
@@ -183,9 +185,12 @@ impl Mailer {
         let token = (row.kind != NOTICE)
             .then(|| self.secrets.seal(Purpose::OneTime, tenant.uid, Named { id: row.id, number: 0 }));
         let events: Vec<&str> = row.events.iter().flat_map(|events| events.split(' ')).collect();
+        // What the tenant lists may have changed since it was asked for.
+        let redirects = Redirects::of(&tenant);
+        let redirect_to = row.redirect_to.as_deref().and_then(|asked| redirects.admit_or_site(Some(asked)));
         let mut body = json!({
             "type": format!("auth.{}", event(&row.kind)), "id": row.id, "tenant": tenant.name.as_str(),
-            "user_id": row.user_id, "email": row.email, "token": token, "redirect_to": row.redirect_to,
+            "user_id": row.user_id, "email": row.email, "token": token, "redirect_to": redirect_to,
             "expires_at": row.expires_at,
         });
         if token.is_none() {
@@ -198,9 +203,10 @@ impl Mailer {
             "iss": self.tokens.issuer(), "aud": format!("webhook:{}", tenant.name), "jti": row.id, "iat": now,
             "exp": now + SIGNED_SECONDS, "sha256": digest,
         });
-        let signature = format!("Bearer {}", self.tokens.sign("webhook+jwt", &claims)?);
-        let id = row.id.to_string();
-        let headers = [("authorization", signature.as_str()), ("webhook-id", id.as_str())];
+        let bearer = format!("Bearer {}", self.tokens.sign("webhook+jwt", &claims)?);
+        let signed = webhook::Signed::new(&self.secrets, tenant.uid, row.id, now, &body);
+        let [id, timestamp, signature] = signed.headers();
+        let headers = [("authorization", bearer.as_str()), id, timestamp, signature];
         Ok(self.outbound.post(url, &headers, body).await?)
     }
 

@@ -22,6 +22,7 @@ use tokio::time::Instant;
 use super::{
     caller::{Caller, Proof},
     changes::texts,
+    id::UserId,
     outbound::{Outbound, OutboundError},
     token::{self, Refused, Verified},
 };
@@ -259,15 +260,15 @@ fn check(
     let exp = claims.get("exp").and_then(Value::as_u64).ok_or(Refused::BadClaims)?;
     let issued = claims.get("iat").and_then(Value::as_u64);
     let sub = claims.get("sub").and_then(Value::as_str).ok_or(Refused::BadClaims)?;
-    let user = format!("{}:{sub}", spec.name);
+    let user = UserId::external(&spec.name, sub).ok_or(Refused::BadClaims)?;
     let too_long = exp.saturating_sub(now) > token::MAX_LIFETIME.as_secs() + LEEWAY_SECONDS;
     let from_the_future = issued.is_some_and(|at| at > now + LEEWAY_SECONDS);
-    if too_long || from_the_future || sub.is_empty() || !token::is_user(&user) {
+    if too_long || from_the_future {
         return Err(Refused::BadClaims);
     }
     let roles = tenant.auth.effective_roles(roles(spec, &claims), true);
-    let caller = Caller::new(&user, &roles).with_claims(claims);
-    Ok(Verified { tenant: tenant.uid, caller: Arc::new(caller), proof: Proof::default(), limits: None, exp })
+    let caller = Caller::new(&user.to_string(), &roles).with_claims(claims);
+    Ok(Verified { tenant: tenant.uid, caller: Arc::new(caller), proof: Proof::default(), exp })
 }
 
 /// The roles that a token's groups stand for.

@@ -28,7 +28,9 @@ impl AuthPolicy {
         if row.as_object().is_some_and(serde_json::Map::is_empty) {
             return Ok(Arc::clone(&DEFAULT));
         }
-        let spec = <AuthSpec as serde::Deserialize>::deserialize(row)?;
+        let mut spec = <AuthSpec as serde::Deserialize>::deserialize(row)?;
+        // From before there was a rule against them: whoever would be taken for somebody else is nobody.
+        spec.oidc_issuers.retain(OidcIssuerSpec::is_usable);
         Ok(Arc::new(Self(spec)))
     }
 
@@ -55,6 +57,16 @@ impl AuthPolicy {
     /// Where e-mail is handed over.
     pub fn webhook(&self) -> Option<&str> {
         self.0.webhook.as_ref().map(|webhook| webhook.url.as_str())
+    }
+
+    /// The site that an e-mail leads back to.
+    pub(super) fn site_url(&self) -> Option<&str> {
+        self.0.site_url.as_deref()
+    }
+
+    /// Other pages that an e-mail may lead back to.
+    pub(super) fn redirect_urls(&self) -> &[String] {
+        &self.0.redirect_urls
     }
 
     /// How long an access token lives.
@@ -171,6 +183,14 @@ mod tests {
         assert!(!one.allows_sign_up() && !one.allows_invites() && !one.may_exchange("chat"));
         assert_eq!(one.access_lifetime(), Duration::from_secs(900));
         assert_eq!(one.refresh_seconds(), 2_592_000);
+    }
+
+    #[test]
+    fn an_issuer_whose_users_would_be_taken_for_api_keys_is_none() {
+        let issuer = |name: &str| json!({"name": name, "issuer": format!("https://{name}.example.com"), "audience": "crm"});
+        let policy = policy(json!({"oidcIssuers": [issuer("key"), issuer("corp")]}));
+        assert!(policy.oidc_issuer("https://key.example.com").is_none());
+        assert!(policy.oidc_issuer("https://corp.example.com").is_some());
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! Secrets that are handed out and never stored: refresh tokens, one-time tokens, authenticators.
+//! Secrets that are handed out and never stored: refresh tokens, one-time tokens, and authenticators from before they were
+//! sealed ([`crate::vault`]).
 //!
 //! Each is derived from the id of a row with a key that the database does not have. Whoever reads the database can use none of
 //! them, and the same secret can be told again to a caller who may have it.
@@ -27,6 +28,8 @@ pub(super) enum Purpose {
     Attempt,
     /// Digests of API keys.
     ApiKey,
+    /// What requests to a webhook are signed with.
+    Webhook,
 }
 
 impl Purpose {
@@ -38,6 +41,7 @@ impl Purpose {
             Self::Recovery => b"tenantry recovery code",
             Self::Attempt => b"tenantry attempt",
             Self::ApiKey => b"tenantry API key",
+            Self::Webhook => b"tenantry webhook",
         }
     }
 

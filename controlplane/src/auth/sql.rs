@@ -87,6 +87,10 @@ fn refused(error: DatabaseError) -> Failed {
         ) => ApiError::new(Code::TenantNotReady, "this tenant is being brought up to date; try again")
             .retry_after(2)
             .caused_by(error),
+        // What the routes let through all the same: a text, number or time that the column cannot hold.
+        Some(state) if state.class() == "22" => {
+            ApiError::bad_request("a value of the request cannot be stored").caused_by(error)
+        }
         Some(state) if matches!(state.class(), "40" | "53" | "55" | "57" | "58") => {
             ApiError::unavailable("the database").caused_by(error)
         }

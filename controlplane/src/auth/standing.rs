@@ -7,40 +7,39 @@ use super::{
     changes::{Change, Subject},
     token::{Refused, Verified},
 };
-use crate::registry::TenantEntry;
+use crate::{error::ApiError, registry::TenantEntry};
 
-/// What holds now.
+/// What a token says now.
 #[derive(Debug)]
 pub(super) enum Standing {
     /// What was verified.
     Same,
     /// The same caller with other rights.
     Changed(Verified),
-    /// Nobody knows without a look into the database.
-    Unknown,
 }
 
-/// Holds what was verified against what happened since.
+/// Holds what was verified of a token against what happened since.
 ///
 /// # Errors
-/// When it holds no more.
-pub(super) fn of(tenant: &TenantEntry, verified: &Verified) -> Result<Standing, Refused> {
+/// When it holds no more, or nobody could read yet what happened.
+pub(super) fn of_token(tenant: &TenantEntry, verified: &Verified) -> Result<Standing, ApiError> {
     let (changes, proof) = (tenant.home.changes(), &verified.proof);
+    if (proof.session.is_some() || proof.user.is_some()) && !changes.is_read() {
+        return Err(ApiError::unavailable("the registry").retry_after(1));
+    }
     let of = |subject| changes.of(tenant.role.as_str(), subject);
     if proof.session.is_some_and(|session| of(Subject::Session(session)).is_some()) {
-        return Err(Refused::SessionEnded);
+        return Err(Refused::SessionEnded.into());
     }
     let newer = |change: &Arc<Change>, than: Option<i64>| than.is_none_or(|version| change.version > version);
-    if let Some(key) = proof.key {
-        let key = of(Subject::ApiKey(key)).filter(|change| newer(change, proof.key_version));
-        let user = proof.user.and_then(|user| of(Subject::User(user)));
-        let user = user.filter(|change| newer(change, proof.version));
-        return Ok(if key.is_some() || user.is_some() { Standing::Unknown } else { Standing::Same });
-    }
     let Some(change) = proof.user.and_then(|user| of(Subject::User(user))) else { return Ok(Standing::Same) };
     let Some(state) = change.state.as_ref().filter(|state| state.enabled) else {
         // An old version that was disabled says nothing of a newer one that is not.
-        return if newer(&change, proof.version) { Err(Refused::UserGone) } else { Ok(Standing::Same) };
+        return if newer(&change, proof.version) {
+            Err(Refused::UserGone.into())
+        } else {
+            Ok(Standing::Same)
+        };
     };
     match proof.version {
         Some(version) if change.version > version => {
@@ -53,4 +52,13 @@ pub(super) fn of(tenant: &TenantEntry, verified: &Verified) -> Result<Standing, 
         // A token of somebody else's making says itself what its holder may do.
         _ => Ok(Standing::Same),
     }
+}
+
+/// Whether nothing became of an API key and its user since `heard` changes were heard of. Else only the database knows.
+pub(super) fn of_key(tenant: &TenantEntry, verified: &Verified, heard: u64) -> bool {
+    let (changes, proof) = (tenant.home.changes(), &verified.proof);
+    let subjects = [proof.key.map(Subject::ApiKey), proof.user.map(Subject::User)];
+    let is_old =
+        |subject| changes.of(tenant.role.as_str(), subject).is_none_or(|change| change.heard <= heard);
+    changes.is_read() && subjects.into_iter().flatten().all(is_old)
 }

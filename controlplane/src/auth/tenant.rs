@@ -60,7 +60,7 @@ pub(super) fn credentials<'a>(headers: &'a HeaderMap, uri: &Uri) -> Result<Crede
     }
 }
 
-/// The tenant that an API key names, if there is a key. Whether the key is good is not asked: it opens nothing here.
+/// The origin that an API key names, if there is a key. Whether the key is good is not asked: it opens nothing here.
 ///
 /// # Errors
 /// When it is not a key, or there are several.
@@ -69,7 +69,7 @@ pub(super) fn named_by_key(headers: &HeaderMap) -> Result<Option<Uuid>, Refused>
         Some(key) => Some(key),
         None => one_bearer(headers)?.filter(|token| ApiKey::is_one(token)),
     };
-    key.map(|key| ApiKey::parse(key).map(|key| key.tenant).ok_or(Refused::BadKey)).transpose()
+    key.map(|key| ApiKey::parse(key).map(|key| key.origin).ok_or(Refused::BadKey)).transpose()
 }
 
 fn one_key(headers: &HeaderMap) -> Result<Option<&str>, Refused> {
@@ -114,13 +114,36 @@ pub(super) fn resolve(
     uri: &Uri,
     uid: Uuid,
 ) -> Result<Arc<TenantEntry>, ApiError> {
-    let tenant = match named(snapshot, headers, uri)? {
-        Some(tenant) if tenant.uid != uid => {
-            return Err(ApiError::new(Code::TenantMismatch, "the token was issued for another tenant"));
-        }
-        Some(tenant) => tenant,
-        None => snapshot.by_uid(&uid).ok_or_else(|| missing(snapshot))?,
-    };
+    let named = named(snapshot, headers, uri)?;
+    if named.is_some_and(|tenant| tenant.uid != uid) {
+        return Err(ApiError::new(Code::TenantMismatch, "the token was issued for another tenant"));
+    }
+    named_or(snapshot, named, snapshot.by_uid(&uid))
+}
+
+/// The tenant of a request with an API key, which is for the data of this origin.
+///
+/// # Errors
+/// When no tenant or more than one is named, or the key is for another one.
+pub(super) fn resolve_by_key(
+    snapshot: &Snapshot,
+    headers: &HeaderMap,
+    uri: &Uri,
+    origin: Uuid,
+) -> Result<Arc<TenantEntry>, ApiError> {
+    let named = named(snapshot, headers, uri)?;
+    if named.is_some_and(|tenant| tenant.origin != origin) {
+        return Err(ApiError::new(Code::TenantMismatch, "the API key was made for another tenant"));
+    }
+    named_or(snapshot, named, snapshot.by_origin(&origin))
+}
+
+fn named_or(
+    snapshot: &Snapshot,
+    named: Option<&Arc<TenantEntry>>,
+    other: Option<&Arc<TenantEntry>>,
+) -> Result<Arc<TenantEntry>, ApiError> {
+    let tenant = named.or(other).ok_or_else(|| missing(snapshot))?;
     served(tenant)?;
     Ok(Arc::clone(tenant))
 }
@@ -134,8 +157,8 @@ pub(super) fn visited(
     headers: &HeaderMap,
     uri: &Uri,
 ) -> Result<Arc<TenantEntry>, ApiError> {
-    if let Some(uid) = named_by_key(headers)? {
-        return resolve(snapshot, headers, uri, uid);
+    if let Some(origin) = named_by_key(headers)? {
+        return resolve_by_key(snapshot, headers, uri, origin);
     }
     let tenant = named(snapshot, headers, uri)?.ok_or_else(|| missing(snapshot))?;
     served(tenant)?;
@@ -244,6 +267,7 @@ mod tests {
         let name = TenantName::new(name).unwrap();
         TenantEntry {
             uid,
+            origin: uid,
             schema: SchemaName::of(&name),
             role: TenantRole::of(&name),
             login_shard: LoginShard::new(0),
@@ -296,6 +320,32 @@ mod tests {
         let both = [("host", "acme.example.com"), ("x-tenant", "globex")];
         assert_eq!(resolve_as(&both, ACME), Err(Code::BadRequest));
         assert_eq!(resolve_as(&both, GLOBEX), Err(Code::BadRequest));
+    }
+
+    #[test]
+    fn an_api_key_opens_whoever_has_the_data_that_it_was_made_for() {
+        let heir = TenantEntry { origin: ACME, ..entry("heir", Uuid::from_u128(7), Availability::Serving) };
+        let resolve_in = |snapshot: &Snapshot, headers: &[(&'static str, &str)], origin| {
+            let headers = headers
+                .iter()
+                .map(|(name, value)| (header::HeaderName::from_static(name), value.parse().unwrap()))
+                .collect();
+            resolve_by_key(snapshot, &headers, &"/x".parse().unwrap(), origin)
+                .map(|tenant| tenant.name.to_string())
+                .map_err(|error| error.code())
+        };
+        let adopted = Snapshot::new([heir.clone(), entry("globex", GLOBEX, Availability::Serving)]);
+        assert_eq!(resolve_in(&adopted, &[], ACME), Ok("heir".into()));
+        assert_eq!(resolve_in(&adopted, &[("x-tenant", "heir")], ACME), Ok("heir".into()));
+        assert_eq!(resolve_in(&adopted, &[("x-tenant", "globex")], ACME), Err(Code::TenantMismatch));
+        assert_eq!(resolve_in(&adopted, &[], heir.uid), Err(Code::NotFound), "the uid names no data");
+        let copied = Snapshot::new([heir, entry("acme", ACME, Availability::Serving)]);
+        assert_eq!(
+            resolve_in(&copied, &[], ACME),
+            Ok("acme".into()),
+            "the original, unless the copy is named"
+        );
+        assert_eq!(resolve_in(&copied, &[("x-tenant", "heir")], ACME), Ok("heir".into()));
     }
 
     #[test]

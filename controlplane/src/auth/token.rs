@@ -1,6 +1,6 @@
 //! Which tokens are accepted, and how one is issued.
 //!
-//! An access token is a JWT with `typ: at+jwt`, signed with EdDSA, ES256 or HS256. The algorithm decides nothing: each key has
+//! An access token is a JWT with `typ: at+jwt`, signed with ES256, EdDSA or HS256. The algorithm decides nothing: each key has
 //! one algorithm, and a token is checked with the keys of the algorithm that it names, and with the one key that it names.
 //!
 //! - [`keys`]: the keys, and what is published of them
@@ -15,7 +15,7 @@ use std::{
 use arc_swap::ArcSwap;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use bytes::Bytes;
-use jsonwebtoken::{Header, Validation};
+use jsonwebtoken::Validation;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use tenantry_config::settings;
@@ -24,9 +24,9 @@ use uuid::Uuid;
 
 use self::keys::KeySet;
 use super::{
-    api_key::Limits,
-    cache::VerifiedCache,
+    cache::{Known, VerifiedCache},
     caller::{Caller, Proof},
+    id::UserId,
 };
 use crate::error::Chain;
 
@@ -39,7 +39,6 @@ pub const MIN_SECRET_BYTES: usize = 32;
 
 const TOKEN_TYPE: &str = "at+jwt";
 const LEEWAY_SECONDS: u64 = 5;
-const MAX_USER_CHARS: usize = 255;
 const MAX_ROLES: usize = 200;
 
 /// The claims of an access token.
@@ -95,10 +94,14 @@ pub struct Verified {
     pub caller: Arc<Caller>,
     /// What the token rests on.
     pub proof: Proof,
-    /// How an API key may be used, where that is bounded.
-    pub(super) limits: Option<Arc<Limits>>,
     /// When it ends, in seconds since 1970.
     pub(super) exp: u64,
+}
+
+impl Known for Verified {
+    fn end(&self) -> u64 {
+        self.exp
+    }
 }
 
 /// Why a token is not accepted. Callers get no more than this, and logs never the token.
@@ -141,7 +144,7 @@ pub enum Refused {
 pub enum KeyError {
     /// None is set.
     #[error(
-        "auth: set hs256Secret or ed25519PublicKey; without a key no token could be told from a forged one"
+        "auth: set keysFolder, hs256Secret or ed25519PublicKey; without a key no token could be told from a forged one"
     )]
     NoKey,
     /// The secret is too short.
@@ -165,7 +168,7 @@ pub enum KeyError {
     },
     /// A key of the folder.
     #[error(
-        "auth.keysFolder: {0}.pem is not an Ed25519 or P-256 key in PEM of at most 16 KiB, or there are more than 16 keys"
+        "auth.keysFolder: {0}.pem is not a P-256 or Ed25519 key in PEM of at most 16 KiB, or there are more than 16 keys"
     )]
     Unusable(String),
     /// Several keys could sign.
@@ -180,8 +183,11 @@ pub enum KeyError {
     #[error("publishing the keys")]
     Jwks(#[source] serde_json::Error),
     /// Only a public key is set, and a token is to be issued.
-    #[error("auth: set hs256Secret, ed25519PrivateKey or keysFolder to issue tokens")]
+    #[error("auth: set keysFolder, hs256Secret or ed25519PrivateKey to issue tokens")]
     CannotIssue,
+    /// A token for another audience was to be for us.
+    #[error("what a token is exchanged for is never a token for the platform itself")]
+    OwnAudience,
     /// The token could not be signed.
     #[error("signing the token")]
     Signing(#[source] jsonwebtoken::errors::Error),
@@ -208,7 +214,7 @@ pub struct Tokens {
     keys: ArcSwap<KeySet>,
     issuer: String,
     audience: String,
-    cache: VerifiedCache,
+    cache: VerifiedCache<Verified>,
 }
 
 impl Tokens {
@@ -269,6 +275,11 @@ impl Tokens {
         &self.issuer
     }
 
+    /// Whether tokens for `audience` are for us.
+    pub(super) fn is_for(&self, audience: &str) -> bool {
+        self.audience == audience
+    }
+
     /// What `token` says, if it can be trusted.
     ///
     /// # Errors
@@ -284,11 +295,6 @@ impl Tokens {
         let verified = self.check(token, now)?;
         self.cache.put(token, &verified, now);
         Ok(verified)
-    }
-
-    /// What was found out about `token` a moment ago; also for API keys, which are remembered in the same place.
-    pub(super) fn known(&self, token: &str) -> Option<Verified> {
-        self.cache.get(token, unix_now())
     }
 
     /// From now on, this is what is known of `token`.
@@ -331,15 +337,21 @@ impl Tokens {
     /// # Errors
     /// When there is no key to sign with.
     pub fn issue(&self, grant: Grant) -> Result<String, KeyError> {
-        let audience = self.audience.clone();
-        self.issue_for(grant, audience)
+        self.signed(grant, self.audience.clone())
     }
 
     /// The same for another audience. We ourselves do not accept such a token.
     ///
     /// # Errors
-    /// When there is no key to sign with.
+    /// When there is no key to sign with, or the audience are we.
     pub fn issue_for(&self, grant: Grant, audience: String) -> Result<String, KeyError> {
+        if self.is_for(&audience) {
+            return Err(KeyError::OwnAudience);
+        }
+        self.signed(grant, audience)
+    }
+
+    fn signed(&self, grant: Grant, audience: String) -> Result<String, KeyError> {
         let now = unix_now();
         let aal = grant.proof.session.map(|_| if grant.proof.second_factor { "aal2" } else { "aal1" });
         let claims = Claims {
@@ -366,9 +378,7 @@ impl Tokens {
     pub fn sign(&self, typ: &str, claims: &impl Serialize) -> Result<String, KeyError> {
         let keys = self.keys.load();
         let signer = keys.signer().ok_or(KeyError::CannotIssue)?;
-        let header =
-            Header { typ: Some(typ.to_owned()), kid: signer.kid.clone(), ..Header::new(signer.algorithm) };
-        jsonwebtoken::encode(&header, claims, &signer.encoding).map_err(KeyError::Signing)
+        signer.sign(typ, claims).map_err(KeyError::Signing)
     }
 }
 
@@ -385,23 +395,19 @@ pub(super) fn why(error: &jsonwebtoken::errors::Error) -> Refused {
 fn accept(claims: Claims, now: u64) -> Result<Verified, Refused> {
     let too_long = claims.exp.saturating_sub(now) > MAX_LIFETIME.as_secs() + LEEWAY_SECONDS;
     let from_the_future = claims.iat > now + LEEWAY_SECONDS;
-    if too_long || from_the_future || !is_user(&claims.sub) || claims.roles.len() > MAX_ROLES {
+    if too_long || from_the_future || claims.roles.len() > MAX_ROLES {
         return Err(Refused::BadClaims);
     }
+    let user = UserId::of_token(&claims.sub).ok_or(Refused::BadClaims)?;
     let proof = Proof {
-        user: Uuid::try_parse(&claims.sub).ok(),
+        user: user.own(),
         session: claims.sid,
         version: claims.ver,
         second_factor: claims.aal.as_deref() == Some("aal2"),
         ..Proof::default()
     };
-    let caller = Arc::new(Caller::new(&claims.sub, &claims.roles).with_claims(claims.claims));
-    Ok(Verified { tenant: claims.tid, caller, proof, limits: None, exp: claims.exp })
-}
-
-/// Whether a `sub` can be a user's id.
-pub(super) fn is_user(sub: &str) -> bool {
-    (1..=MAX_USER_CHARS).contains(&sub.chars().count()) && !sub.chars().any(char::is_control)
+    let caller = Arc::new(Caller::new(&user.to_string(), &claims.roles).with_claims(claims.claims));
+    Ok(Verified { tenant: claims.tid, caller, proof, exp: claims.exp })
 }
 
 impl std::fmt::Debug for Tokens {

@@ -8,7 +8,7 @@ use super::{
     id::DocumentId,
     idempotency::Key,
     model::{ColumnModel, Consequences, DocModel},
-    permit::{Allowed, Condition, Rights},
+    permit::{Allowed, Condition, Referred, Rights},
     query::{CursorKey, ListQuery, Purpose},
     refusal::{self, Request},
     render::{self, Member},
@@ -19,6 +19,7 @@ use crate::{
     auth::Scope,
     error::{ApiError, Code, FieldError},
     postgres::{Bound, DatabaseError, Group, Reply, Row, SqlState, TenantDatabase},
+    vault::Place,
 };
 
 /// What the answer to a write takes at least.
@@ -119,14 +120,18 @@ impl<'a> Documents<'a> {
             allowed(&rights, Action::Update)?;
         }
         let mut errors = Vec::new();
-        let documents: Vec<Values> = bodies
+        let mut documents: Vec<Values> = bodies
             .iter()
             .zip(pointers)
-            .map(|(body, at)| validate::document(self.doc, Mode::Create, body, at, &|_| true, &mut errors))
+            .map(|(body, at)| {
+                let all = |_: usize| true;
+                self.referring(validate::document(self.doc, Mode::Create, body, at, &all, &mut errors))
+            })
             .collect();
         if !errors.is_empty() {
             return Err(ApiError::invalid(errors));
         }
+        documents.iter_mut().try_for_each(|values| self.seal(values))?;
         let mut statements = Vec::with_capacity(documents.len());
         for (n, (values, at)) in documents.iter().zip(pointers).enumerate() {
             let check = self.may_set(&rights, Action::Create, values, at)?;
@@ -162,6 +167,14 @@ impl<'a> Documents<'a> {
         })
     }
 
+    /// The same values, with what they refer to: of a document that the caller may not read none can be told that it is there.
+    pub(super) fn referring(self, mut values: Values) -> Values {
+        let catalog = self.scope.tenant.apps.catalog();
+        let referred = Referred::among(self.doc, &values.given, catalog, &self.scope.caller);
+        values.referred = referred;
+        values
+    }
+
     /// Of `values`, what the body itself sets: defaults are for new documents only. The field that ids are made of stays.
     fn merged(self, values: &Values) -> Values {
         let is_id = |column: usize| {
@@ -169,7 +182,7 @@ impl<'a> Documents<'a> {
             matches!(&self.doc.naming, Naming::Field(field) if Some(field.as_str()) == name)
         };
         let given = values.given.iter().copied().filter(|column| !is_id(*column)).collect();
-        Values { given, ..Values::default() }
+        Values::naming(given)
     }
 
     /// Changes the documents that match.
@@ -189,9 +202,11 @@ impl<'a> Documents<'a> {
         let mut errors = Vec::new();
         // Documents with different ids cannot all get the same one.
         let values = validate::document(self.doc, Mode::Patch(""), body, "", &|_| true, &mut errors);
+        let mut values = self.referring(values);
         if !errors.is_empty() {
             return Err(ApiError::invalid(errors));
         }
+        self.seal(&mut values)?;
         let after = self.may_set(&rights, Action::Update, &values, "")?;
         let before = Allowed::from(Condition::all([after.clone(), rights.standing()]));
         let write = Write { kept: key.map(|key| key.part(0)), ..self.write(&rights, answer) };
@@ -243,10 +258,11 @@ impl<'a> Documents<'a> {
         let mode = if whole { Mode::Replace(id.as_str()) } else { Mode::Patch(id.as_str()) };
         let mut errors = Vec::new();
         let may_set = |column| rights.may_set(Action::Update, column);
-        let values = validate::document(self.doc, mode, body, "", &may_set, &mut errors);
+        let mut values = self.referring(validate::document(self.doc, mode, body, "", &may_set, &mut errors));
         if !errors.is_empty() {
             return Err(ApiError::invalid(errors));
         }
+        self.seal(&mut values)?;
         let after = self.may_set(&rights, Action::Update, &values, "")?;
         let before = Allowed::from(Condition::all([after.clone(), rights.standing()]));
         let shown = rights.shown();
@@ -322,6 +338,15 @@ impl<'a> Documents<'a> {
     /// What becomes of others when documents of this type are deleted.
     pub(super) fn consequences(self) -> Consequences<'a> {
         self.scope.tenant.apps.catalog().referrers().consequences(self.doc)
+    }
+
+    /// Seals the secrets among `values`.
+    pub(super) fn seal(self, values: &mut Values) -> Result<(), ApiError> {
+        values.seal(|n, clear| {
+            let column = self.doc.columns.get(n);
+            let column = column.ok_or_else(|| ApiError::internal("a value for a column that is none"))?;
+            Ok(self.scope.tenant.safe()?.seal(&Place::of(self.doc, column), clear)?)
+        })
     }
 
     /// Whether the caller may set what `values` sets: the condition that the document must meet for that.

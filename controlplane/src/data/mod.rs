@@ -36,6 +36,7 @@ pub use permit::{Allowed, Condition, Rights, Visible};
 #[cfg(test)]
 pub use permit::{Test, Tested};
 pub use query::{CursorKey, ListIdentity};
+pub use sql::sealed;
 
 /// What the routes of documents are.
 pub const ROUTES: [&[Route]; 5] =

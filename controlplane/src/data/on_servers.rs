@@ -231,6 +231,32 @@ async fn changes_count_versions_and_leave_their_trace() {
 }
 
 #[tokio::test]
+async fn the_audit_has_what_was_stored_whatever_form_it_was_sent_in() {
+    let test = Test::new().await;
+    let ann = test.user("ann", &["crm:sales"]);
+    let created = ann.create("customers", json!({"name": "Wile"})).await.unwrap();
+    let id = created["id"].as_str().unwrap();
+    let sent = json!({"credit": "7.5", "seen": "2026-07-01T02:00:00.987654321+02:00", "weight": 1.0, "tags": {"b": 1, "a": 2}});
+    let changed = ann.patch("customers", id, sent.clone()).await.unwrap();
+    assert_eq!(
+        (&changed["credit"], &changed["seen"]),
+        (&json!("7.50"), &json!("2026-07-01T00:00:00.987654Z"))
+    );
+    let (changes, event): (Value, Value) = sqlx::query_as(
+        "SELECT a.changes, o.body FROM tenantry.audit a JOIN tenantry.outbox o ON o.doc_id = a.doc_id AND o.doc_version = a.doc_version \
+         WHERE a.doc_id = $1 AND a.action = 'Update'",
+    )
+    .bind(id)
+    .fetch_one(&test.fixture.admin)
+    .await
+    .unwrap();
+    assert_eq!(changes.as_object().unwrap().len(), sent.as_object().unwrap().len(), "{changes}");
+    for (name, value) in changes.as_object().unwrap() {
+        assert_eq!([value, value], [&changed[name], &event[name]], "{name}");
+    }
+}
+
+#[tokio::test]
 async fn filters_select_and_orders_order() {
     let test = Test::new().await;
     let ann = test.user("ann", &["crm:sales"]);

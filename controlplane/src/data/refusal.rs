@@ -38,6 +38,7 @@ pub fn answer(doc: &DocModel, request: Request, error: DatabaseError) -> ApiErro
         )
         .hint("read the document before you send the write again")
         .caused_by(error),
+        DatabaseError::NoRole(_) => ApiError::unavailable("the tenant's database").caused_by(error),
         DatabaseError::NoMemory(full) => load::refused(full),
         DatabaseError::Untold => load::untold(),
         DatabaseError::ReplyTooLarge { .. } => {

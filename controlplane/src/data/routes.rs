@@ -274,14 +274,13 @@ pub(super) fn documents<'a>(
     app: &str,
     plural: &str,
 ) -> Result<Documents<'a>, ApiError> {
-    let doc = scope
-        .tenant
-        .apps
-        .catalog()
-        .doc_type(app, plural)
-        .ok_or_else(|| ApiError::not_found("this tenant has no such document type"))?;
+    let doc = scope.tenant.apps.catalog().doc_type(app, plural).ok_or_else(no_type)?;
     let database = scope.tenant.home.database()?;
     Ok(Documents { database, cursors: &state.cursors, scope, doc })
+}
+
+pub(super) fn no_type() -> ApiError {
+    ApiError::not_found("this tenant has no such document type")
 }
 
 pub(super) fn json(status: StatusCode, body: Vec<u8>) -> Response {

@@ -10,6 +10,7 @@
 //! - [`serve`]: the routes
 
 mod cache;
+mod headers;
 mod openapi;
 pub mod route;
 mod schema;
@@ -18,6 +19,7 @@ mod serve;
 mod tests;
 
 pub use cache::Described;
+pub use headers::ANSWER_HEADERS;
 pub use openapi::of_nobody;
 pub use route::{Access, Parameter, Route, Shape};
 pub use serve::{public_router, router};

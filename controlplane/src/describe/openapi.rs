@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 use tenantry_crds::v1alpha1::Action;
 
 use super::{
+    headers::ANSWER_HEADERS,
     route::{Access, Parameter, Route, Shape},
     routes, schema,
 };
@@ -71,6 +72,8 @@ fn document(operations: impl Iterator<Item = (String, &'static str, Value)>, see
     }
     let mut schemas = Map::new();
     schemas.insert("problem".into(), problem());
+    schemas.insert("postgrest".into(), members(&["code", "message"], &["details", "hint"]));
+    schemas.insert("gotrue".into(), members(&["code", "message", "error_code", "msg"], &[]));
     schemas.insert(
         "document".into(),
         json!({"type": "object", "description": "a document: see /api/v1/meta for the types of a tenant"}),
@@ -78,6 +81,12 @@ fn document(operations: impl Iterator<Item = (String, &'static str, Value)>, see
     for seen in seen {
         schemas.insert(component(seen.doc), schema::known(&seen.rights));
     }
+    let headers: Map<String, Value> = ANSWER_HEADERS
+        .iter()
+        .map(|(name, about)| {
+            ((*name).to_owned(), json!({"description": about, "schema": {"type": "string"}}))
+        })
+        .collect();
     json!({
         "openapi": "3.1.0",
         "info": {"title": "Tenantry", "version": "v1", "description":
@@ -87,10 +96,21 @@ fn document(operations: impl Iterator<Item = (String, &'static str, Value)>, see
         "paths": paths,
         "components": {
             "schemas": schemas,
-            "responses": {"problem": {
-                "description": "a problem document (RFC 9457) with a stable code",
-                "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/problem"}}},
-            }},
+            "headers": headers,
+            "responses": {
+                "problem": {
+                    "description": "a problem document (RFC 9457) with a stable code",
+                    "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/problem"}}},
+                },
+                "postgrest": {
+                    "description": "an error as PostgREST tells it",
+                    "content": {"application/json": {"schema": {"$ref": "#/components/schemas/postgrest"}}},
+                },
+                "gotrue": {
+                    "description": "an error as GoTrue tells it",
+                    "content": {"application/json": {"schema": {"$ref": "#/components/schemas/gotrue"}}},
+                },
+            },
             "securitySchemes": {
                 "token": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
                 "cluster": {"type": "http", "scheme": "bearer", "description": "a token of the Kubernetes cluster"},
@@ -121,7 +141,7 @@ fn operation(route: &'static Route, seen: Option<&Seen<'_>>) -> (String, &'stati
         "tags": [seen.map_or(route.tag.to_owned(), |seen| format!("{}.{}", seen.doc.app, seen.plural))],
         "responses": {
             route.status.to_string(): answer(route, seen),
-            "default": {"$ref": "#/components/responses/problem"},
+            "default": {"$ref": format!("#/components/responses/{}", refusal(&path))},
         },
     });
     if !parameters.is_empty() {
@@ -227,6 +247,26 @@ impl Named for Value {
         self["name"] = json!(name);
         self
     }
+}
+
+/// How refusals on a path are written.
+fn refusal(path: &str) -> &'static str {
+    match path {
+        rest if rest.starts_with("/rest/v1/") => "postgrest",
+        auth if auth.starts_with("/auth/v1/") => "gotrue",
+        _ => "problem",
+    }
+}
+
+/// An object with these texts; the last ones may be null.
+fn members(texts: &[&str], optional: &[&str]) -> Value {
+    let of = |names: &[&str], kind: Value| -> Vec<(String, Value)> {
+        names.iter().map(|name| ((*name).to_owned(), json!({"type": kind}))).collect()
+    };
+    let properties: Map<String, Value> =
+        of(texts, json!("string")).into_iter().chain(of(optional, json!(["string", "null"]))).collect();
+    let required: Vec<_> = texts.iter().chain(optional).collect();
+    json!({"type": "object", "properties": properties, "required": required})
 }
 
 fn problem() -> Value {

@@ -117,6 +117,64 @@ fn seen_by(roles: &[&str]) -> Value {
     openapi::of_caller(&catalog, &Caller::new("ann", &roles))
 }
 
+/// Headers on the pages of the guide that are of requests, of browsers' protection, or for gateways.
+const NOT_FOR_SCRIPTS: &[&str] = &[
+    "accept-profile",
+    "access-control-allow-credentials",
+    "access-control-allow-headers",
+    "access-control-allow-origin",
+    "access-control-expose-headers",
+    "authorization",
+    "cache-control",
+    "content-security-policy",
+    "content-type",
+    "cross-origin-resource-policy",
+    "referrer-policy",
+    "strict-transport-security",
+    "webhook-id",
+    "webhook-signature",
+    "webhook-timestamp",
+    "x-content-type-options",
+    "x-frame-options",
+    "x-forwarded-for",
+    "x-roles",
+    "x-tenant",
+    "x-user-id",
+];
+
+#[test]
+fn pages_of_other_origins_may_read_every_header_that_the_guide_names() {
+    let of_requests: BTreeSet<_> = routes()
+        .flat_map(|route| route.parameters)
+        .filter(|parameter| parameter.place == "header")
+        .map(|parameter| parameter.name.to_ascii_lowercase())
+        .collect();
+    let exposed: BTreeSet<_> = super::ANSWER_HEADERS.iter().map(|(name, _)| (*name).to_owned()).collect();
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/api");
+    // In the text, as in `Retry-After`; and in answers that are shown, as in `retry-after: 2`.
+    let named =
+        Regex::new(r"`([A-Z][A-Za-z]*(?:-[A-Za-z]+)+|Allow|ETag|Link|Location|RateLimit)[`:]").unwrap();
+    let answers = Regex::new(r"(?m)^ *HTTP/1\.1 .*\n((?: *[a-z-]+: .*\n)*)").unwrap();
+    let shown = Regex::new(r"(?m)^ *([a-z-]+): ").unwrap();
+    let mut found = BTreeSet::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let text = std::fs::read_to_string(entry.unwrap().path()).unwrap();
+        found.extend(named.captures_iter(&text).map(|name| name[1].to_ascii_lowercase()));
+        for answer in answers.captures_iter(&text) {
+            found.extend(shown.captures_iter(&answer[1]).map(|name| name[1].to_owned()));
+        }
+    }
+    for header in ["retry-after", "x-request-id", "etag", "link", "x-supabase-api-version", "ratelimit"] {
+        assert!(found.contains(header), "{header} stands in the guide: {found:?}");
+    }
+    let hidden: Vec<_> = found
+        .iter()
+        .filter(|name| !exposed.contains(*name) && !of_requests.contains(*name))
+        .filter(|name| !NOT_FOR_SCRIPTS.contains(&name.as_str()))
+        .collect();
+    assert!(hidden.is_empty(), "{hidden:?} stand in docs/api and not in describe/headers.rs");
+}
+
 #[test]
 fn a_caller_sees_what_the_caller_may_use() {
     let paths = |roles: &[&str]| seen_by(roles)["paths"].clone();

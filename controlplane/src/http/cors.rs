@@ -4,6 +4,8 @@
 //! tenant's own manifest, and nothing is served without a token. Tokens are sent by scripts and never by browsers of their own
 //! accord, so credentials are not allowed.
 
+use std::sync::LazyLock;
+
 use axum::{
     extract::Request,
     http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header},
@@ -12,15 +14,18 @@ use axum::{
 
 use crate::{
     auth::named_tenant,
+    describe::ANSWER_HEADERS,
     error::ApiError,
     registry::{Cors, Snapshot},
 };
 
 const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE");
-/// Headers that scripts may read beside those that every script may.
-const EXPOSED: HeaderValue = HeaderValue::from_static(
-    "content-range, etag, location, preference-applied, ratelimit, ratelimit-policy, retry-after, x-request-id",
-);
+
+/// Headers that scripts may read beside those that every script may: all that the API describes.
+static EXPOSED: LazyLock<Option<HeaderValue>> = LazyLock::new(|| {
+    let names: Vec<_> = ANSWER_HEADERS.iter().map(|(name, _)| *name).collect();
+    HeaderValue::try_from(names.join(", ")).ok()
+});
 
 /// What a request with an `Origin` is answered with.
 #[derive(Debug, PartialEq, Eq)]
@@ -77,7 +82,7 @@ impl Allowed {
     /// Lets the page read the answer.
     pub(super) fn mark(self, headers: &mut HeaderMap) {
         headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, self.origin);
-        headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED);
+        headers.extend(EXPOSED.clone().map(|names| (header::ACCESS_CONTROL_EXPOSE_HEADERS, names)));
         headers.append(header::VARY, HeaderValue::from_name(HeaderName::from_static("origin")));
     }
 }

@@ -20,10 +20,23 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
-        let (parts, body) = request.into_parts();
-        let body = Content::from_request(Request::from_parts(parts.clone(), body), state).await?.0;
-        Ok(Self(axum::Json::from_request(Request::from_parts(parts, body.into()), state).await?.0))
+        Ok(Self(json(request, state, |_| Ok(())).await?))
     }
+}
+
+/// A JSON body that passes `check` before it is read.
+///
+/// # Errors
+/// When it does not pass, or is not what is expected.
+pub async fn json<T: DeserializeOwned, S: Send + Sync>(
+    request: Request,
+    state: &S,
+    check: impl FnOnce(&[u8]) -> Result<(), ApiError>,
+) -> Result<T, ApiError> {
+    let (parts, body) = request.into_parts();
+    let body = Content::from_request(Request::from_parts(parts.clone(), body), state).await?.0;
+    check(&body)?;
+    Ok(axum::Json::from_request(Request::from_parts(parts, body.into()), state).await?.0)
 }
 
 /// A body of any kind, as it came.

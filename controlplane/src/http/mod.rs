@@ -1,10 +1,10 @@
 //! The API over HTTP.
 //!
-//! Layers from the outside in: [`observe`] (request id, [`trace`] and [`spans`], log, metrics, headers,
-//! [`cors`]), catch-panic, [`limits`] (time, load,
-//! size, memory), address, tenant and token, rates ([`crate::auth::require_scope`], [`crate::rate`]), handler.
+//! Layers from the outside in: [`observe`] (request id, [`trace`] and [`spans`], log, metrics, headers, [`cors`], and the
+//! [`dialect`] of refusals, those of all layers within), catch-panic, [`limits`] (time, load, size, memory), address, tenant and token, rates ([`crate::auth::require_scope`], [`crate::rate`]), handler.
 
 mod cors;
+mod dialect;
 mod extract;
 mod limits;
 mod observe;
@@ -20,12 +20,12 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::{
     admin, audit, auth, data, describe,
-    error::{ApiError, Code},
+    error::{ApiError, Code, Nuance},
     jobs, rate, search,
     state::AppState,
 };
 
-pub use extract::{Content, Json, Path, Query};
+pub use extract::{Content, Json, Path, Query, json};
 pub use limits::Limits;
 pub use observe::{HttpMetrics, Observer};
 pub use paced::Pace;
@@ -44,7 +44,7 @@ pub fn router(state: &AppState, limits: &Limits, observer: Observer, probes: Rou
         .method_not_allowed_fallback(async || {
             ApiError::new(Code::MethodNotAllowed, "this route does not have this method")
         })
-        .fallback(async || ApiError::not_found("there is no such route"))
+        .fallback(async || ApiError::not_found("there is no such route").nuance(Nuance::Route))
         .with_state(state.clone())
         .layer(DefaultBodyLimit::max(limits.body_bytes))
         .layer(CatchPanicLayer::custom(panicked))

@@ -7,7 +7,7 @@ use axum::{
     extract::{ConnectInfo, MatchedPath, Request, State},
     http::{HeaderName, HeaderValue, header},
     middleware::Next,
-    response::Response,
+    response::{IntoResponse, Response},
 };
 use opentelemetry_sdk::trace::SdkTracer;
 use prometheus::{HistogramOpts, HistogramVec};
@@ -15,8 +15,8 @@ use tenantry_config::{network::Network, telemetry::ACCESS};
 use tracing::Instrument;
 use uuid::Uuid;
 
-use super::{cors, spans::RequestSpan, trace};
-use crate::{auth::RequestInfo, load::Load, rate, registry::Registry};
+use super::{cors, dialect::EdgeDialect, spans::RequestSpan, trace};
+use crate::{auth::RequestInfo, error::ApiError, load::Load, rate, registry::Registry};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const MAX_REQUEST_ID: usize = 128;
@@ -93,17 +93,9 @@ pub(super) async fn observe(State(observer): State<Observer>, mut request: Reque
     };
     let seen = Arc::clone(&info.seen);
     request.extensions_mut().insert(info);
-    let allowed = cors::allowed(&observer.registry.snapshot(), &request);
-
-    let mut response = if cors::is_preflight(&request) {
-        cors::preflight(allowed, request.headers())
-    } else {
-        let mut response = next.run(request).instrument(span.clone()).await;
-        if let Some(allowed) = allowed {
-            allowed.mark(response.headers_mut());
-        }
-        response
-    };
+    let dialect = EdgeDialect::of(request.uri().path());
+    let response = answered(&observer, request, next).instrument(span.clone()).await;
+    let mut response = dialect.tell(response);
 
     let elapsed = start.elapsed();
     let status = response.status();
@@ -137,6 +129,29 @@ pub(super) async fn observe(State(observer): State<Observer>, mut request: Reque
         headers.entry(name).or_insert_with(|| value.clone());
     }
     response
+}
+
+async fn answered(observer: &Observer, request: Request, next: Next) -> Response {
+    let allowed = cors::allowed(&observer.registry.snapshot(), &request);
+    if cors::is_preflight(&request) {
+        return cors::preflight(allowed, request.headers());
+    }
+    let mut response = match one_host(&request) {
+        Ok(()) => next.run(request).await,
+        Err(error) => error.into_response(),
+    };
+    if let Some(allowed) = allowed {
+        allowed.mark(response.headers_mut());
+    }
+    response
+}
+
+/// Of two hosts a proxy may have gone by one and we by the other (RFC 9112, section 3.2).
+fn one_host(request: &Request) -> Result<(), ApiError> {
+    match request.headers().get_all(header::HOST).iter().nth(1) {
+        None => Ok(()),
+        Some(_) => Err(ApiError::bad_request("Host stands twice").hint("send one Host header")),
+    }
 }
 
 /// What every answer says unless a handler says otherwise. Strict-Transport-Security is for whoever ends TLS.

@@ -22,6 +22,7 @@ impl From<DatabaseError> for ApiError {
                 "the answer of the database was lost; the change may or may not have happened",
             )
             .caused_by(error),
+            DatabaseError::NoRole(_) => Self::unavailable("the tenant's database").caused_by(error),
             DatabaseError::NoMemory(full) => load::refused(*full),
             DatabaseError::Untold => load::untold(),
             DatabaseError::ReplyTooLarge { .. } => {

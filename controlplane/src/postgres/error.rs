@@ -34,6 +34,9 @@ pub enum DatabaseError {
     /// The write has happened, and there is no memory for the rows that it yields.
     #[error("there is no memory for the rows of a write that has happened")]
     Untold,
+    /// The tenant's role is not there: the tenant was deleted a moment ago. Nothing ran.
+    #[error("the tenant's role is not there")]
+    NoRole(#[source] Box<ServerError>),
     /// The server refused a statement; the transaction was rolled back.
     #[error(transparent)]
     Refused(Box<ServerError>),

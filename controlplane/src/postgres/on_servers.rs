@@ -9,7 +9,11 @@ use std::sync::Arc;
 use futures::future::join_all;
 
 use super::{Bound, DatabaseError, Group, Params, Template, TemplateBuilder, TenantDatabase, Tuning};
-use crate::{fixture::Fixture, registry::TenantEntry};
+use crate::{
+    error::{ApiError, Code},
+    fixture::Fixture,
+    registry::TenantEntry,
+};
 
 fn template(text: &str) -> Template {
     let mut sql = TemplateBuilder::default();
@@ -66,6 +70,29 @@ async fn a_group_runs_as_the_tenant_and_leaves_no_role_behind() {
     let refused = database.run(&a, read("CREATE TABLE @.t (a int)", &[])).await.unwrap_err();
     assert!(matches!(refused, DatabaseError::Refused(_)));
     assert_eq!(text(&database, &a, "SELECT current_user::text").await, a.role.as_str());
+}
+
+#[tokio::test]
+async fn that_a_role_is_gone_is_no_fault_of_the_caller() {
+    let fixture = Fixture::new().await;
+    let database = fixture.database(one_connection());
+    let (tenant, other) = (fixture.tenant("a", &[]).await, fixture.tenant("b", &[]).await);
+    text(&database, &tenant, "SELECT current_user::text").await;
+    fixture
+        .admin(&format!(
+            "DROP SCHEMA {} CASCADE; DROP OWNED BY \"{role}\"; DROP ROLE \"{role}\"",
+            tenant.schema,
+            role = tenant.role
+        ))
+        .await;
+    for group in [read(COUNT, &[]), write(INSERT, &["x"])] {
+        let gone = database.run(&tenant, group).await.unwrap_err();
+        assert!(matches!(gone, DatabaseError::NoRole(_)), "{gone:?}");
+        assert_eq!(ApiError::from(gone).code(), Code::Unavailable);
+    }
+    // What a caller sends wrongly stays the caller's.
+    let wrong = database.run(&other, read("SELECT $1::integer::text", &["x"])).await.unwrap_err();
+    assert_eq!(ApiError::from(wrong).code(), Code::BadRequest);
 }
 
 #[tokio::test]

@@ -300,6 +300,10 @@ impl Pipeline {
             SqlState::INSUFFICIENT_PRIVILEGE if error.statement.is_none() => {
                 job.not_let_in(DatabaseError::Refused(Box::new(error)));
             }
+            // Of values that the caller sent there are none in it.
+            _ if error.statement.is_none() && error.state.class() == "22" => {
+                job.finish(Err(DatabaseError::NoRole(Box::new(error))));
+            }
             _ => job.finish(Err(DatabaseError::Refused(Box::new(error)))),
         }
     }

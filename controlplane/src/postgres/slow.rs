@@ -4,7 +4,7 @@
 use std::{
     collections::HashMap,
     io,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -26,9 +26,7 @@ use super::{
 };
 use crate::error::Chain;
 
-/// Idle connections that are kept.
-const MAX_IDLE: usize = 4;
-/// How long one is kept.
+/// How long an idle connection is kept.
 const IDLE: Duration = Duration::from_secs(5);
 /// How long a statement may go on after it was cancelled, before its connection is closed.
 const CANCELLED: Duration = Duration::from_secs(2);
@@ -64,8 +62,8 @@ struct Errand {
 
 /// What became of a connection.
 enum Carried {
-    /// It can take the next request.
-    Usable(Box<Session>),
+    /// It can take the next request when this one was handed on.
+    Usable(Box<Session>, Box<Done>),
     /// It was closed.
     Ended,
     /// It broke, and the request can be sent on another one.
@@ -97,18 +95,20 @@ impl Slow {
                 Err(unsent) => errand = unsent,
             }
         }
+        self.make_room();
         tokio::spawn(serve(Arc::clone(self), class, errand));
     }
 
     /// Carries out requests in one connection for as long as they come. Yields the one that it broke under.
     async fn keep(&self, mut session: Session, mut errand: Errand, class: &Class) -> Option<Errand> {
         loop {
-            session = match session.carry(errand, &self.dialler).await {
-                Carried::Usable(session) => *session,
+            let (usable, done) = match session.carry(errand, &self.dialler).await {
+                Carried::Usable(session, done) => (*session, done),
                 Carried::Ended => return None,
                 Carried::Unfinished(errand) => return Some(*errand),
             };
-            match self.rest(class, &session.connected.stream).await {
+            session = usable;
+            match self.rest(class, &session.connected.stream, *done).await {
                 Some(next) => errand = next,
                 None => {
                     session.say_goodbye().await;
@@ -119,23 +119,37 @@ impl Slow {
     }
 
     fn take_idle(&self, class: &Class) -> Option<oneshot::Sender<Errand>> {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner).get_mut(class)?.pop()
+        self.idle().get_mut(class)?.pop()
     }
 
-    /// Waits for the next request of the same class, unless enough wait already.
-    async fn rest(&self, class: &Class, stream: &TcpStream) -> Option<Errand> {
-        let (sender, mut next) = oneshot::channel();
-        {
-            let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-            idle.retain(|_, ways| {
-                ways.retain(|way| !way.is_closed());
-                !ways.is_empty()
-            });
-            if idle.values().map(Vec::len).sum::<usize>() >= MAX_IDLE {
-                return None;
-            }
-            idle.entry(class.clone()).or_default().push(sender);
+    /// Closes idle connections, of any class, so that with one more there are no more than places. Whoever asks has a place, whose
+    /// connection is not opened yet.
+    fn make_room(&self) {
+        let mut idle = self.idle();
+        let mut too_many =
+            idle.values().map(Vec::len).sum::<usize>().saturating_sub(self.places.available_permits());
+        for ways in idle.values_mut() {
+            let closed = too_many.min(ways.len());
+            ways.truncate(ways.len() - closed);
+            too_many -= closed;
         }
+    }
+
+    /// The ways to idle connections that are still open.
+    fn idle(&self) -> MutexGuard<'_, HashMap<Class, Vec<oneshot::Sender<Errand>>>> {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        idle.retain(|_, ways| {
+            ways.retain(|way| !way.is_closed());
+            !ways.is_empty()
+        });
+        idle
+    }
+
+    /// Waits for the next request of the same class. Whoever waits for the place of what is `done` finds the connection, too.
+    async fn rest(&self, class: &Class, stream: &TcpStream, done: Done) -> Option<Errand> {
+        let (sender, mut next) = oneshot::channel();
+        self.idle().entry(class.clone()).or_default().push(sender);
+        done.pass_on();
         let errand = tokio::select! {
             errand = &mut next => errand.ok(),
             // Nothing is asked, so nothing can be answered: the server closes it, or has something to say that nobody wants.
@@ -189,15 +203,24 @@ impl Errand {
         } else {
             job.finish(Err(DatabaseError::Unavailable));
         }
-        pass_on(place, answer, caller);
+        Done { answer, caller, place }.pass_on();
     }
 }
 
-/// Gives the place back and hands the outcome on, in this order: a caller that comes again finds the place.
-fn pass_on(place: Place, mut answer: oneshot::Receiver<Outcome>, caller: oneshot::Sender<Outcome>) {
-    drop(place);
-    if let Ok(outcome) = answer.try_recv() {
-        drop(caller.send(outcome));
+/// What is left to do for a request that came to its end.
+struct Done {
+    answer: oneshot::Receiver<Outcome>,
+    caller: oneshot::Sender<Outcome>,
+    place: Place,
+}
+
+impl Done {
+    /// Gives the place back and hands the outcome on, in this order: a caller that comes again finds the place.
+    fn pass_on(mut self) {
+        drop(self.place);
+        if let Ok(outcome) = self.answer.try_recv() {
+            drop(self.caller.send(outcome));
+        }
     }
 }
 
@@ -214,9 +237,11 @@ impl Session {
         // From here on it is `until` that counts.
         job.deadline = until;
         self.pipeline.push(job);
-        let carried = match self.exchange(&mut caller, until, dialler).await {
-            Ok(true) => Carried::Usable(Box::new(self)),
-            Ok(false) => Carried::Ended,
+        match self.exchange(&mut caller, until, dialler).await {
+            Ok(true) => {
+                return Carried::Usable(Box::new(self), Box::new(Done { answer, caller, place }));
+            }
+            Ok(false) => {}
             Err(error) => {
                 tracing::warn!(error = %Chain(&error), "lost a connection for slow statements");
                 match self.pipeline.into_unfinished().pop() {
@@ -226,11 +251,10 @@ impl Session {
                     Some(job) => job.finish(Err(DatabaseError::Expired)),
                     None => {}
                 }
-                Carried::Ended
             }
-        };
-        pass_on(place, answer, caller);
-        carried
+        }
+        Done { answer, caller, place }.pass_on();
+        Carried::Ended
     }
 
     /// Carries out what was pushed. Yields whether the connection can be used again.

@@ -3,12 +3,17 @@
 local interval, burst, wanted = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
-local full = math.max(tonumber(redis.call('GET', KEYS[1]) or 0), now)
-local room = now + interval * burst - full
-local granted = math.min(wanted, math.floor(room / interval))
-if granted < 1 then
-    return {0, math.ceil(interval - room)}
+local kept, empty = tonumber(redis.call('GET', KEYS[1]) or 0), now + interval * burst
+-- No bucket is further from full than an empty one: where the clock was set back, or another server's is behind, it is just empty.
+local full = math.min(math.max(kept, now), empty)
+local granted = math.min(wanted, math.floor((empty - full) / interval))
+if granted >= 1 then
+    full = full + granted * interval
 end
-full = full + granted * interval
-redis.call('SET', KEYS[1], string.format('%.0f', full), 'PX', math.ceil((full - now) / 1000) + 1)
+if granted >= 1 or kept > empty then
+    redis.call('SET', KEYS[1], string.format('%.0f', full), 'PX', math.ceil((full - now) / 1000) + 1)
+end
+if granted < 1 then
+    return {0, math.ceil(interval - (empty - full))}
+end
 return {granted, 0}

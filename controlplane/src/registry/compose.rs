@@ -148,6 +148,7 @@ impl Compositions {
         }
         Ok(TenantEntry {
             uid: tenant.uid,
+            origin: tenant.origin,
             schema,
             role,
             login_shard: LoginShard::new(tenant.login_shard),
@@ -220,6 +221,7 @@ mod tests {
         TenantRecord {
             name: name.to_string(),
             uid: Uuid::now_v7(),
+            origin: Uuid::now_v7(),
             state: "Active".into(),
             suspended_message: None,
             schema_name: SchemaName::of(&name).to_string(),

@@ -13,7 +13,9 @@ use tenantry_migrations::{
 };
 use uuid::Uuid;
 
-use crate::{auth::AuthPolicy, data::Catalog, describe::Described, instances::Home};
+use crate::{
+    auth::AuthPolicy, data::Catalog, describe::Described, error::ApiError, instances::Home, vault::Safe,
+};
 
 /// A provisioned tenant, as it was when the snapshot was taken.
 #[derive(Debug)]
@@ -23,6 +25,9 @@ pub struct TenantEntry {
     pub name: TenantName,
     /// The uid of the Tenant object; a tenant that was made again under its name has another.
     pub uid: Uuid,
+    /// The uid of the Tenant object that first had the data. It stays when another one takes the data over, or begins as a snapshot of
+    /// it: what outlives the object derives from this.
+    pub origin: Uuid,
     /// The schema.
     pub schema: SchemaName,
     /// The DML role that traffic runs as.
@@ -49,6 +54,16 @@ pub struct TenantEntry {
     pub search: HashMap<(AppName, DocTypeName), SearchBinding>,
     /// Job queues.
     pub streams: HashMap<(AppName, QueueName), StreamBinding>,
+}
+
+impl TenantEntry {
+    /// The tenant's sealed secrets.
+    ///
+    /// # Errors
+    /// When this program has no keys.
+    pub fn safe(&self) -> Result<Safe<'_>, ApiError> {
+        Ok(self.home.vault()?.of(self.origin))
+    }
 }
 
 /// Whether a tenant's requests are served.

@@ -3,28 +3,32 @@
 //! It asks for changes, some times a second. To be notified would be cheaper, and is nothing to rely on: every login can listen to a
 //! channel, notify on it and fill its queue, and a listener never learns that the other end is gone.
 
-use std::{collections::BTreeSet, convert::Infallible, time::Duration};
+use std::{
+    collections::BTreeSet,
+    convert::Infallible,
+    time::{Duration, SystemTime},
+};
 
+use futures::FutureExt;
 use sqlx::PgConnection;
 use tenantry_crds::names::InstanceName;
-use tenantry_migrations::{changes, registry::Of};
+use tenantry_migrations::changes::{self, Snapshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::{Health, Registry, compose::Compositions, load};
+use super::{Health, Registry, clock::Reading, compose::Compositions, load};
 use crate::{
-    database::Login,
+    database::{Login, Lost, Patience, Watch},
     error::Chain,
     instances::{Cell, Homes},
 };
 
+/// Between two looks at the clocks.
+const CLOCK: Duration = Duration::from_secs(10);
 const RESYNC: Duration = Duration::from_secs(60);
 const RECONNECT: Duration = Duration::from_millis(500);
-const LOAD_LIMIT: Duration = Duration::from_secs(30);
 /// Between two looks for changes, unless reading them takes longer than half of this.
 const LOOK: Duration = Duration::from_millis(100);
-/// A look that takes longer means that the server is gone.
-const LOOK_LIMIT: Duration = Duration::from_secs(5);
 /// Above this many tenants at once, reading all of them is cheaper than each of them.
 const SINGLY_MAX: usize = 64;
 
@@ -36,22 +40,20 @@ pub struct Follower {
     login: Login,
     health: Health,
     compositions: Compositions,
-}
-
-/// The connection to the registry failed; the snapshot stays.
-#[derive(Debug, thiserror::Error)]
-enum Lost {
-    #[error("reading the registry")]
-    Database(#[from] sqlx::Error),
-    #[error("reading the registry took longer than {LOAD_LIMIT:?}")]
-    TooSlow(#[from] tokio::time::error::Elapsed),
+    clock: fn() -> SystemTime,
 }
 
 impl Follower {
     /// Will follow the tenants of `cell`, which live in `homes`, into `registry`.
     pub fn new(registry: Registry, cell: &Cell, homes: Homes, health: Health) -> Self {
         let (cell, login) = (cell.name.clone(), cell.login.clone());
-        Self { registry, cell, login, health, compositions: Compositions::new(homes) }
+        Self { registry, cell, login, health, compositions: Compositions::new(homes), clock: SystemTime::now }
+    }
+
+    /// With another clock than the system's.
+    #[cfg(test)]
+    pub fn with_clock(self, clock: fn() -> SystemTime) -> Self {
+        Self { clock, ..self }
     }
 
     /// Follows until `shutdown`. While Postgres is away the last snapshot stays in use.
@@ -68,60 +70,73 @@ impl Follower {
     }
 
     async fn session(&mut self) -> Result<Infallible, Lost> {
-        let mut connection = tokio::time::timeout(LOOK_LIMIT, self.login.connect()).await??;
+        let mut watch = Watch::begin(&self.login).await?;
+        let mut clock_at = Instant::now();
         loop {
             // Before everything is read, so that no change falls between the two.
-            let mut seen = tokio::time::timeout(LOOK_LIMIT, changes::now(&mut connection)).await??;
-            self.apply(&mut connection, Changes::everything()).await?;
+            let mut seen = watch.ask(Patience::LOOK, |c| changes::now(c).boxed()).await?;
+            watch.was_renewed();
+            self.apply(&mut watch, Changes::everything()).await?;
             let resync = Instant::now() + RESYNC.mul_f64(rand::random_range(0.8..1.2));
             let mut pause = LOOK;
-            while Instant::now() < resync {
+            while Instant::now() < resync && !watch.was_renewed() {
                 tokio::time::sleep(pause).await;
                 let began = Instant::now();
-                let look = changes::of_registry(&mut connection, &seen);
-                let (now, names) = tokio::time::timeout(LOOK_LIMIT, look).await??;
+                let before = seen.clone();
+                let (now, names) = watch.ask(Patience::LOOK, |c| look(c, before.clone()).boxed()).await?;
                 seen = now;
                 let mut changed = Changes::default();
                 names.iter().for_each(|what| changed.add(what));
                 if changed != Changes::default() {
-                    self.apply(&mut connection, changed).await?;
+                    self.apply(&mut watch, changed).await?;
+                }
+                if Instant::now() >= clock_at {
+                    let clock = self.clock;
+                    let reading = watch.ask(Patience::LOOK, |c| Reading::of(c, clock).boxed()).await?;
+                    self.health.clock(&self.cell, reading);
+                    clock_at = Instant::now() + CLOCK;
                 }
                 pause = LOOK.max(began.elapsed() * 2);
             }
         }
     }
 
-    async fn apply(&mut self, connection: &mut PgConnection, changes: Changes) -> Result<(), Lost> {
-        tokio::time::timeout(LOAD_LIMIT, self.read(connection, changes)).await??;
+    async fn apply(&mut self, watch: &mut Watch, changes: Changes) -> Result<(), Lost> {
+        self.read(watch, changes).await?;
         self.health.read(&self.cell);
         Ok(())
     }
 
-    async fn read(&mut self, connection: &mut PgConnection, changes: Changes) -> Result<(), Lost> {
+    async fn read(&mut self, watch: &mut Watch, changes: Changes) -> Result<(), Lost> {
         if changes.everything || changes.tenants.len() > SINGLY_MAX {
-            let rows = load::rows(connection, Of::Every).await?;
-            // After the tenants: what they have installed was published before.
-            self.compositions.publish(load::versions(connection, Of::Every).await?);
+            let (rows, versions) = watch.ask(Patience::ALL, |c| load::everything(c).boxed()).await?;
+            self.compositions.publish(versions);
             self.registry.replace(&self.cell, self.compositions.entries(rows));
             return Ok(());
         }
         for app in &changes.apps {
-            self.compositions.publish(load::versions(connection, Of::One(app)).await?);
+            let versions = watch.ask(Patience::LOOK, |c| load::versions_of(c, app.clone()).boxed()).await?;
+            self.compositions.publish(versions);
         }
         if changes.tenants.is_empty() {
             return Ok(());
         }
         let mut entries = Vec::new();
         for tenant in &changes.tenants {
-            let rows = load::rows(connection, Of::One(tenant)).await?;
+            let rows = watch.ask(Patience::LOOK, |c| load::tenant(c, tenant.clone()).boxed()).await?;
             if !self.compositions.covers(&rows) {
-                self.compositions.publish(load::versions(connection, Of::Every).await?);
+                let versions = watch.ask(Patience::ALL, |c| load::versions(c).boxed()).await?;
+                self.compositions.publish(versions);
             }
             entries.extend(self.compositions.entries(rows));
         }
         self.registry.update(&self.cell, &changes.tenants, entries);
         Ok(())
     }
+}
+
+async fn look(connection: &mut PgConnection, seen: Snapshot) -> sqlx::Result<(Snapshot, Vec<String>)> {
+    changes::of_registry(connection, &seen).await
 }
 
 /// What has to be read again.

@@ -4,13 +4,16 @@
 //! - [`snapshot`]: all tenants at one moment
 //! - [`load`]: rows of schema `tenantry` as entries
 //! - [`follow`]: keeps the snapshot current, for each Postgres instance by itself
-//! - [`health`]: whether the registries can be read
+//! - [`health`]: whether the registries can be read; [`clock`]: whether the clock is right
 
+mod clock;
 mod compose;
 mod entry;
 mod follow;
 mod health;
 mod load;
+#[cfg(test)]
+mod on_servers;
 mod snapshot;
 
 use std::{
@@ -26,7 +29,7 @@ use tokio::sync::watch;
 pub use entry::InstalledApps;
 pub use entry::{Availability, SearchBinding, StreamBinding, TenantEntry};
 pub use follow::Follower;
-pub use health::{DATABASE_PART, Health, REGISTRY_PART};
+pub use health::{CLOCK_PART, Clock, DATABASE_PART, Health, REGISTRY_PART};
 pub use snapshot::Snapshot;
 pub use tenantry_migrations::registry::Cors;
 
@@ -51,6 +54,14 @@ impl Registry {
             changing: Arc::default(),
             unread: watch::Sender::new(unread),
         }
+    }
+
+    /// A registry of these tenants.
+    #[cfg(test)]
+    pub fn of(tenants: impl IntoIterator<Item = TenantEntry>) -> Self {
+        let registry = Self::new([]);
+        registry.newest.store(Arc::new(Snapshot::new(tenants)));
+        registry
     }
 
     /// The newest snapshot.

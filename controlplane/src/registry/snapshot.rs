@@ -17,6 +17,8 @@ pub struct Snapshot {
     by_host: HashMap<String, Arc<TenantEntry>>,
     by_uid: HashMap<Uuid, Arc<TenantEntry>>,
     by_role: HashMap<String, Arc<TenantEntry>>,
+    /// Tenants that have the data of another Tenant object, by its uid. Nearly always none.
+    heirs: HashMap<Uuid, Vec<Arc<TenantEntry>>>,
     /// Tenants that lost their name or a host to one of another instance. Nearly always none.
     rivals: Vec<Arc<TenantEntry>>,
     partial: bool,
@@ -44,6 +46,15 @@ impl Snapshot {
     /// The tenant with this uid.
     pub fn by_uid(&self, uid: &Uuid) -> Option<&Arc<TenantEntry>> {
         self.by_uid.get(uid)
+    }
+
+    /// The tenant that has the data of this origin: the first one while it is there, else its heir. Of several heirs, none.
+    pub fn by_origin(&self, origin: &Uuid) -> Option<&Arc<TenantEntry>> {
+        let first = self.by_uid.get(origin).filter(|tenant| tenant.origin == *origin);
+        first.or_else(|| match self.heirs.get(origin).map(Vec::as_slice) {
+            Some([only]) => Some(only),
+            _ => None,
+        })
     }
 
     /// The tenant whose traffic runs as this role.
@@ -109,6 +120,12 @@ impl Snapshot {
         }
         self.by_uid.insert(tenant.uid, Arc::clone(&tenant));
         self.by_role.insert(tenant.role.as_str().to_owned(), Arc::clone(&tenant));
+        if tenant.origin != tenant.uid {
+            let heirs = self.heirs.entry(tenant.origin).or_default();
+            // One that lost a host is put again when that is free.
+            heirs.retain(|heir| heir.uid != tenant.uid);
+            heirs.push(Arc::clone(&tenant));
+        }
         for host in &tenant.hosts {
             self.put_host(host, &tenant);
         }
@@ -138,6 +155,12 @@ impl Snapshot {
         let Some(old) = self.by_name.remove(name) else { return };
         self.by_uid.remove(&old.uid);
         self.by_role.remove(old.role.as_str());
+        if let Some(heirs) = self.heirs.get_mut(&old.origin) {
+            heirs.retain(|heir| heir.uid != old.uid);
+            if heirs.is_empty() {
+                self.heirs.remove(&old.origin);
+            }
+        }
         for host in &old.hosts {
             if self.by_host.get(host).is_some_and(|tenant| tenant.name == old.name) {
                 self.by_host.remove(host);
@@ -169,6 +192,7 @@ mod tests {
         let name = TenantName::new(name).unwrap();
         TenantEntry {
             uid: Uuid::from_u128(uid),
+            origin: Uuid::from_u128(uid),
             schema: SchemaName::of(&name),
             role: TenantRole::of(&name),
             login_shard: LoginShard::new(0),
@@ -216,6 +240,34 @@ mod tests {
         assert!(snapshot.by_uid(&Uuid::from_u128(1)).is_none());
         snapshot.remove(&cell("west"), "acme");
         assert_eq!(snapshot.by_name("acme").unwrap().uid, Uuid::from_u128(1));
+    }
+
+    #[test]
+    fn an_origin_leads_to_the_first_tenant_while_it_is_there_and_then_to_its_only_heir() {
+        let heir = |name: &str, uid, hosts: &[&str]| TenantEntry {
+            origin: Uuid::from_u128(1),
+            ..tenant(name, "east", uid, hosts)
+        };
+        let of = |snapshot: &Snapshot| {
+            snapshot.by_origin(&Uuid::from_u128(1)).map(|tenant| tenant.name.to_string())
+        };
+        let host = ["h.example"];
+        let mut snapshot = Snapshot::new([
+            tenant("acme", "east", 1, &[]),
+            tenant("first", "west", 9, &host),
+            heir("second", 2, &host),
+            heir("third", 3, &[]),
+        ]);
+        assert_eq!(of(&snapshot).as_deref(), Some("acme"));
+        snapshot.remove(&cell("east"), "acme");
+        assert_eq!(of(&snapshot), None, "of two, none is meant");
+        snapshot.remove(&cell("east"), "third");
+        assert_eq!(of(&snapshot).as_deref(), Some("second"));
+        snapshot.remove(&cell("west"), "first");
+        assert_eq!(of(&snapshot).as_deref(), Some("second"), "put again, and still one");
+        snapshot.remove(&cell("east"), "second");
+        assert_eq!(of(&snapshot), None);
+        assert!(snapshot.heirs.is_empty());
     }
 
     #[test]

@@ -13,7 +13,7 @@ use super::{
     outbox::Target,
 };
 use crate::{
-    auth::{Caller, RequestInfo, Scope},
+    auth::{Caller, RequestInfo, Scope, UserId},
     data::{CursorKey, Documents},
     error::ApiError,
     postgres::TenantDatabase,
@@ -62,7 +62,7 @@ impl Filler {
         let scope = Scope {
             tenant: Arc::clone(&tenant),
             // Sees every document, and no more of each than a reader does.
-            caller: Arc::new(Caller::new("tenantry-worker", &[Caller::ADMIN.to_owned()])),
+            caller: Arc::new(Caller::new(&UserId::Worker.to_string(), &[Caller::ADMIN.to_owned()])),
             proof: Default::default(),
             request: RequestInfo { id: "backfill".into(), ..RequestInfo::default() },
         };

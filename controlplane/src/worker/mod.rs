@@ -12,6 +12,7 @@
 //! - [`backfill`]: documents that were there before their index
 //! - [`hold`]: indexes that have to wait
 //! - [`sweep`]: removes what has had its time
+//! - [`reseal`]: moves secrets to the primary key
 //! - [`metrics`]: what happened to events
 
 mod backfill;
@@ -23,9 +24,10 @@ mod metrics;
 mod on_servers;
 mod outbox;
 mod plan;
+mod reseal;
 mod sweep;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use futures::future::join_all;
 use prometheus::Registry as Metrics;
@@ -47,6 +49,7 @@ use crate::{
 };
 use leader::Worker;
 use metrics::WorkMetrics;
+use reseal::{ResealMetrics, Resealer};
 use sweep::Sweeper;
 
 /// Works until `shutdown`.
@@ -101,6 +104,20 @@ pub async fn work(settings: settings::ControlPlane, shutdown: CancellationToken)
             longest: Duration::from_secs(settings.worker.sweep_seconds.max(1)),
         })
         .collect();
+    let reseal_metrics = ResealMetrics::register(&metrics)?;
+    let resealers: Vec<_> = instances
+        .cells
+        .iter()
+        .map(|cell| Resealer {
+            cell: cell.name.clone(),
+            registry: registry.clone(),
+            login: cell.login.clone(),
+            duty: Duty::new(duty::Name::Reseal, &cell.login),
+            vault: Arc::clone(&instances.vault),
+            metrics: reseal_metrics.of(&cell.name),
+        })
+        .collect();
+    let resealers = join_all(resealers.iter().map(|resealer| resealer.run(shutdown.clone())));
     let sweepers = join_all(sweepers.iter().map(|sweeper| sweeper.run(shutdown.clone())));
     let sealers = join_all(sealers.iter().map(|sealer| sealer.run(shutdown.clone())));
     let workers = join_all(workers.iter().map(|worker| worker.run(shutdown.clone())));
@@ -126,6 +143,7 @@ pub async fn work(settings: settings::ControlPlane, shutdown: CancellationToken)
         shutdown.cancel();
         ended
     };
-    let (_, _, _, _, _, probes) = tokio::join!(followers, workers, sealers, sweepers, mailers, probes);
+    let (_, _, _, _, _, _, probes) =
+        tokio::join!(followers, workers, sealers, sweepers, resealers, mailers, probes);
     probes.map_err(StartError::Listen)
 }

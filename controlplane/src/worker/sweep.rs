@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::{
-    auth::{Caller, Clash, RequestInfo, Scope, give_form},
+    auth::{Caller, Clash, RequestInfo, Scope, UserId, give_form},
     data::{CursorKey, Documents},
     database::Login,
     duty::{self, Duty, Lease},
@@ -216,7 +216,7 @@ impl Sweeper {
         };
         let scope = Scope {
             tenant: Arc::clone(tenant),
-            caller: Arc::new(Caller::new("tenantry-worker", &[Caller::ADMIN.to_owned()])),
+            caller: Arc::new(Caller::new(&UserId::Worker.to_string(), &[Caller::ADMIN.to_owned()])),
             proof: Default::default(),
             request: RequestInfo { id: "ttl".into(), ..RequestInfo::default() },
         };

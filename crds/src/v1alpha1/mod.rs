@@ -28,4 +28,4 @@ pub use tenant::{
     PlanStatus, QuotaSpec, RotationSpec, SecretReference, SnapshotStatus, Tenant, TenantApp,
     TenantConnections, TenantSpec, TenantState, TenantStatus,
 };
-pub use tenant_auth::{AuthSpec, AuthWebhookSpec, OidcIssuerSpec, PasswordPolicySpec, SignUp};
+pub use tenant_auth::{AuthSpec, AuthWebhookSpec, KEY_ISSUER, OidcIssuerSpec, PasswordPolicySpec, SignUp};

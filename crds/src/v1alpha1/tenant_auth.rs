@@ -6,6 +6,14 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+/// What the ids of API keys begin with, `key:ID`. Users of an external issuer are `NAME:SUB`, so none can have it for its name.
+pub const KEY_ISSUER: &str = "key";
+
+/// The audience of the platform's own tokens, unless its settings say another.
+const OWN_AUDIENCE: &str = "tenantry";
+/// What the audiences of signed requests to webhooks begin with.
+const WEBHOOKS: &str = "webhook:";
+
 /// Who may sign in, and how. The control plane follows it.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
@@ -15,6 +23,12 @@ use serde::{Deserialize, Serialize};
     .message("spec.auth.invites: needs a webhook, which gets the tokens of invitations"))]
 #[x_kube(validation = Rule::new("self.signUp != 'Open' || !has(self.defaultRoles) || !('admin' in self.defaultRoles)")
     .message("spec.auth.defaultRoles: who signs up without an invitation cannot become admin"))]
+#[x_kube(validation = Rule::new("!has(self.audiences) || self.audiences.all(a, a != 'tenantry' && !a.startsWith('webhook:'))")
+    .message("spec.auth.audiences: tokens are not exchanged for the platform's own, tenantry, nor for webhook:..."))]
+#[x_kube(validation = Rule::new("!has(self.oidcIssuers) || self.oidcIssuers.all(i, i.name != 'key')")
+    .message("spec.auth.oidcIssuers: key: begins the ids of API keys, so no issuer can be named key"))]
+#[x_kube(validation = Rule::new("!has(self.redirectUrls) || self.redirectUrls.all(url, !url.matches('^(javascript|data|vbscript|file|blob|about|view-source):'))")
+    .message("spec.auth.redirectUrls: no scheme that runs or reads what it names"))]
 pub struct AuthSpec {
     /// Whether people may make an account for themselves.
     #[serde(default)]
@@ -72,12 +86,42 @@ pub struct AuthSpec {
     /// What sends e-mail on behalf of the tenant.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub webhook: Option<AuthWebhookSpec>,
+    /// The site that an e-mail leads back to, as in `https://app.example.com`; the tenant's hosts, over HTTPS, unless given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 512), regex(pattern = r"^https?://[^\s\\@?#*/][^\s\\@?#*]*$"))]
+    pub site_url: Option<String>,
+    /// Pages beside the site's own that an e-mail may lead back to: an origin, or an origin and the beginning of a path, as in
+    /// `https://admin.example.com/auth` or `com.example.app://callback`. Schemes, hosts and ports are compared as a whole, and
+    /// so is each part of the path.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = 32),
+        inner(length(max = 512), regex(pattern = r"^[a-z][a-z0-9+.-]*://[^\s\\@?#*/][^\s\\@?#*]*$"))
+    )]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub redirect_urls: Vec<String>,
 }
 
 impl AuthSpec {
     /// Whether nothing is set.
     pub fn is_default(&self) -> bool {
         *self == Self::default()
+    }
+
+    /// What is wrong with it, if anything is: it may be from before there was a rule against it.
+    pub fn problem(&self) -> Option<String> {
+        let reserved = |audience: &&String| *audience == OWN_AUDIENCE || audience.starts_with(WEBHOOKS);
+        if let Some(audience) = self.audiences.iter().find(reserved) {
+            return Some(format!(
+                "spec.auth.audiences: {audience} is for the platform itself, and tokens are not exchanged for it; remove it"
+            ));
+        }
+        self.oidc_issuers.iter().find(|issuer| !issuer.is_usable()).map(|issuer| {
+            format!(
+                "spec.auth.oidcIssuers: {0}: begins the ids of API keys, so no issuer can be named {0}; give it another name",
+                issuer.name
+            )
+        })
     }
 }
 
@@ -160,6 +204,13 @@ pub struct OidcIssuerSpec {
     pub default_roles: Vec<String>,
 }
 
+impl OidcIssuerSpec {
+    /// Whether its users can be told from everybody else.
+    pub fn is_usable(&self) -> bool {
+        self.name != KEY_ISSUER
+    }
+}
+
 fn default_roles_claim() -> String {
     "roles".to_owned()
 }
@@ -171,4 +222,27 @@ pub struct AuthWebhookSpec {
     /// Gets a signed POST with the token and whom it is for.
     #[schemars(length(max = 1024), regex(pattern = "^https?://.+$"))]
     pub url: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_is_the_platforms_own_is_named() {
+        let problem = |auth| serde_json::from_value::<AuthSpec>(auth).unwrap().problem();
+        let issuer = |name: &str| json!({"oidcIssuers": [{"name": name, "issuer": "https://id.example.com", "audience": "crm"}]});
+        assert_eq!(problem(json!({"audiences": ["chat", "tenantry.chat", "webhooks"]})), None);
+        assert_eq!(problem(issuer("keys")), None);
+        for (auth, named) in [
+            (json!({"audiences": ["chat", "tenantry"]}), "spec.auth.audiences: tenantry"),
+            (json!({"audiences": ["webhook:acme"]}), "spec.auth.audiences: webhook:acme"),
+            (issuer("key"), "spec.auth.oidcIssuers: key"),
+        ] {
+            let problem = problem(auth).unwrap();
+            assert!(problem.starts_with(named), "{problem}");
+        }
+    }
 }

@@ -8,11 +8,11 @@ use tenantry_e2e::world::{LIMIT, World, answer, unique};
 use tenantry_rig::endpoints::http_client;
 use tenantry_rig::eventually;
 
-fn secret(world: &World) -> &[u8] {
+pub fn secret(world: &World) -> &[u8] {
     world.platform.endpoints().programs["TENANTRY__AUTH__HS256_SECRET"].as_bytes()
 }
 
-async fn claims(world: &World) -> Value {
+pub async fn claims(world: &World) -> Value {
     let tenant = world.api::<Tenant>().await.get(&world.tenant).await.unwrap();
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
     json!({
@@ -21,7 +21,7 @@ async fn claims(world: &World) -> Value {
     })
 }
 
-fn signed(header: &Value, claims: &Value, secret: &[u8]) -> String {
+pub fn signed(header: &Value, claims: &Value, secret: &[u8]) -> String {
     let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
     let message = format!("{}.{}", part(header), part(claims));
     let mac = Hmac::<Sha256>::new_from_slice(secret).unwrap().chain_update(message.as_bytes());

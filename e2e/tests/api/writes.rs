@@ -124,6 +124,19 @@ async fn a_batch_happens_as_a_whole_and_points_back() {
         refused.refused(status, code);
         assert_eq!(refused.body["errors"][0]["pointer"], pointer, "{refused:?}");
     }
+    for referring in [
+        json!({"op": "create", "type": sales, "body": {"buyer": {"$ref": "1.id"}}}),
+        json!({"op": "update", "type": buyers, "id": {"$ref": "1.id"}, "body": {"name": "x"}}),
+        json!({"op": "delete", "type": buyers, "id": {"$ref": "1.id"}}),
+    ] {
+        let first = json!({"op": "create", "type": buyers, "body": {"name": "lost"}});
+        let deletion = json!({"op": "delete", "type": buyers, "id": {"$ref": "0.id"}});
+        let operations = json!({"operations": [first, deletion, referring]});
+        let refused = world.post("/api/v1/batch", &ann, operations).await;
+        refused.refused(422, "validation_failed");
+        let why = refused.body["errors"][0]["message"].as_str().unwrap();
+        assert!(why.contains("operation 1 deletes"), "a deletion leaves nothing to refer to: {refused:?}");
+    }
     let kept = world.get(&format!("{}?name=eq.lost", data(&world, "buyers")), &ann).await;
     assert_eq!(kept.body["items"], json!([]), "nothing of what was refused is there");
     let next = json!({"buyer": results[0]["body"]["id"]});
@@ -225,7 +238,11 @@ async fn fields_and_documents_are_open_as_far_as_permissions_say_and_explain_say
     let admin = world.user("root", &["admin"]).await;
     assert_eq!(world.get(&about, &admin).await.body["actions"]["update"]["allowed"], "all");
     let nobody = world.user("nobody", &[]).await;
-    world.get(&one, &nobody).await.refused(404, "not_found");
+    // As in /api/v1/meta: whoever may do nothing with a type does not learn that it is there.
+    for hidden in [&one, &explain] {
+        world.get(hidden, &nobody).await.refused(404, "not_found");
+    }
+    world.get("/api/v1/explain/core/users", &ivy).await.refused(404, "not_found");
 }
 
 #[tokio::test]

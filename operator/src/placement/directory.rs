@@ -205,6 +205,7 @@ mod tests {
         TenantRecord {
             name: name.into(),
             uid: Uuid::from_u128(1),
+            origin: Uuid::from_u128(1),
             state: "Active".into(),
             suspended_message: None,
             schema_name: String::new(),

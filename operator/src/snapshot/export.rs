@@ -7,8 +7,10 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 use tenantry_crds::v1alpha1::Tenant;
 use tenantry_migrations::{logins::LoginShard, registry};
+use uuid::Uuid;
 
 use super::{
+    factors,
     format::{
         App, FORMAT_VERSION, File, MANIFEST, Manifest, Reference, Sequence, TENANT, Table, TableStructure,
     },
@@ -61,15 +63,18 @@ pub async fn export(
     let closed = cell.close_migrator(shard, tenant).await;
     let Read { taken_at, tables, sequences } = read?;
     closed?;
+    let factors = factors::export(ctx, store, cell, &reference, tenant).await?;
     let manifest = Manifest {
         format_version: FORMAT_VERSION,
         tenant: tenant.name.as_str().to_owned(),
         uid: tenant.uid,
+        origin: Some(origin_of(cell, tenant).await?),
         taken_at,
         object,
         apps,
         tables,
         sequences,
+        factors: Some(factors),
     };
     let text = serde_json::to_vec_pretty(&manifest).map_err(Error::data("writing a snapshot's manifest"))?;
     for file in manifest.files() {
@@ -93,6 +98,15 @@ pub async fn export(
         rows: manifest.rows(),
         bytes: manifest.bytes(),
     })
+}
+
+/// The uid of the Tenant object that first had the data.
+async fn origin_of(cell: &Cell, tenant: &Identity) -> Result<Uuid, Error> {
+    let records = registry::tenants(cell.database(), registry::Of::One(tenant.name.as_str()))
+        .await
+        .map_err(Error::database("reading the tenant's origin"))?;
+    let own = records.into_iter().find(|record| record.uid == tenant.uid);
+    Ok(own.map_or(tenant.uid, |record| record.origin))
 }
 
 /// What the tables held at one moment.

@@ -2,20 +2,26 @@
 //!
 //! - `tables/<table>.ndjson`: the rows of a table, one JSON object a line, in the order of the primary key
 //! - `apps/<app>.json`: the definition of an app, as it was published
+//! - `factors.ndjson`: second factors of users, one JSON object a line; secrets in it are sealed, digests or derived
 //! - `tenant.json`: the Tenant, without its status
 //! - `manifest.json`: what the others hold. It is written last: without it there is no snapshot.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use sqlx::FromRow;
 use tenantry_crds::{names::TenantName, reason::Reason};
 use uuid::Uuid;
 
 use crate::error::Error;
 
-/// The version of this layout. A reader refuses any other.
-pub const FORMAT_VERSION: u32 = 1;
+/// The version of this layout. A reader refuses any that is newer: it would leave out what it does not know.
+pub const FORMAT_VERSION: u32 = 2;
+/// The oldest version that is read. Snapshots of it have no second factors and no origin.
+const OLDEST_VERSION: u32 = 1;
 /// The file that makes a snapshot of the others.
 pub const MANIFEST: &str = "manifest.json";
+/// The file with second factors.
+pub const FACTORS: &str = "factors.ndjson";
 /// The file with the Tenant.
 pub const TENANT: &str = "tenant.json";
 
@@ -29,6 +35,9 @@ pub struct Manifest {
     pub tenant: String,
     /// The uid of its Tenant object.
     pub uid: Uuid,
+    /// The uid of the Tenant object that first had the data; this one's, unless it is said.
+    #[serde(default)]
+    pub origin: Option<Uuid>,
     /// When the tables were read: all of them at one moment.
     pub taken_at: Timestamp,
     /// The Tenant, without its status.
@@ -39,6 +48,18 @@ pub struct Manifest {
     pub tables: Vec<Table>,
     /// Every sequence of the schema.
     pub sequences: Vec<Sequence>,
+    /// Second factors of users.
+    #[serde(default)]
+    pub factors: Option<Factors>,
+}
+
+/// Second factors of users.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Factors {
+    /// How many there are.
+    pub rows: u64,
+    /// The file.
+    pub file: File,
 }
 
 /// A file, relative to the snapshot's folder.
@@ -126,11 +147,38 @@ pub struct Sequence {
     pub is_called: bool,
 }
 
+/// A confirmed second factor of a user.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, FromRow)]
+#[serde(rename_all = "camelCase")]
+pub struct Factor {
+    /// The user.
+    pub id: Uuid,
+    /// From which the authenticator's secret derives, where it is not sealed.
+    pub nonce: Uuid,
+    /// The authenticator's secret, under a key that no snapshot has.
+    pub sealed: Option<String>,
+    /// When it was confirmed.
+    pub confirmed_at: String,
+    /// The step of the last code.
+    pub last_step: i64,
+    /// Digests of the recovery codes that are left.
+    pub recovery: Vec<String>,
+    /// When it was made.
+    pub created_at: String,
+}
+
 impl Manifest {
     /// Every file but the manifest.
     pub fn files(&self) -> impl Iterator<Item = &File> {
         let apps = self.apps.iter().map(|app| &app.file);
-        std::iter::once(&self.object).chain(apps).chain(self.tables.iter().map(|table| &table.file))
+        let factors = self.factors.iter().map(|factors| &factors.file);
+        let tables = self.tables.iter().map(|table| &table.file);
+        std::iter::once(&self.object).chain(apps).chain(factors).chain(tables)
+    }
+
+    /// The uid of the Tenant object that first had the data.
+    pub fn origin(&self) -> Uuid {
+        self.origin.unwrap_or(self.uid)
     }
 
     /// Rows of all tables.
@@ -157,9 +205,9 @@ impl Manifest {
             |why: String| Error::blocked(Reason::SnapshotFailed, format!("snapshot {reference} {why}"));
         let version: Version =
             serde_json::from_slice(text).map_err(Error::data("reading a snapshot's manifest"))?;
-        if version.format_version != FORMAT_VERSION {
+        if !(OLDEST_VERSION..=FORMAT_VERSION).contains(&version.format_version) {
             return Err(refused(format!(
-                "has format {}, and this release reads format {FORMAT_VERSION}",
+                "has format {}, and this release reads formats {OLDEST_VERSION} to {FORMAT_VERSION}",
                 version.format_version
             )));
         }
@@ -238,6 +286,7 @@ mod tests {
             format_version: FORMAT_VERSION,
             tenant: "acme".into(),
             uid: Uuid::from_u128(7),
+            origin: Some(Uuid::from_u128(3)),
             taken_at: Timestamp::UNIX_EPOCH,
             object: file(TENANT),
             apps: vec![],
@@ -247,15 +296,26 @@ mod tests {
                 file: file("tables/crm_customer.ndjson"),
             }],
             sequences: vec![],
+            factors: Some(Factors { rows: 1, file: file(FACTORS) }),
         };
         let text = serde_json::to_vec(&manifest).unwrap();
         assert_eq!(Manifest::read(&reference(), &text).unwrap(), manifest);
-        assert_eq!((manifest.rows(), manifest.bytes()), (3, 4));
+        assert_eq!((manifest.rows(), manifest.bytes()), (3, 6));
         let other = Reference { uid: Uuid::from_u128(8), ..reference() };
         assert!(Manifest::read(&other, &text).is_err());
-        let newer = String::from_utf8(text).unwrap().replace("\"formatVersion\":1", "\"formatVersion\":2");
+        let text = String::from_utf8(text).unwrap();
+        let newer = text.replace("\"formatVersion\":2", "\"formatVersion\":3");
         let refusal = Manifest::read(&reference(), newer.as_bytes()).unwrap_err().to_string();
-        assert!(refusal.contains("has format 2"), "{refusal}");
+        assert!(refusal.contains("has format 3"), "{refusal}");
+    }
+
+    #[test]
+    fn a_manifest_of_the_first_format_is_read_as_of_its_own_origin() {
+        let text = r#"{"formatVersion": 1, "tenant": "acme", "uid": "00000000-0000-0000-0000-000000000007",
+            "takenAt": "2026-01-01T00:00:00Z", "object": {"path": "tenant.json", "bytes": 2, "sha256": "00"},
+            "apps": [], "tables": [], "sequences": []}"#;
+        let manifest = Manifest::read(&reference(), text.as_bytes()).unwrap();
+        assert_eq!((manifest.origin(), &manifest.factors), (Uuid::from_u128(7), &None));
     }
 
     #[test]

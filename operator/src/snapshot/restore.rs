@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     export::fingerprint,
+    factors,
     format::{self, App, Manifest, Reference, Table},
     store::Store,
 };
@@ -95,6 +96,11 @@ pub async fn restore(
             shard
         }
     };
+    still_wanted(unwanted)?;
+    // Before anybody can sign in.
+    if let Some(taken) = &manifest.factors {
+        factors::restore(ctx, store, (cell, shard), (from, taken), tenant).await?;
+    }
     let rows = installed(ctx, &manifest)?;
     let end = Changes { rows, ..Changes::default() };
     killpoint!("restore.end", cell.apply(shard, tenant, &end).await)?;
@@ -282,6 +288,7 @@ fn installed(ctx: &Context, manifest: &Manifest) -> Result<Vec<RowChange>, Error
             rows.push(RowChange::RemoveApp(app.name.clone()));
         }
     }
+    rows.push(RowChange::TakeOrigin(manifest.origin()));
     rows.push(RowChange::EndRestore);
     Ok(rows)
 }

@@ -92,7 +92,7 @@ impl Desired {
     /// Composes the tenant.
     ///
     /// # Errors
-    /// When a reference meets no document type.
+    /// When a reference meets no document type, or the manifest says what it cannot.
     pub fn of(
         manifest: Manifest<'_>,
         apps: &[Arc<PublishedApp>],
@@ -167,6 +167,9 @@ fn object<T: serde::Serialize>(part: Option<&T>) -> Result<Value, Error> {
 
 /// `{}` for a tenant that says nothing, so that rows from before there was anything to say stay as they are.
 fn auth(spec: &TenantSpec) -> Result<Value, Error> {
+    if let Some(problem) = spec.auth.problem() {
+        return Err(Error::Invalid(problem));
+    }
     if spec.auth.is_default() {
         return Ok(json!({}));
     }
@@ -203,5 +206,32 @@ fn search(tenant: &TenantName, index: &EffectiveIndex) -> SearchRow {
         index: IndexUid::of(tenant, &index.app, &index.doc_type),
         digest: Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect(),
         settings,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+
+    #[test]
+    fn what_would_be_taken_for_the_platforms_own_is_refused_and_named() {
+        let tenant = Identity::new(TenantName::new("acme").unwrap(), Uuid::from_u128(7));
+        let placement = Placement::default();
+        let of = |auth: Value| {
+            let spec: TenantSpec = serde_json::from_value(json!({"auth": auth})).unwrap();
+            let manifest = Manifest { tenant: &tenant, generation: 1, spec: &spec, placement: &placement };
+            Desired::of(manifest, &[], &[])
+        };
+        let issuer = json!({"name": "key", "issuer": "https://id.example.com", "audience": "crm"});
+        for (auth, named) in [
+            (json!({"oidcIssuers": [issuer]}), "spec.auth.oidcIssuers: key"),
+            (json!({"audiences": ["tenantry"]}), "spec.auth.audiences: tenantry"),
+        ] {
+            let refused = of(auth).unwrap_err();
+            assert!(matches!(&refused, Error::Invalid(problem) if problem.starts_with(named)), "{refused}");
+        }
+        assert!(of(json!({"audiences": ["chat"]})).is_ok());
     }
 }

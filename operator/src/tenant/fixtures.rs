@@ -68,6 +68,7 @@ pub fn in_place(desired: &Desired) -> Observed {
         record: Some(TenantRecord {
             name: name(),
             uid: tenant.uid,
+            origin: tenant.uid,
             state: "Active".into(),
             suspended_message: None,
             schema_name: tenant.schema.to_string(),

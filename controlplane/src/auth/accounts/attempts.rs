@@ -187,7 +187,7 @@ impl Visit<'_> {
     /// # Errors
     /// When too many have failed.
     pub(super) async fn attempt(self, account: &str) -> Result<Attempt, ApiError> {
-        let attempt = Attempt::new(self.secrets(), self.tenant.uid, account, self.request.address);
+        let attempt = Attempt::new(self.secrets(), self.tenant.origin, account, self.request.address);
         let reply = self.run(Group::write(vec![attempt.note(), attempt.blocked()])).await?;
         let mut tally = Tally::default();
         for row in &reply.rows {

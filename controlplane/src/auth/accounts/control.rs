@@ -54,10 +54,11 @@ pub fn taken_along(Places { actor, request, client, session, told }: Places<'_>)
             WHERE t.role = current_user AND t.user_id = c.id AND t.kind <> 'Notice' AND t.expires_at > now()), \
          ended AS (UPDATE tenantry.auth_session t SET revoked_at = now() FROM control c \
             WHERE t.role = current_user AND t.user_id = c.id AND t.revoked_at IS NULL \
-                AND t.id IS DISTINCT FROM {session} RETURNING t.id), \
+                AND t.id IS DISTINCT FROM {session} RETURNING t.id, t.user_id), \
          ended_audit AS (INSERT INTO tenantry.audit \
-            (actor, action, app, doc_type, doc_id, doc_version, request_id, client) \
-            SELECT {actor}, 'Delete', 'core', 'session', id::text, 1, {request}, {client} FROM ended), \
+            (actor, action, app, doc_type, doc_id, doc_version, request_id, client, changes) \
+            SELECT {actor}, 'Delete', 'core', 'session', id::text, 1, {request}, {client}, \
+                json_build_object('user', user_id) FROM ended), \
          told AS (INSERT INTO tenantry.auth_token (id, kind, user_id, email, events, expires_at, due_at) \
             SELECT pg_catalog.gen_random_uuid(), 'Notice', id, mailbox, events, now() + interval '1 day', now() \
             FROM control WHERE {told} AND events <> 'verified')"

@@ -1,5 +1,6 @@
 //! Second factors: an authenticator for each user, and recovery codes for the day it is lost.
 
+use tenantry_keyring::Zeroizing;
 use uuid::Uuid;
 
 use super::{
@@ -13,6 +14,7 @@ use super::{
 use crate::{
     error::ApiError,
     postgres::{Bound, Row},
+    vault::{Place, Safe},
 };
 
 /// Recovery codes of a user.
@@ -20,14 +22,14 @@ const RECOVERY_CODES: usize = 10;
 
 statement!(
     OF_USER,
-    "SELECT 'factor', nonce::text, last_step, id::text, confirmed_at IS NOT NULL, cardinality(recovery) \
+    "SELECT 'factor', coalesce(sealed, nonce::text), last_step, id::text, confirmed_at IS NOT NULL, cardinality(recovery) \
      FROM tenantry.auth_factor WHERE role = current_user AND id = $1::uuid AND removed_at IS NULL"
 );
 // One that is confirmed is never replaced: whoever has it, has to take it away first.
 statement!(
     ENROL,
-    "INSERT INTO tenantry.auth_factor AS f (id, nonce) VALUES ($1::uuid, $2::uuid) \
-     ON CONFLICT (role, id) DO UPDATE SET nonce = excluded.nonce, last_step = 0, created_at = now(), removed_at = NULL \
+    "INSERT INTO tenantry.auth_factor AS f (id, nonce, sealed) VALUES ($1::uuid, gen_random_uuid(), $2::text) \
+     ON CONFLICT (role, id) DO UPDATE SET nonce = excluded.nonce, sealed = excluded.sealed, last_step = 0, created_at = now(), removed_at = NULL \
      WHERE f.confirmed_at IS NULL RETURNING id"
 );
 statement!(
@@ -41,14 +43,18 @@ statement!(
 );
 statement!(
     USE_STEP,
-    "UPDATE tenantry.auth_factor SET last_step = $2::bigint \
+    "UPDATE tenantry.auth_factor SET last_step = $2::bigint, sealed = coalesce($3::text, sealed) \
      WHERE role = current_user AND id = $1::uuid AND removed_at IS NULL AND last_step < $2::bigint RETURNING id"
 );
 statement!(
     USE_RECOVERY,
-    "UPDATE tenantry.auth_factor SET recovery = (SELECT coalesce(array_agg(r), '{}') FROM unnest(recovery) AS r \
+    "WITH used AS (UPDATE tenantry.auth_factor SET recovery = (SELECT coalesce(array_agg(r), '{}') FROM unnest(recovery) AS r \
         WHERE NOT r = ANY ($2::text[])) \
-     WHERE role = current_user AND id = $1::uuid AND confirmed_at IS NOT NULL AND recovery && $2::text[] RETURNING id"
+     WHERE role = current_user AND id = $1::uuid AND confirmed_at IS NOT NULL AND recovery && $2::text[] RETURNING id), \
+     noted AS (INSERT INTO tenantry.audit (actor, action, app, doc_type, doc_id, doc_version, request_id, client, changes) \
+        SELECT $3::text, 'Update', 'core', 'factor', id::text, 1, $4::text, $5::text, \
+            '{\"recovery_code\": \"used\"}'::json FROM used) \
+     SELECT id FROM used"
 );
 // The worker removes the row: a tenant's role may not.
 statement!(
@@ -77,11 +83,39 @@ pub(super) struct Change<'a> {
     pub told: bool,
 }
 
+/// What authenticators and recovery codes of a tenant are made and read with.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Keys<'a> {
+    pub derive: &'a SecretKey,
+    pub safe: Safe<'a>,
+    /// The origin of the tenant's data.
+    pub origin: Uuid,
+}
+
+/// The bytes that an authenticator has.
+type Secret = Zeroizing<Vec<u8>>;
+
+/// Where the secret of an authenticator comes from.
+#[derive(Debug, Clone)]
+enum Source {
+    /// It is stored, sealed.
+    Sealed(String),
+    /// It derives from the row's nonce, as all did before; until it is used.
+    Derived(Uuid),
+}
+
+impl Source {
+    /// What stands in a row. What is no nonce must open as a sealed secret, or it is none.
+    fn of(text: &str) -> Self {
+        Uuid::try_parse(text).map_or_else(|_| Self::Sealed(text.to_owned()), Self::Derived)
+    }
+}
+
 /// A user's authenticator.
 #[derive(Debug, Clone)]
 pub(super) struct Factor {
     pub user: Uuid,
-    nonce: Uuid,
+    source: Source,
     last_step: u64,
     pub confirmed: bool,
     pub recovery_left: u32,
@@ -96,7 +130,7 @@ impl Factor {
         })
     }
 
-    /// A confirmed one, if there is one, whose nonce, last step and user stand from `column` on.
+    /// A confirmed one, if there is one, whose source, last step and user stand from `column` on.
     ///
     /// # Errors
     /// When it cannot be read. An account whose authenticator is not understood is not one without.
@@ -109,7 +143,7 @@ impl Factor {
 
     fn at(row: &Row, column: usize) -> Option<Self> {
         Some(Self {
-            nonce: row.text(column)?.parse().ok()?,
+            source: Source::of(row.text(column)?),
             last_step: row.text(column + 1)?.parse().ok()?,
             user: row.text(column + 2)?.parse().ok()?,
             confirmed: true,
@@ -118,44 +152,85 @@ impl Factor {
     }
 
     /// How `code` may be used up, if it is one of the authenticator's at this moment, or has the form of a recovery code.
-    pub(super) fn uses(&self, key: &SecretKey, tenant: Uuid, code: &str, now: u64) -> Option<Bound> {
-        let secrets = secrets(key, tenant, self.user, self.nonce);
-        let step = secrets.iter().find_map(|secret| totp::matching_step(secret, code, now, self.last_step));
-        if let Some(step) = step {
-            return Some(bound(&USE_STEP, &[Some(&self.user.to_string()), Some(&step.to_string())]));
+    ///
+    /// # Errors
+    /// When the secret cannot be read: then no code is known to be wrong, and none to be right.
+    pub(super) fn uses(
+        &self,
+        keys: Keys<'_>,
+        code: &str,
+        now: u64,
+        actor: Actor<'_>,
+    ) -> Result<Option<Bound>, ApiError> {
+        if let Some((step, secret)) = self.matching(keys, code, now)? {
+            let sealed = self.renewed(keys, &secret)?;
+            let values = [Some(self.user.to_string()), Some(step.to_string()), sealed];
+            return Ok(Some(bound(&USE_STEP, &values.each_ref().map(Option::as_deref))));
         }
-        let code = normalized(code)?;
-        let digests: Vec<String> = key
-            .candidates(Purpose::Recovery, &[tenant.as_bytes(), self.user.as_bytes(), code.as_bytes()])
+        let Some(code) = normalized(code) else { return Ok(None) };
+        let digests: Vec<String> = keys
+            .derive
+            .candidates(Purpose::Recovery, &[keys.origin.as_bytes(), self.user.as_bytes(), code.as_bytes()])
             .iter()
-            .map(hex)
+            .map(|digest| hex(digest))
             .collect();
         let digests = array(digests.iter().map(String::as_str));
-        Some(bound(&USE_RECOVERY, &[Some(&self.user.to_string()), Some(&digests)]))
+        let user = self.user.to_string();
+        let values =
+            [Some(user.as_str()), Some(&digests), Some(actor.user), Some(actor.request), actor.client];
+        Ok(Some(bound(&USE_RECOVERY, &values)))
     }
 
     /// The step whose code `code` is.
-    pub(super) fn step(&self, key: &SecretKey, tenant: Uuid, code: &str, now: u64) -> Option<u64> {
-        let secrets = secrets(key, tenant, self.user, self.nonce);
-        secrets.iter().find_map(|secret| totp::matching_step(secret, code, now, self.last_step))
+    ///
+    /// # Errors
+    /// When the secret cannot be read.
+    pub(super) fn step(&self, keys: Keys<'_>, code: &str, now: u64) -> Result<Option<u64>, ApiError> {
+        Ok(self.matching(keys, code, now)?.map(|(step, _)| step))
+    }
+
+    /// The step whose code `code` is, and the secret that says so.
+    fn matching(&self, keys: Keys<'_>, code: &str, now: u64) -> Result<Option<(u64, Secret)>, ApiError> {
+        let all = match &self.source {
+            Source::Sealed(sealed) => {
+                let opened = keys.safe.open(&Place::Authenticator(self.user), sealed)?;
+                vec![unhex(&opened).ok_or_else(|| ApiError::internal("an authenticator cannot be read"))?]
+            }
+            // Of the key in use, and of the one before it.
+            Source::Derived(nonce) => {
+                let parts = [keys.origin.as_bytes().as_slice(), self.user.as_bytes(), nonce.as_bytes()];
+                let all = keys.derive.candidates(Purpose::Authenticator, &parts);
+                all.into_iter().map(|secret| Zeroizing::new(secret[..totp::SECRET_BYTES].to_vec())).collect()
+            }
+        };
+        let matching =
+            |secret: Secret| Some((totp::matching_step(&secret, code, now, self.last_step)?, secret));
+        Ok(all.into_iter().find_map(matching))
+    }
+
+    /// What is to be stored in the place of what is there: a secret that derives is sealed, and one under another key moves to the
+    /// primary one.
+    fn renewed(&self, keys: Keys<'_>, secret: &Secret) -> Result<Option<String>, ApiError> {
+        let place = Place::Authenticator(self.user);
+        Ok(match &self.source {
+            Source::Sealed(sealed) => keys.safe.renew(&place, sealed)?,
+            Source::Derived(_) => Some(keys.safe.seal(&place, &Zeroizing::new(hex(secret)))?),
+        })
     }
 }
 
-/// The secrets that the authenticator may have: of the key in use, and of the one before it.
-fn secrets(key: &SecretKey, tenant: Uuid, user: Uuid, nonce: Uuid) -> Vec<Vec<u8>> {
-    let parts: [&[u8]; 3] = [tenant.as_bytes(), user.as_bytes(), nonce.as_bytes()];
-    let all = key.candidates(Purpose::Authenticator, &parts);
-    all.into_iter().map(|secret| secret[..totp::SECRET_BYTES].to_vec()).collect()
-}
-
-/// The secret of a new authenticator, in base32.
-pub(super) fn secret(key: &SecretKey, tenant: Uuid, user: Uuid, nonce: Uuid) -> String {
-    let secret = key.derive(Purpose::Authenticator, &[tenant.as_bytes(), user.as_bytes(), nonce.as_bytes()]);
-    totp::base32(&secret[..totp::SECRET_BYTES])
+/// A new authenticator: its secret in base32, and what is stored of it.
+///
+/// # Errors
+/// When it cannot be sealed.
+pub(super) fn secret(keys: Keys<'_>, user: Uuid) -> Result<(String, String), ApiError> {
+    let secret: Zeroizing<[u8; totp::SECRET_BYTES]> = Zeroizing::new(rand::random());
+    let sealed = keys.safe.seal(&Place::Authenticator(user), &Zeroizing::new(hex(secret.as_slice())))?;
+    Ok((totp::base32(secret.as_slice()), sealed))
 }
 
 /// New recovery codes, and what is stored of them.
-pub(super) fn recovery_codes(key: &SecretKey, tenant: Uuid, user: Uuid) -> (Vec<String>, Vec<String>) {
+pub(super) fn recovery_codes(keys: Keys<'_>, user: Uuid) -> (Vec<String>, Vec<String>) {
     let code = |_| {
         let random: [u8; 10] = rand::random();
         let text = totp::base32(&random).to_lowercase();
@@ -167,7 +242,8 @@ pub(super) fn recovery_codes(key: &SecretKey, tenant: Uuid, user: Uuid) -> (Vec<
         .iter()
         .filter_map(|code| normalized(code))
         .map(|code| {
-            hex(&key.derive(Purpose::Recovery, &[tenant.as_bytes(), user.as_bytes(), code.as_bytes()]))
+            let parts = [keys.origin.as_bytes().as_slice(), user.as_bytes(), code.as_bytes()];
+            hex(&keys.derive.derive(Purpose::Recovery, &parts))
         })
         .collect();
     (codes, digests)
@@ -180,16 +256,22 @@ fn normalized(code: &str) -> Option<String> {
     (code.len() == 16).then_some(code)
 }
 
-fn hex(digest: &[u8; 32]) -> String {
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |text, byte| format!("{text}{byte:02x}"))
+}
+
+fn unhex(text: &str) -> Option<Secret> {
+    let digits = |n: usize| u8::from_str_radix(text.get(2 * n..2 * n + 2)?, 16).ok();
+    let bytes: Option<Vec<u8>> = (0..totp::SECRET_BYTES).map(digits).collect();
+    bytes.filter(|_| text.len() == 2 * totp::SECRET_BYTES).map(Zeroizing::new)
 }
 
 pub(super) fn of_user(user: Uuid) -> Bound {
     bound(&OF_USER, &[Some(&user.to_string())])
 }
 
-pub(super) fn enrol(user: Uuid, nonce: Uuid) -> Bound {
-    bound(&ENROL, &[Some(&user.to_string()), Some(&nonce.to_string())])
+pub(super) fn enrol(user: Uuid, sealed: &str) -> Bound {
+    bound(&ENROL, &[Some(&user.to_string()), Some(sealed)])
 }
 
 pub(super) fn confirm(step: u64, digests: &[String], change: Change<'_>) -> Bound {

@@ -3,12 +3,14 @@
 //! - [`users`], [`sessions`], [`attempts`], [`factors`], [`one_time`] have the rows, one statement for each thing
 //! - [`control`]: what ends when somebody else may have the control of an account
 //! - [`forms`] gives addresses from before their one form
+//! - [`journal`] has what of it stands in the audit journal and is no document
 //! - [`sign_in`] has passwords and sessions, [`sign_up`] new accounts and what is proved by e-mail, [`second`] authenticators
 
 mod attempts;
 pub mod control;
 mod factors;
 mod forms;
+mod journal;
 #[cfg(test)]
 mod on_servers;
 pub(super) mod one_time;
@@ -57,11 +59,14 @@ pub(super) struct Visit<'a> {
     pub tenant: &'a Arc<TenantEntry>,
     pub request: &'a RequestInfo,
     pub agent: Option<&'a str>,
+    /// Who has shown already who they are.
+    pub by: Option<&'a str>,
 }
 
 /// What somebody gets who signed in.
 pub(super) struct Signed {
     pub access: String,
+    pub session: Uuid,
     pub lifetime: Duration,
     pub refresh: String,
     pub user: User,
@@ -74,16 +79,21 @@ impl<'a> Visit<'a> {
         &self.state.accounts.secrets
     }
 
+    /// What second factors are made and read with.
+    fn keys(&self) -> Result<factors::Keys<'a>, ApiError> {
+        Ok(factors::Keys { derive: self.secrets(), safe: self.tenant.safe()?, origin: self.tenant.origin })
+    }
+
     fn client(&self) -> Option<&'a str> {
         self.request.client.as_deref()
     }
 
-    /// `user` as who writes.
-    fn actor<'b>(&self, user: &'b str) -> Actor<'b>
+    /// Whoever calls as who writes; `otherwise` where nobody has shown yet who they are.
+    fn actor<'b>(&self, otherwise: &'b str) -> Actor<'b>
     where
         'a: 'b,
     {
-        Actor { user, request: &self.request.id, client: self.client() }
+        Actor { user: self.by.unwrap_or(otherwise), request: &self.request.id, client: self.client() }
     }
 
     async fn run(&self, group: Group) -> Result<crate::postgres::Reply, ApiError> {
@@ -125,7 +135,7 @@ impl<'a> Visit<'a> {
         let access = self.state.tokens.issue(grant).map_err(ApiError::internal)?;
         let named = Named { id: session, number: generation };
         let refresh = self.secrets().seal(Purpose::Refresh, self.tenant.uid, named);
-        Ok(Signed { access, lifetime, refresh, user, withheld })
+        Ok(Signed { access, session, lifetime, refresh, user, withheld })
     }
 }
 

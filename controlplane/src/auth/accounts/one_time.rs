@@ -101,7 +101,7 @@ statement!(
 statement!(
     PEEK,
     "SELECT t.kind, u.id::text, t.email, t.brings::text, u.email_verified_at IS NULL AND u.created_by = u.id::text, \
-        f.nonce::text, f.last_step, f.id::text \
+        coalesce(f.sealed, f.nonce::text), f.last_step, f.id::text \
      FROM tenantry.auth_token t JOIN {schema}.core_user u ON u.id = t.user_id AND u.enabled \
      LEFT JOIN tenantry.auth_factor f ON f.role = current_user AND f.id = u.id AND f.confirmed_at IS NOT NULL \
      WHERE t.role = current_user AND t.id = $1::uuid AND t.expires_at > now() AND t.kind = ANY ($2::text[])"

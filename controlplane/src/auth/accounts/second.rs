@@ -29,12 +29,12 @@ impl Visit<'_> {
         let known = self.user(user).await?;
         // However young the session is: whoever has come by it would have the account for good.
         self.prove(&known, Shown { password, code: None }).await?;
-        let nonce = Uuid::new_v4();
-        let reply = self.run(Group::write(vec![factors::enrol(user, nonce)])).await?;
+        let (secret, sealed) = factors::secret(self.keys()?, user)?;
+        let reply =
+            self.run(Group::write(vec![factors::enrol(user, &sealed), self.noted_factor(user)])).await?;
         if reply.rows.is_empty() {
             return Err(ApiError::new(Code::Conflict, "there is an authenticator already; remove it first"));
         }
-        let secret = factors::secret(self.secrets(), self.tenant.uid, user, nonce);
         let encode = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
         let (issuer, account) = (encode(self.tenant.name.as_str()), encode(&known.email));
         let uri = format!("otpauth://totp/{issuer}:{account}?secret={secret}&issuer={issuer}");
@@ -55,11 +55,11 @@ impl Visit<'_> {
             ApiError::new(Code::Conflict, "there is no authenticator that waits for its first code")
         })?;
         let wrong = || ApiError::new(Code::InvalidSecondFactor, "the code is wrong");
-        let step = factor.step(self.secrets(), self.tenant.uid, code, unix_now()).ok_or_else(wrong)?;
-        let (codes, digests) = factors::recovery_codes(self.secrets(), self.tenant.uid, user);
+        let step = factor.step(self.keys()?, code, unix_now())?.ok_or_else(wrong)?;
+        let (codes, digests) = factors::recovery_codes(self.keys()?, user);
         let id = user.to_string();
-        let change = self.factor_change(user, &id, Some(session));
-        let reply = self.run(Group::write(vec![factors::confirm(step, &digests, change)])).await?;
+        let confirm = factors::confirm(step, &digests, self.factor_change(user, &id, Some(session)));
+        let reply = self.run(Group::write(vec![confirm, self.noted_factor(user)])).await?;
         if reply.rows.is_empty() {
             return Err(wrong());
         }
@@ -94,7 +94,7 @@ impl Visit<'_> {
         let factor = self.confirmed(user).await?;
         self.guess_code(&factor, Some(code)).await?;
         let id = user.to_string();
-        self.run(Group::write(vec![factors::remove(self.factor_change(user, &id, Some(session)))])).await?;
+        self.take_factor(self.factor_change(user, &id, Some(session))).await?;
         Ok(())
     }
 
@@ -103,8 +103,13 @@ impl Visit<'_> {
     /// # Errors
     /// When the database does not answer.
     pub(in crate::auth) async fn reset_factor(self, by: &Caller, user: Uuid) -> Result<bool, ApiError> {
-        let change = self.factor_change(user, &by.user, None);
-        Ok(!self.run(Group::write(vec![factors::remove(change)])).await?.rows.is_empty())
+        self.take_factor(self.factor_change(user, &by.user, None)).await
+    }
+
+    /// Whether there was one.
+    async fn take_factor(self, change: factors::Change<'_>) -> Result<bool, ApiError> {
+        let remove = vec![factors::remove(change), self.noted_factor(change.user)];
+        Ok(!self.run(Group::write(remove)).await?.rows.is_empty())
     }
 
     /// A change of the authenticator of `user` by `by`, after which nothing but `session` goes on.
@@ -135,7 +140,8 @@ impl Visit<'_> {
     }
 
     async fn raise(self, user: Uuid, session: Uuid) -> Result<Signed, ApiError> {
-        let reply = self.run(Group::write(vec![sessions::raise(session, user)])).await?;
+        let raise = vec![sessions::raise(session, user), self.noted_raise(session, user)];
+        let reply = self.run(Group::write(raise)).await?;
         let generation = reply.rows.first().and_then(|row| row.text(0)).and_then(|text| text.parse().ok());
         let ended = || ApiError::new(Code::SessionRevoked, "the session has ended; sign in again");
         let generation = generation.ok_or_else(ended)?;

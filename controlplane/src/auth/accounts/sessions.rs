@@ -18,8 +18,9 @@ statement!(
      VALUES ($4::uuid, $5::uuid, $6::smallint, \
         now() + make_interval(secs => least($7::double precision, $8::double precision)), \
         now() + make_interval(secs => $8::double precision), $3::text, $9::text) RETURNING id) \
-     INSERT INTO tenantry.audit (actor, action, app, doc_type, doc_id, doc_version, request_id, client) \
-     SELECT $1::text, 'Create', 'core', 'session', id::text, 1, $2::text, $3::text FROM started"
+     INSERT INTO tenantry.audit (actor, action, app, doc_type, doc_id, doc_version, request_id, client, changes) \
+     SELECT $1::text, 'Create', 'core', 'session', id::text, 1, $2::text, $3::text, \
+        json_build_object('user', $5::text, 'second_factor', $6::smallint > 1) FROM started"
 );
 // The conditions see the row as it is under its lock, so of two refreshes at once one rotates and the other finds that.
 statement!(
@@ -39,8 +40,8 @@ statement!(
      WHERE role = current_user AND id = $1::uuid \
      RETURNING id, user_id, generation, assurance, revoked_at, expires_at), \
      noted AS (INSERT INTO tenantry.audit (actor, action, app, doc_type, doc_id, doc_version, request_id, client, changes) \
-        SELECT s.user_id::text, 'Delete', 'core', 'session', s.id::text, 1, $4::text, $5::text, \
-            '{\"reason\": \"a refresh token was used twice\"}' FROM s WHERE s.revoked_at = now()) \
+        SELECT $6::text, 'Delete', 'core', 'session', s.id::text, 1, $4::text, $5::text, \
+            json_build_object('user', s.user_id, 'reason', 'a refresh token was used twice') FROM s WHERE s.revoked_at = now()) \
      SELECT s.generation, s.assurance, s.revoked_at IS NOT NULL, s.expires_at <= now(), \
         s.revoked_at IS NOT NULL AND s.revoked_at = now(), ",
     columns!("u"),
@@ -51,8 +52,9 @@ statement!(
     "WITH ended AS (UPDATE tenantry.auth_session SET revoked_at = now() \
      WHERE role = current_user AND user_id = $4::uuid AND revoked_at IS NULL \
         AND ($5::uuid IS NULL OR id = $5::uuid) AND ($6::uuid IS NULL OR id <> $6::uuid) RETURNING id) \
-     INSERT INTO tenantry.audit (actor, action, app, doc_type, doc_id, doc_version, request_id, client) \
-     SELECT $1::text, 'Delete', 'core', 'session', id::text, 1, $2::text, $3::text FROM ended RETURNING doc_id"
+     INSERT INTO tenantry.audit (actor, action, app, doc_type, doc_id, doc_version, request_id, client, changes) \
+     SELECT $1::text, 'Delete', 'core', 'session', id::text, 1, $2::text, $3::text, \
+        json_build_object('user', $4::text) FROM ended RETURNING doc_id"
 );
 statement!(
     RAISE,
@@ -96,20 +98,15 @@ pub(super) fn start(new: &NewSession<'_>, actor: Actor<'_>) -> Bound {
     bound(&START, &values)
 }
 
-/// Goes on with a session: one statement for the rotation, reuse and the user.
-pub(super) fn rotate(
-    id: Uuid,
-    generation: u32,
-    refresh_seconds: u32,
-    request: &str,
-    client: Option<&str>,
-) -> Bound {
+/// Goes on with a session: one statement for the rotation, reuse and the user. Whoever uses a token twice is not known to be the user.
+pub(super) fn rotate(id: Uuid, generation: u32, refresh_seconds: u32, actor: Actor<'_>) -> Bound {
     let values = [
         Some(id.to_string()),
         Some(generation.to_string()),
         Some(refresh_seconds.to_string()),
-        Some(request.to_owned()),
-        client.map(str::to_owned),
+        Some(actor.request.to_owned()),
+        actor.client.map(str::to_owned),
+        Some(actor.user.to_owned()),
     ];
     bound(&ROTATE, &values.each_ref().map(Option::as_deref))
 }

@@ -6,19 +6,21 @@ use super::{
     Signed, User, Visit,
     attempts::{Attempt, Tally},
     factors::Factor,
-    invalid_credentials, one_time,
+    invalid_credentials,
+    journal::Shown,
+    one_time,
     sessions::{self, NewSession, Rotated, Which},
     users::{self, AtTheDoor},
 };
 use crate::{
     auth::{
-        Caller,
+        Caller, UserId,
         address::canonical,
         password::{Checked, Password},
         secret::Purpose,
         token::unix_now,
     },
-    error::{ApiError, Code},
+    error::{ApiError, Code, Nuance},
     postgres::{Bound, Group},
 };
 
@@ -34,7 +36,7 @@ impl Visit<'_> {
         code: Option<&str>,
     ) -> Result<Signed, ApiError> {
         let address = canonical(email);
-        let attempt = Attempt::new(self.secrets(), self.tenant.uid, &address, self.request.address);
+        let attempt = Attempt::new(self.secrets(), self.tenant.origin, &address, self.request.address);
         let group = vec![attempt.note(), attempt.blocked(), users::by_email(&address)];
         let reply = self.run(Group::write(group)).await?;
         let (mut tally, mut found) = (Tally::default(), None);
@@ -49,7 +51,10 @@ impl Visit<'_> {
             self.state.accounts.hasher.check(self.tenant.uid, Password::new(password), stored).await?;
         let AtTheDoor { user, factor } = match found {
             Some(found) if checked != Checked::Wrong && found.user.enabled => found,
-            _ => return Err(invalid_credentials()),
+            other => {
+                self.failed(other.map(|found| found.user.id), Shown::Password).await?;
+                return Err(invalid_credentials());
+            }
         };
         if self.tenant.auth.requires_verified_email() && user.email_verified_at.is_none() {
             return Err(ApiError::new(Code::EmailNotConfirmed, "verify your e-mail address first"));
@@ -79,9 +84,15 @@ impl Visit<'_> {
                 .hint("send its code, or a recovery code, as totp")
         })?;
         let wrong = || ApiError::new(Code::InvalidSecondFactor, "the code is wrong, or was used before");
-        let used = factor.uses(self.secrets(), self.tenant.uid, code, unix_now()).ok_or_else(wrong)?;
-        let reply = self.run(Group::write(vec![used])).await?;
-        if reply.rows.is_empty() { Err(wrong()) } else { Ok(()) }
+        let id = factor.user.to_string();
+        let used = factor.uses(self.keys()?, code, unix_now(), self.actor(&id))?;
+        if let Some(used) = used
+            && !self.run(Group::write(vec![used])).await?.rows.is_empty()
+        {
+            return Ok(());
+        }
+        self.failed(Some(factor.user), Shown::Code).await?;
+        Err(wrong())
     }
 
     /// Begins a session.
@@ -114,7 +125,8 @@ impl Visit<'_> {
         let revoked = || ApiError::new(Code::SessionRevoked, "the session has ended; sign in again");
         let named = self.secrets().open(Purpose::Refresh, self.tenant.uid, token).ok_or_else(revoked)?;
         let seconds = self.tenant.auth.refresh_seconds();
-        let rotate = sessions::rotate(named.id, named.number, seconds, &self.request.id, self.client());
+        let nobody = UserId::Anonymous.to_string();
+        let rotate = sessions::rotate(named.id, named.number, seconds, self.actor(&nobody));
         let reply = self.run(Group::write(vec![rotate])).await?;
         let rotated = reply.rows.first().and_then(|row| Rotated::read(row, named.number));
         match rotated {
@@ -126,7 +138,8 @@ impl Visit<'_> {
                 "this refresh token was used before, so the session has been ended; sign in again",
             )),
             Some(Rotated::Expired) => {
-                Err(ApiError::new(Code::TokenExpired, "the session was not refreshed in time; sign in again"))
+                Err(ApiError::new(Code::TokenExpired, "the session was not refreshed in time; sign in again")
+                    .nuance(Nuance::Refresh))
             }
             Some(Rotated::Revoked | Rotated::UserGone) | None => Err(revoked()),
         }

@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::{
-    Signed, User, Visit, attempts,
+    Signed, User, Visit, attempts, journal,
     one_time::{self, Brings, Kind, Seen},
     users::{self, Changed, NewUser},
     weak,
@@ -57,6 +57,7 @@ pub(in crate::auth) struct Invitation {
 /// What users change of themselves.
 #[derive(Default)]
 pub(in crate::auth) struct Changes {
+    pub redirect_to: Option<String>,
     pub current_password: Option<String>,
     pub password: Option<String>,
     pub email: Option<String>,
@@ -110,7 +111,7 @@ impl Visit<'_> {
             group.push(one_time::issue_to_sign_up(id, &email.canonical, redirect_to, &brings, waits));
         }
         if waits {
-            group.push(attempts::asked(self.secrets(), self.tenant.uid, &email.canonical));
+            group.push(attempts::asked(self.secrets(), self.tenant.origin, &email.canonical));
         }
         let reply = self.run(Group::write(group)).await?;
         if waits {
@@ -183,7 +184,7 @@ impl Visit<'_> {
             return Ok(());
         }
         let email = canonical(email);
-        let asked = attempts::asked(self.secrets(), self.tenant.uid, &email);
+        let asked = attempts::asked(self.secrets(), self.tenant.origin, &email);
         let issue = one_time::issue_to(Uuid::now_v7(), kind, &email, redirect_to, any);
         self.run(Group::write(vec![asked, issue])).await?;
         Ok(())
@@ -242,7 +243,10 @@ impl Visit<'_> {
         };
         let id = seen.user.to_string();
         // Whoever reads the mail has what it was for: older mail opens nothing any more.
-        let group = vec![users::update(seen.user, &changed, self.actor(&id)), one_time::void(seen.user)];
+        let mut group = vec![users::update(seen.user, &changed, self.actor(&id)), one_time::void(seen.user)];
+        if anew {
+            group.push(self.noted_factor(seen.user));
+        }
         let group = Group::write(group);
         let reply = sql::run_or_refused(self.tenant, group).await.map_err(|failed| match failed {
             Failed::Duplicate => {
@@ -312,7 +316,15 @@ impl Visit<'_> {
         // After the password, which takes all tokens of before back.
         if let Some(email) = email {
             group.push(one_time::tell(user, known.mailbox(), "email_requested"));
-            group.push(one_time::issue(Uuid::now_v7(), Kind::ChangeEmail, user, email.mailbox(), None));
+            let redirect_to = changes.redirect_to.as_deref();
+            group.push(one_time::issue(
+                Uuid::now_v7(),
+                Kind::ChangeEmail,
+                user,
+                email.mailbox(),
+                redirect_to,
+            ));
+            group.push(journal::address_change(user, &email.canonical, self.actor(&id)));
         }
         if group.is_empty() {
             return Ok(known);
@@ -339,7 +351,10 @@ impl Visit<'_> {
         let attempt = self.attempt(&canonical(&user.email)).await?;
         let (hasher, stored) = (&self.state.accounts.hasher, user.password_hash.as_deref());
         match hasher.check(self.tenant.uid, Password::new(password), stored).await? {
-            Checked::Wrong => Err(super::invalid_credentials()),
+            Checked::Wrong => {
+                self.failed(Some(user.id), journal::Shown::Password).await?;
+                Err(super::invalid_credentials())
+            }
             Checked::Right | Checked::Upgraded(_) => self.succeeded(&attempt).await,
         }
     }

@@ -144,7 +144,7 @@ statement!(
     BY_EMAIL,
     "SELECT 'account', ",
     columns!("u"),
-    ", f.nonce::text, f.last_step, f.id::text FROM {schema}.core_user u \
+    ", coalesce(f.sealed, f.nonce::text), f.last_step, f.id::text FROM {schema}.core_user u \
      LEFT JOIN tenantry.auth_factor f ON f.role = current_user AND f.id = u.id AND f.confirmed_at IS NOT NULL \
      WHERE u.email = $1::text"
 );

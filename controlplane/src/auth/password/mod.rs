@@ -4,6 +4,7 @@
 //! - [`hash`]: makes and checks hashes. Pure, and slow on purpose
 //! - [`stored`]: the forms of hashes; [`price`]: what each costs
 //! - [`turns`]: whose password comes next, fairly between tenants; [`queue`]: waits for it
+//! - [`thread`]: where it is hashed
 //! - [`Hasher`]: keeps the work off the threads that answer requests, and bounds it
 
 mod form;
@@ -11,6 +12,7 @@ mod hash;
 mod price;
 mod queue;
 mod stored;
+mod thread;
 mod turns;
 
 use std::sync::Arc;
@@ -121,12 +123,12 @@ impl Hasher {
         let turn = self.queue.turn(tenant, price).await.ok_or_else(|| {
             ApiError::new(Code::Unavailable, "too many people sign in at this moment").retry_after(1)
         })?;
-        let done = tokio::task::spawn_blocking(move || {
+        let done = thread::spawn(move || {
             // Held until the work is done, also when nobody waits for it any more.
             let _turn = turn;
             work()
         });
-        done.await.map_err(ApiError::internal)
+        done.map_err(ApiError::internal)?.await.map_err(ApiError::internal)
     }
 }
 

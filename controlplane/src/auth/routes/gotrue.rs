@@ -1,38 +1,32 @@
-//! `/auth/v1`: the same in the shape that Supabase's clients call.
+//! `/auth/v1`: the same in the shape that Supabase's clients call. Refusals are put into that shape at the edge (`crate::http`).
 
 use axum::{
     Router,
     extract::State,
-    http::{HeaderName, HeaderValue, StatusCode},
-    middleware,
-    response::Response,
+    http::StatusCode,
     routing::{get, post},
 };
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
+use uuid::Uuid;
 
-use super::{me::LogoutScope, session};
+use super::{input::Input, me::LogoutScope, session};
 use crate::{
     auth::{
         Scope,
         accounts::{Changes, NewAccount, Registered, Signed, User, invalid, one_time::Kind},
         layer::Visitor,
+        policy::AuthPolicy,
+        redirect::Redirects,
         token::unix_now,
     },
     error::ApiError,
-    http::{Json, Query},
+    http::Query,
     state::AppState,
 };
 
-/// Clients read `code` of an error only under this version.
-const VERSION: (HeaderName, HeaderValue) =
-    (HeaderName::from_static("x-supabase-api-version"), HeaderValue::from_static("2024-01-01"));
-
 pub(super) fn router() -> Router<AppState> {
-    Router::new()
-        .route("/auth/v1/user", get(user).put(change))
-        .route("/auth/v1/logout", post(logout))
-        .route_layer(middleware::map_response(versioned))
+    Router::new().route("/auth/v1/user", get(user).put(change)).route("/auth/v1/logout", post(logout))
 }
 
 pub(super) fn public_router() -> Router<AppState> {
@@ -44,12 +38,6 @@ pub(super) fn public_router() -> Router<AppState> {
         .route("/auth/v1/verify", post(verify))
         .route("/auth/v1/settings", get(settings))
         .route("/auth/v1/health", get(health))
-        .route_layer(middleware::map_response(versioned))
-}
-
-async fn versioned(mut response: Response) -> Response {
-    response.headers_mut().insert(VERSION.0, VERSION.1);
-    response
 }
 
 #[derive(Deserialize)]
@@ -70,7 +58,7 @@ async fn token(
     State(state): State<AppState>,
     visitor: Visitor,
     Query(query): Query<GrantType>,
-    Json(request): Json<TokenRequest>,
+    Input(request): Input<TokenRequest>,
 ) -> Result<axum::Json<Value>, ApiError> {
     let visit = visitor.visit(&state);
     let missing = |field: &str| invalid(&format!("/{field}"), "is required".to_owned());
@@ -85,7 +73,7 @@ async fn token(
         }
         _ => return Err(ApiError::bad_request("grant_type is password or refresh_token")),
     };
-    Ok(axum::Json(session_of(&done)))
+    Ok(axum::Json(session_of(&done, &visitor.tenant.auth)))
 }
 
 #[derive(Deserialize)]
@@ -105,19 +93,19 @@ async fn sign_up(
     State(state): State<AppState>,
     visitor: Visitor,
     Query(query): Query<RedirectTo>,
-    Json(request): Json<SignUpRequest>,
+    Input(request): Input<SignUpRequest>,
 ) -> Result<axum::Json<Value>, ApiError> {
     let missing = |field: &str| invalid(&format!("/{field}"), "is required".to_owned());
     let account = NewAccount {
         email: request.email.ok_or_else(|| missing("email"))?,
         password: request.password.ok_or_else(|| missing("password"))?,
         metadata: request.data.unwrap_or_default(),
-        redirect_to: query.redirect_to,
+        redirect_to: Redirects::of(&visitor.tenant).admit_or_site(query.redirect_to.as_deref()),
         ..NewAccount::default()
     };
     Ok(axum::Json(match visitor.visit(&state).sign_up(account).await? {
-        Registered::In(done) => session_of(&done),
-        Registered::Waiting(user) => user_of(&user),
+        Registered::In(done) => session_of(&done, &visitor.tenant.auth),
+        Registered::Waiting(user) => user_of(&user, &visitor.tenant.auth, None),
     }))
 }
 
@@ -130,10 +118,10 @@ async fn recover(
     State(state): State<AppState>,
     visitor: Visitor,
     Query(query): Query<RedirectTo>,
-    Json(request): Json<RecoverRequest>,
+    Input(request): Input<RecoverRequest>,
 ) -> Result<axum::Json<Value>, ApiError> {
-    let redirect_to = query.redirect_to.as_deref();
-    visitor.visit(&state).ask(Kind::Recover, &request.email, redirect_to, true).await?;
+    let redirect_to = Redirects::of(&visitor.tenant).admit_or_site(query.redirect_to.as_deref());
+    visitor.visit(&state).ask(Kind::Recover, &request.email, redirect_to.as_deref(), true).await?;
     Ok(axum::Json(json!({})))
 }
 
@@ -141,10 +129,10 @@ async fn resend(
     State(state): State<AppState>,
     visitor: Visitor,
     Query(query): Query<RedirectTo>,
-    Json(request): Json<RecoverRequest>,
+    Input(request): Input<RecoverRequest>,
 ) -> Result<axum::Json<Value>, ApiError> {
-    let redirect_to = query.redirect_to.as_deref();
-    visitor.visit(&state).ask(Kind::Verify, &request.email, redirect_to, false).await?;
+    let redirect_to = Redirects::of(&visitor.tenant).admit_or_site(query.redirect_to.as_deref());
+    visitor.visit(&state).ask(Kind::Verify, &request.email, redirect_to.as_deref(), false).await?;
     Ok(axum::Json(json!({})))
 }
 
@@ -160,7 +148,7 @@ struct VerifyRequest {
 async fn verify(
     State(state): State<AppState>,
     visitor: Visitor,
-    Json(request): Json<VerifyRequest>,
+    Input(request): Input<VerifyRequest>,
 ) -> Result<axum::Json<Value>, ApiError> {
     let kind = match request.kind.as_str() {
         "signup" | "email" => Kind::Verify,
@@ -172,7 +160,7 @@ async fn verify(
     let token = request.token_hash.or(request.token);
     let token = token.ok_or_else(|| invalid("/token_hash", "is required".to_owned()))?;
     let done = visitor.visit(&state).redeem(&token, &[kind], None, request.totp.as_deref()).await?;
-    Ok(axum::Json(session_of(&done)))
+    Ok(axum::Json(session_of(&done, &visitor.tenant.auth)))
 }
 
 async fn settings(visitor: Visitor) -> axum::Json<Value> {
@@ -192,8 +180,9 @@ async fn health() -> axum::Json<Value> {
 }
 
 async fn user(State(state): State<AppState>, scope: Scope) -> Result<axum::Json<Value>, ApiError> {
-    let (user, _) = session(&scope)?;
-    Ok(axum::Json(user_of(&scope.visit(&state).user(user).await?)))
+    let (user, session) = session(&scope)?;
+    let user = scope.visit(&state).user(user).await?;
+    Ok(axum::Json(user_of(&user, &scope.tenant.auth, began(session))))
 }
 
 #[derive(Deserialize)]
@@ -209,10 +198,12 @@ struct ChangeRequest {
 async fn change(
     State(state): State<AppState>,
     scope: Scope,
-    Json(request): Json<ChangeRequest>,
+    Query(query): Query<RedirectTo>,
+    Input(request): Input<ChangeRequest>,
 ) -> Result<axum::Json<Value>, ApiError> {
     let (user, session) = session(&scope)?;
     let changes = Changes {
+        redirect_to: Redirects::of(&scope.tenant).admit_or_site(query.redirect_to.as_deref()),
         current_password: request.current_password,
         password: request.password,
         email: request.email,
@@ -220,7 +211,8 @@ async fn change(
         totp: request.totp,
         ..Changes::default()
     };
-    Ok(axum::Json(user_of(&scope.visit(&state).change(user, Some(session), changes).await?)))
+    let user = scope.visit(&state).change(user, Some(session), changes).await?;
+    Ok(axum::Json(user_of(&user, &scope.tenant.auth, began(session))))
 }
 
 #[derive(Deserialize)]
@@ -239,23 +231,49 @@ async fn logout(
     Ok(StatusCode::NO_CONTENT)
 }
 
-fn session_of(done: &Signed) -> Value {
+fn session_of(done: &Signed, policy: &AuthPolicy) -> Value {
     let seconds = done.lifetime.as_secs();
     json!({
         "access_token": done.access, "token_type": "bearer", "expires_in": seconds,
-        "expires_at": unix_now() + seconds, "refresh_token": done.refresh, "user": user_of(&done.user),
+        "expires_at": unix_now() + seconds, "refresh_token": done.refresh,
+        "user": user_of(&done.user, policy, began(done.session)),
     })
 }
 
-fn user_of(user: &User) -> Value {
+/// When a session began: its id has the time in it.
+fn began(session: Uuid) -> Option<String> {
+    let (seconds, nanoseconds) = session.get_timestamp()?.to_unix();
+    let at = jiff::Timestamp::new(i64::try_from(seconds).ok()?, i32::try_from(nanoseconds).ok()?).ok()?;
+    Some(at.to_string())
+}
+
+/// Who signs up and has to verify the address gets the same, whether or not it is somebody's already: the list of identities that
+/// GoTrue leaves empty then would tell who has an account.
+fn user_of(user: &User, policy: &AuthPolicy, last_sign_in: Option<String>) -> Value {
     let mut app = user.claims.clone();
     app.insert("provider".into(), json!("email"));
     app.insert("providers".into(), json!(["email"]));
     app.insert("roles".into(), json!(user.roles));
-    json!({
-        "id": user.id, "aud": "authenticated", "role": "authenticated", "email": user.email, "phone": "",
-        "email_confirmed_at": user.email_verified_at, "confirmed_at": user.email_verified_at,
-        "app_metadata": app, "user_metadata": user.metadata, "identities": [], "is_anonymous": false,
+    // Where nothing has to be verified an address counts as confirmed from the beginning.
+    let taken_as_is = (!policy.requires_verified_email()).then_some(&user.created_at);
+    let confirmed = user.email_verified_at.as_ref().or(taken_as_is);
+    let mut identity = json!({
+        "identity_id": user.id, "id": user.id, "user_id": user.id, "provider": "email", "email": user.email,
+        "identity_data": {
+            "sub": user.id, "email": user.email, "email_verified": confirmed.is_some(), "phone_verified": false,
+        },
         "created_at": user.created_at, "updated_at": user.updated_at,
-    })
+    });
+    let mut shown = json!({
+        "id": user.id, "aud": "authenticated", "role": "authenticated", "email": user.email, "phone": "",
+        "email_confirmed_at": confirmed, "confirmed_at": confirmed, "app_metadata": app,
+        "user_metadata": user.metadata, "is_anonymous": false, "created_at": user.created_at,
+        "updated_at": user.updated_at,
+    });
+    if let Some(at) = last_sign_in {
+        identity["last_sign_in_at"] = json!(at);
+        shown["last_sign_in_at"] = json!(at);
+    }
+    shown["identities"] = json!([identity]);
+    shown
 }

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use tenantry_config::network::Network;
 use uuid::Uuid;
 
+use super::input::Input;
 use crate::{
     auth::{
         AppRole, Caller, Scope,
@@ -19,7 +20,7 @@ use crate::{
         sql,
     },
     error::ApiError,
-    http::{Json, Path},
+    http::Path,
     postgres::Group,
     state::AppState,
 };
@@ -51,7 +52,7 @@ struct CreateRequest {
 async fn create(
     State(state): State<AppState>,
     scope: Scope,
-    Json(request): Json<CreateRequest>,
+    Input(request): Input<CreateRequest>,
 ) -> Result<(StatusCode, axum::Json<Value>), ApiError> {
     let caller = &scope.caller;
     if scope.proof.key.is_some() {

@@ -10,14 +10,16 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-use super::{admin, session, signed};
+use super::{admin, input::Input, session, signed};
 use crate::{
     auth::{
         Scope,
         accounts::{Changes, Invitation, SignOut},
+        redirect::Redirects,
+        webhook,
     },
     error::ApiError,
-    http::{Json, Path},
+    http::Path,
     state::AppState,
 };
 
@@ -31,6 +33,7 @@ pub(super) fn router() -> Router<AppState> {
         .route("/api/v1/auth/totp/confirm", post(confirm))
         .route("/api/v1/auth/totp/verify", post(step_up))
         .route("/api/v1/auth/invite", post(invite))
+        .route("/api/v1/auth/webhook", get(mail_webhook))
         .route("/api/v1/auth/users/{id}/sessions", delete(end_sessions))
         .route("/api/v1/auth/users/{id}/totp", delete(reset_factor))
 }
@@ -63,15 +66,17 @@ struct ChangeRequest {
     display_name: Option<String>,
     metadata: Option<Map<String, Value>>,
     totp: Option<String>,
+    redirect_to: Option<String>,
 }
 
 async fn change(
     State(state): State<AppState>,
     scope: Scope,
-    Json(request): Json<ChangeRequest>,
+    Input(request): Input<ChangeRequest>,
 ) -> Result<axum::Json<Value>, ApiError> {
     let (user, session) = session(&scope)?;
     let changes = Changes {
+        redirect_to: Redirects::of(&scope.tenant).admit(request.redirect_to.as_deref())?,
         current_password: request.current_password,
         password: request.password,
         email: request.email,
@@ -154,7 +159,7 @@ struct EnrolRequest {
 async fn enrol(
     State(state): State<AppState>,
     scope: Scope,
-    Json(request): Json<EnrolRequest>,
+    Input(request): Input<EnrolRequest>,
 ) -> Result<(StatusCode, axum::Json<Value>), ApiError> {
     let (user, _) = session(&scope)?;
     let enrolled = scope.visit(&state).enrol(user, request.current_password).await?;
@@ -170,7 +175,7 @@ struct CodeRequest {
 async fn confirm(
     State(state): State<AppState>,
     scope: Scope,
-    Json(request): Json<CodeRequest>,
+    Input(request): Input<CodeRequest>,
 ) -> Result<axum::Json<Value>, ApiError> {
     let (user, session) = session(&scope)?;
     let (codes, raised) = scope.visit(&state).confirm(user, session, &request.totp).await?;
@@ -182,7 +187,7 @@ async fn confirm(
 async fn step_up(
     State(state): State<AppState>,
     scope: Scope,
-    Json(request): Json<CodeRequest>,
+    Input(request): Input<CodeRequest>,
 ) -> Result<axum::Json<Value>, ApiError> {
     let (user, session) = session(&scope)?;
     Ok(axum::Json(signed(&scope.visit(&state).step_up(user, session, &request.totp).await?)))
@@ -191,7 +196,7 @@ async fn step_up(
 async fn remove(
     State(state): State<AppState>,
     scope: Scope,
-    Json(request): Json<CodeRequest>,
+    Input(request): Input<CodeRequest>,
 ) -> Result<StatusCode, ApiError> {
     let (user, session) = session(&scope)?;
     scope.visit(&state).remove_factor(user, session, &request.totp).await?;
@@ -211,17 +216,28 @@ struct InviteRequest {
 async fn invite(
     State(state): State<AppState>,
     scope: Scope,
-    Json(request): Json<InviteRequest>,
+    Input(request): Input<InviteRequest>,
 ) -> Result<(StatusCode, axum::Json<Value>), ApiError> {
     admin(&scope)?;
     let invitation = Invitation {
         email: request.email,
         display_name: request.display_name,
         roles: request.roles,
-        redirect_to: request.redirect_to,
+        redirect_to: Redirects::of(&scope.tenant).admit(request.redirect_to.as_deref())?,
     };
     let user = scope.visit(&state).invite(&scope.caller, invitation).await?;
     Ok((StatusCode::CREATED, axum::Json(user.shown())))
+}
+
+/// The secret is derived, so it can be told as often as it is asked for.
+async fn mail_webhook(State(state): State<AppState>, scope: Scope) -> Result<axum::Json<Value>, ApiError> {
+    admin(&scope)?;
+    let tenant = &scope.tenant;
+    let url = tenant.auth.webhook().ok_or_else(|| {
+        ApiError::not_found("this tenant has no webhook").hint("name one in spec.auth.webhook of the Tenant")
+    })?;
+    let secret = webhook::secret(&state.accounts.secrets, tenant.uid);
+    Ok(axum::Json(json!({"url": url, "secret": secret})))
 }
 
 async fn end_sessions(

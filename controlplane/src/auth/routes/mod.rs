@@ -7,6 +7,7 @@
 //! - [`published`]: keys of tokens, and the answer to gateways
 
 mod gotrue;
+mod input;
 mod keys;
 mod me;
 mod published;
@@ -18,7 +19,7 @@ use uuid::Uuid;
 
 use super::{Scope, accounts::Signed};
 use crate::{
-    describe::{Access, Route, Shape},
+    describe::{Access, Parameter, Route, Shape},
     error::ApiError,
     state::AppState,
 };
@@ -78,7 +79,7 @@ const ITEMS: Shape = Shape::Schema(
 );
 const CODE: Shape =
     Shape::Schema(r#"{"type": "object", "required": ["totp"], "properties": {"totp": {"type": "string"}}}"#);
-/// Of `/auth/v1`, which is described where Supabase's clients are.
+/// What `/auth/v1` answers, which is described where Supabase's clients are.
 const AS_SUPABASE: Shape = Shape::Schema(r#"{"type": "object"}"#);
 
 /// How these routes are described.
@@ -115,7 +116,8 @@ pub const ROUTES: &[Route] = &[
         .tagged("auth")
         .access(Access::Public)
         .body(
-            Shape::Schema(r#"{"type": "object", "required": ["token"], "properties": {"token": {"type": "string"}}}"#),
+            Shape::Schema(r#"{"type": "object", "required": ["token"], "properties": {"token": {"type": "string"},
+                "totp": {"type": "string"}}}"#),
             r#"{"token": "tno_"}"#,
         )
         .answers(200, SIGNED),
@@ -125,7 +127,7 @@ pub const ROUTES: &[Route] = &[
         .body(
             Shape::Schema(
                 r#"{"type": "object", "required": ["token", "password"],
-                "properties": {"token": {"type": "string"}, "password": {"type": "string"}}}"#,
+                "properties": {"token": {"type": "string"}, "password": {"type": "string"}, "totp": {"type": "string"}}}"#,
             ),
             r#"{"token": "tno_", "password": "secret"}"#,
         )
@@ -137,7 +139,7 @@ pub const ROUTES: &[Route] = &[
             Shape::Schema(
                 r#"{"type": "object", "properties": {"current_password": {"type": "string"},
                 "password": {"type": "string"}, "email": {"type": "string"}, "display_name": {"type": "string"},
-                "metadata": {"type": "object"}, "totp": {"type": "string"}}}"#,
+                "metadata": {"type": "object"}, "totp": {"type": "string"}, "redirect_to": {"type": "string"}}}"#,
             ),
             r#"{"display_name": "Ann"}"#,
         )
@@ -187,6 +189,15 @@ pub const ROUTES: &[Route] = &[
             r#"{"email": "guest@acme.example", "roles": []}"#,
         )
         .answers(201, USER),
+    Route::get("/api/v1/auth/webhook", "readMailWebhook", "Where e-mails are handed over, and the secret that signs them")
+        .tagged("auth")
+        .access(Access::Admin)
+        .answers(
+            200,
+            Shape::Schema(
+                r#"{"type": "object", "properties": {"url": {"type": "string"}, "secret": {"type": "string"}}}"#,
+            ),
+        ),
     Route::delete("/api/v1/auth/users/{id}/sessions", "endSessionsOf", "End all sessions of a user")
         .tagged("auth")
         .access(Access::Admin)
@@ -222,17 +233,57 @@ pub const ROUTES: &[Route] = &[
         .access(Access::Public)
         .answers(200, AS_SUPABASE),
     supabase("get", "/auth/v1/.well-known/jwks.json", "gotrueKeys", "The same for Supabase's clients", Access::Public),
-    supabase("post", "/auth/v1/token", "gotrueToken", "Sign in or go on, as Supabase's clients do", Access::Public),
-    supabase("post", "/auth/v1/signup", "gotrueSignUp", "Make an account, likewise", Access::Public),
-    supabase("post", "/auth/v1/recover", "gotrueRecover", "Recover an account, likewise", Access::Public),
-    supabase("post", "/auth/v1/resend", "gotrueResend", "Have a verification sent again, likewise", Access::Public),
-    supabase("post", "/auth/v1/verify", "gotrueVerify", "Redeem a token of an e-mail, likewise", Access::Public),
+    supabase("post", "/auth/v1/token", "gotrueToken", "Sign in or go on, as Supabase's clients do", Access::Public)
+        .takes(&[Parameter::query("grant_type", "password or refresh_token")])
+        .body(
+            Shape::Schema(
+                r#"{"type": "object", "properties": {"email": {"type": "string"}, "password": {"type": "string"},
+                "refresh_token": {"type": "string"}, "totp": {"type": "string"}}}"#,
+            ),
+            "{}",
+        ),
+    supabase("post", "/auth/v1/signup", "gotrueSignUp", "Make an account, likewise", Access::Public)
+        .takes(&[REDIRECT_TO])
+        .body(
+            Shape::Schema(
+                r#"{"type": "object", "properties": {"email": {"type": "string"}, "password": {"type": "string"},
+                "data": {"type": "object"}}}"#,
+            ),
+            "{}",
+        ),
+    supabase("post", "/auth/v1/recover", "gotrueRecover", "Recover an account, likewise", Access::Public)
+        .takes(&[REDIRECT_TO])
+        .body(EMAIL, "{}"),
+    supabase("post", "/auth/v1/resend", "gotrueResend", "Have a verification sent again, likewise", Access::Public)
+        .takes(&[REDIRECT_TO])
+        .body(EMAIL, "{}"),
+    supabase("post", "/auth/v1/verify", "gotrueVerify", "Redeem a token of an e-mail, likewise", Access::Public).body(
+        Shape::Schema(
+            r#"{"type": "object", "properties": {"type": {"enum": ["signup", "email", "recovery", "invite", "email_change"]},
+            "token": {"type": "string"}, "token_hash": {"type": "string"}, "totp": {"type": "string"}}}"#,
+        ),
+        "{}",
+    ),
     supabase("get", "/auth/v1/settings", "gotrueSettings", "What the tenant allows, likewise", Access::Public),
     supabase("get", "/auth/v1/health", "gotrueHealth", "What answers here", Access::Public),
     supabase("get", "/auth/v1/user", "gotrueUser", "Who calls, likewise", Access::User),
-    supabase("put", "/auth/v1/user", "gotrueChange", "Change the own account, likewise", Access::User),
-    Route::post("/auth/v1/logout", "gotrueLogout", "End sessions, likewise").tagged("auth").answers(204, Shape::Empty),
+    supabase("put", "/auth/v1/user", "gotrueChange", "Change the own account, likewise", Access::User)
+        .takes(&[REDIRECT_TO])
+        .body(
+            Shape::Schema(
+                r#"{"type": "object", "properties": {"email": {"type": "string"}, "password": {"type": "string"},
+                "current_password": {"type": "string"}, "totp": {"type": "string"}, "data": {"type": "object"}}}"#,
+            ),
+            "{}",
+        ),
+    Route::post("/auth/v1/logout", "gotrueLogout", "End sessions, likewise")
+        .tagged("auth")
+        .takes(&[Parameter::query("scope", "local, others or global, which it is unless given")])
+        .answers(204, Shape::Empty),
 ];
+
+const REDIRECT_TO: Parameter = Parameter::query("redirect_to", "where the e-mail leads back to");
+const EMAIL: Shape = Shape::Schema(r#"{"type": "object", "properties": {"email": {"type": "string"}}}"#);
 
 const fn supabase(
     method: &'static str,
@@ -241,7 +292,5 @@ const fn supabase(
     summary: &'static str,
     access: Access,
 ) -> Route {
-    let route =
-        Route::new(method, path, name, summary).tagged("auth").access(access).answers(200, AS_SUPABASE);
-    if method.as_bytes()[0] == b'p' { route.body(AS_SUPABASE, "{}") } else { route }
+    Route::new(method, path, name, summary).tagged("auth").access(access).answers(200, AS_SUPABASE)
 }

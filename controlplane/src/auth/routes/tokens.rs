@@ -6,16 +6,17 @@ use axum::{Router, extract::State, http::StatusCode, routing::post};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::signed;
+use super::{input::Input, signed};
 use crate::{
     auth::{
         accounts::{NewAccount, Registered, one_time::Kind},
+        api_key::ApiKey,
         layer::Visitor,
+        redirect::Redirects,
         standing::{self, Standing},
         token::{Grant, unix_now},
     },
     error::{ApiError, Code},
-    http::Json,
     state::AppState,
 };
 
@@ -51,7 +52,7 @@ enum TokenRequest {
 async fn token(
     State(state): State<AppState>,
     visitor: Visitor,
-    Json(request): Json<TokenRequest>,
+    Input(request): Input<TokenRequest>,
 ) -> Result<axum::Json<Value>, ApiError> {
     let visit = visitor.visit(&state);
     let answer = match request {
@@ -75,15 +76,21 @@ fn exchange(
     expires_in: Option<u64>,
 ) -> Result<Value, ApiError> {
     let tenant = &visitor.tenant;
+    if ApiKey::is_one(subject) {
+        return Err(ApiError::unauthenticated(
+            "an API key is not exchanged: another service cannot be told how it may be used",
+        )
+        .hint("exchange the access token of somebody who signed in"));
+    }
     let verified = state.tokens.verify(subject)?;
     if verified.tenant != tenant.uid {
         return Err(ApiError::new(Code::TenantMismatch, "the token was issued for another tenant"));
     }
-    let verified = match standing::of(tenant, &verified)? {
+    let verified = match standing::of_token(tenant, &verified)? {
         Standing::Changed(now) => now,
-        Standing::Same | Standing::Unknown => verified,
+        Standing::Same => verified,
     };
-    if !tenant.auth.may_exchange(&audience) {
+    if !tenant.auth.may_exchange(&audience) || state.tokens.is_for(&audience) {
         return Err(ApiError::forbidden("tokens are not exchanged for this audience")
             .hint("spec.auth.audiences of the Tenant lists those they are exchanged for"));
     }
@@ -123,14 +130,15 @@ struct SignUpRequest {
 async fn sign_up(
     State(state): State<AppState>,
     visitor: Visitor,
-    Json(request): Json<SignUpRequest>,
+    Input(request): Input<SignUpRequest>,
 ) -> Result<(StatusCode, axum::Json<Value>), ApiError> {
+    let redirect_to = Redirects::of(&visitor.tenant).admit(request.redirect_to.as_deref())?;
     let account = NewAccount {
         email: request.email,
         password: request.password,
         display_name: request.display_name,
         metadata: request.metadata,
-        redirect_to: request.redirect_to,
+        redirect_to,
     };
     Ok(match visitor.visit(&state).sign_up(account).await? {
         Registered::In(done) => (StatusCode::CREATED, axum::Json(signed(&done))),
@@ -151,9 +159,10 @@ struct RecoverRequest {
 async fn recover(
     State(state): State<AppState>,
     visitor: Visitor,
-    Json(request): Json<RecoverRequest>,
+    Input(request): Input<RecoverRequest>,
 ) -> Result<StatusCode, ApiError> {
-    visitor.visit(&state).ask(Kind::Recover, &request.email, request.redirect_to.as_deref(), true).await?;
+    let redirect_to = Redirects::of(&visitor.tenant).admit(request.redirect_to.as_deref())?;
+    visitor.visit(&state).ask(Kind::Recover, &request.email, redirect_to.as_deref(), true).await?;
     Ok(StatusCode::ACCEPTED)
 }
 
@@ -167,7 +176,7 @@ struct VerifyRequest {
 async fn verify(
     State(state): State<AppState>,
     visitor: Visitor,
-    Json(request): Json<VerifyRequest>,
+    Input(request): Input<VerifyRequest>,
 ) -> Result<axum::Json<Value>, ApiError> {
     let kinds = [Kind::Verify, Kind::ChangeEmail];
     let done = visitor.visit(&state).redeem(&request.token, &kinds, None, request.totp.as_deref()).await?;
@@ -186,7 +195,7 @@ struct ResetRequest {
 async fn reset(
     State(state): State<AppState>,
     visitor: Visitor,
-    Json(request): Json<ResetRequest>,
+    Input(request): Input<ResetRequest>,
 ) -> Result<axum::Json<Value>, ApiError> {
     let kinds = [Kind::Recover, Kind::Invite];
     let visit = visitor.visit(&state);

@@ -1,5 +1,7 @@
 //! The keys that tokens are signed and checked with, and what is published of them.
 
+mod signer;
+
 use std::{collections::BTreeMap, path::Path};
 
 use base64::{
@@ -14,6 +16,8 @@ use jsonwebtoken::{
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
 use tenantry_config::settings;
+
+pub(super) use signer::Signer;
 
 use super::{KeyError, MIN_SECRET_BYTES};
 
@@ -40,13 +44,6 @@ pub(super) struct Key {
     pub decoding: DecodingKey,
 }
 
-/// The key that signs.
-pub(super) struct Signer {
-    pub kid: Option<String>,
-    pub algorithm: Algorithm,
-    pub encoding: EncodingKey,
-}
-
 impl KeySet {
     pub fn load(settings: &settings::Auth) -> Result<Self, KeyError> {
         let mut set = Self { keys: Vec::new(), signer: None, jwks: Bytes::new(), fingerprint: Vec::new() };
@@ -55,8 +52,7 @@ impl KeySet {
             let secret = strong(secret)?;
             let decoding = DecodingKey::from_secret(secret);
             set.keys.push(Key { kid: None, algorithm: Algorithm::HS256, decoding });
-            let encoding = EncodingKey::from_secret(secret);
-            set.signer = Some(Signer { kid: None, algorithm: Algorithm::HS256, encoding });
+            set.signer = Some(Signer::hs256(EncodingKey::from_secret(secret)));
         }
         if let Some(path) = &settings.ed25519_public_key {
             let setting = "auth.ed25519PublicKey";
@@ -129,7 +125,7 @@ impl KeySet {
         let kid = jwk.thumbprint(ThumbprintHash::SHA256)?;
         insert(published, kid.clone(), jwk);
         self.keys.push(Key { kid: Some(kid.clone()), algorithm, decoding });
-        self.signer = Some(Signer { kid: Some(kid), algorithm, encoding });
+        self.signer = Some(Signer::published(kid, algorithm, encoding)?);
         Ok(())
     }
 

@@ -75,18 +75,23 @@ impl Asked {
     }
 }
 
-/// The operation that `{"$ref": "N.id"}` refers to; nothing for what is no reference.
-pub(super) fn reference(value: &Value, at: &str, here: usize) -> Result<Option<usize>, FieldError> {
+/// The operation that `{"$ref": "N.id"}` refers to; nothing for what is no reference. `before` is what the operations before this one
+/// do.
+pub(super) fn reference(value: &Value, at: &str, before: &[Verb]) -> Result<Option<usize>, FieldError> {
     let Some(text) =
         value.as_object().filter(|members| members.len() == 1).and_then(|members| members.get("$ref"))
     else {
         return Ok(None);
     };
     let wrong = |message: String| FieldError { pointer: at.to_owned(), message };
-    let number = text.as_str().and_then(|text| text.strip_suffix(".id")).and_then(|text| text.parse().ok());
-    match number {
-        Some(operation) if operation < here => Ok(Some(operation)),
-        Some(operation) => Err(wrong(format!("operation {operation} does not come before this one"))),
+    let number: Option<usize> =
+        text.as_str().and_then(|text| text.strip_suffix(".id")).and_then(|text| text.parse().ok());
+    match number.map(|operation| (operation, before.get(operation))) {
+        Some((operation, Some(Verb::Delete))) => {
+            Err(wrong(format!("operation {operation} deletes, so there is nothing to refer to")))
+        }
+        Some((operation, Some(_))) => Ok(Some(operation)),
+        Some((operation, None)) => Err(wrong(format!("operation {operation} does not come before this one"))),
         None => {
             Err(wrong("write {\"$ref\": \"N.id\"}, N being the place of an earlier operation, from 0".into()))
         }
@@ -100,13 +105,13 @@ pub(super) fn references(
     doc: &DocModel,
     body: &mut Value,
     types: &[&DocModel],
-    (at, here): (&str, usize),
+    (at, before): (&str, &[Verb]),
     errors: &mut Vec<FieldError>,
 ) -> Vec<Back> {
     let mut found = Vec::new();
     for (name, value) in body.as_object_mut().into_iter().flatten() {
         let at = format!("{at}/{name}");
-        let operation = match reference(value, &at, here) {
+        let operation = match reference(value, &at, before) {
             Ok(None) => continue,
             Ok(Some(operation)) => operation,
             Err(error) => {
@@ -146,15 +151,11 @@ fn refers_to(role: &Role, target: &DocModel) -> bool {
 }
 
 /// Puts the references in the place of the values that stood for them.
-pub(super) fn put_back(doc: &DocModel, values: &mut Values, references: &[Back]) {
+pub(super) fn put_back(values: &mut Values, references: &[Back]) {
     for back in references {
         values.columns.retain(|(column, _)| *column != back.column);
         values.given.retain(|column| *column != back.column);
         values.results.push((back.column, back.operation));
-        if let Some(column) = doc.columns.get(back.column) {
-            let told = serde_json::json!({"$ref": format!("{}.id", back.operation)});
-            values.shown.insert(column.name.clone(), told);
-        }
     }
 }
 
@@ -166,7 +167,8 @@ mod tests {
 
     #[test]
     fn a_reference_leads_back() {
-        let of = |value: Value| reference(&value, "/x", 2).map_err(|error| error.message);
+        let before = [Verb::Create, Verb::Update, Verb::Delete];
+        let of = |value: Value| reference(&value, "/x", &before[..2]).map_err(|error| error.message);
         assert_eq!(of(json!({"$ref": "1.id"})), Ok(Some(1)));
         assert_eq!(of(json!({"$ref": "1.id", "more": 1})), Ok(None));
         assert_eq!(of(json!("0.id")), Ok(None));
@@ -176,6 +178,12 @@ mod tests {
         {
             assert!(of(wrong.clone()).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn nothing_refers_to_what_a_deletion_leaves() {
+        let wrong = reference(&json!({"$ref": "0.id"}), "/x", &[Verb::Delete]).unwrap_err();
+        assert!(wrong.message.contains("operation 0 deletes"), "{wrong:?}");
     }
 
     #[test]

@@ -58,10 +58,12 @@ pub(super) async fn out(
     key: Option<&Key>,
 ) -> Result<Done, ApiError> {
     let types: Vec<&DocModel> = documents.iter().map(|documents| documents.doc).collect();
+    let verbs: Vec<Verb> = asked.operations.iter().map(|operation| operation.op).collect();
     let mut errors = Vec::new();
     let mut checked = Vec::with_capacity(documents.len());
     for (n, (operation, documents)) in asked.operations.iter().zip(documents).enumerate() {
-        let operation = check(operation, *documents, &types, n, &mut errors);
+        let before = verbs.get(..n).unwrap_or_default();
+        let operation = check(operation, *documents, &types, before, &mut errors);
         checked.extend(operation.map_err(|error| error.within(&at(n)))?);
     }
     if !errors.is_empty() {
@@ -87,15 +89,16 @@ fn at(operation: usize) -> String {
     format!("/operations/{operation}")
 }
 
-/// Checks an operation; nothing when something is wrong with it, which is among `errors` then.
+/// Checks an operation, which comes after those that do what is in `before`; nothing when something is wrong with it, which is among
+/// `errors` then.
 fn check<'a>(
     operation: &Operation,
     documents: Documents<'a>,
     types: &[&DocModel],
-    n: usize,
+    before: &[Verb],
     errors: &mut Vec<FieldError>,
 ) -> Result<Option<Checked<'a>>, ApiError> {
-    let (doc, rights, before) = (documents.doc, documents.rights(), errors.len());
+    let (doc, rights, n, known) = (documents.doc, documents.rights(), before.len(), errors.len());
     let action = match operation.op {
         Verb::Create => Action::Create,
         Verb::Update | Verb::Replace => Action::Update,
@@ -119,7 +122,7 @@ fn check<'a>(
             errors.push(wrong("id", "is required"));
             None
         }
-        (Some(id), _) => match (reference(id, &format!("{}/id", at(n)), n), id.as_str()) {
+        (Some(id), _) => match (reference(id, &format!("{}/id", at(n)), before), id.as_str()) {
             (Err(error), _) => {
                 errors.push(error);
                 None
@@ -145,17 +148,19 @@ fn check<'a>(
         (None, _) => errors.push(wrong("body", "is required")),
         (Some(body), verb) => {
             let (mut body, pointer) = (body.clone(), format!("{}/body", at(n)));
-            backs = references(doc, &mut body, types, (&pointer, n), errors);
+            backs = references(doc, &mut body, types, (&pointer, before), errors);
             values = self::values(doc, &rights, verb, target.as_ref(), (&body, &pointer), errors);
         }
     }
     if operation.op == Verb::Create && operation.if_match.is_some() {
         errors.push(wrong("ifMatch", "is not for a new document"));
     }
-    if errors.len() > before {
+    if errors.len() > known {
         return Ok(None);
     }
-    put_back(doc, &mut values, &backs);
+    put_back(&mut values, &backs);
+    let mut values = documents.referring(values);
+    documents.seal(&mut values)?;
     let version = operation.if_match.map_or(Version::Any, |version| Version::OneOf(vec![version]));
     let shown = rights.shown();
     Ok(Some(Checked { documents, rights, shown, verb: operation.op, target, version, values }))

@@ -3,10 +3,9 @@
 
 use axum::{
     Router,
-    body::{Body, Bytes},
     extract::State,
-    http::{HeaderMap, HeaderValue, Method, StatusCode, header},
-    response::{IntoResponse, Response},
+    http::{HeaderMap, HeaderValue, Method},
+    response::Response,
     routing::get,
 };
 
@@ -58,38 +57,25 @@ pub fn router() -> Router<AppState> {
 async fn serve(
     State(state): State<AppState>,
     scope: Scope,
-    path: Result<Path<String>, ApiError>,
-    query: Result<Query<Vec<(String, String)>>, ApiError>,
+    Path(plural): Path<String>,
+    Query(parameters): Query<Vec<(String, String)>>,
     method: Method,
     headers: HeaderMap,
-    content: Result<Content, ApiError>,
-) -> Response {
-    let answer = async {
-        let (Path(plural), Query(parameters), Content(content)) = (path?, query?, content?);
-        carry_out(&state, &scope, &plural, &parameters, &method, &headers, content).await
-    };
-    answer.await.unwrap_or_else(refusal)
-}
-
-async fn carry_out(
-    state: &AppState,
-    scope: &Scope,
-    plural: &str,
-    parameters: &[(String, String)],
-    method: &Method,
-    headers: &HeaderMap,
-    content: Bytes,
+    Content(content): Content,
 ) -> Result<Response, ApiError> {
-    let reads = matches!(*method, Method::GET | Method::HEAD);
-    let app = profile(scope, headers, if reads { "accept-profile" } else { "content-profile" })?;
-    let doc = scope.tenant.apps.catalog().doc_type(app, plural).ok_or_else(|| {
-        ApiError::not_found(format!("Could not find the table '{app}.{}' in the schema cache", shown(plural)))
-            .known_as("PGRST205")
+    let reads = matches!(method, Method::GET | Method::HEAD);
+    let app = profile(&scope, &headers, if reads { "accept-profile" } else { "content-profile" })?;
+    let doc = scope.tenant.apps.catalog().doc_type(app, &plural).ok_or_else(|| {
+        ApiError::not_found(format!(
+            "Could not find the table '{app}.{}' in the schema cache",
+            shown(&plural)
+        ))
+        .known_as("PGRST205")
     })?;
     let database = scope.tenant.home.database()?;
-    let documents = Documents { database, cursors: &state.cursors, scope, doc };
-    let ask = Ask { documents, dialect: Dialect::Rest, parameters, headers };
-    let mut response = match *method {
+    let documents = Documents { database, cursors: &state.cursors, scope: &scope, doc };
+    let ask = Ask { documents, dialect: Dialect::Rest, parameters: &parameters, headers: &headers };
+    let mut response = match method {
         Method::POST => ask.store(&content).await?,
         Method::PATCH => ask.change(&content).await?,
         Method::DELETE => ask.remove().await?,
@@ -122,34 +108,4 @@ fn profile<'a>(scope: &'a Scope, headers: &'a HeaderMap, name: &str) -> Result<&
 
 fn shown(text: &str) -> String {
     text.chars().take(60).collect()
-}
-
-/// The error as PostgREST would tell it.
-fn refusal(error: ApiError) -> Response {
-    let (code, status) = match error.code() {
-        Code::BadRequest => ("PGRST100", None),
-        Code::Unauthenticated => ("PGRST301", None),
-        Code::Forbidden | Code::TenantMismatch => ("42501", None),
-        Code::NotFound => ("PGRST205", None),
-        Code::ValidationFailed => ("23514", Some(StatusCode::BAD_REQUEST)),
-        Code::Duplicate => ("23505", None),
-        Code::ReferenceConflict => ("23503", None),
-        Code::UnsupportedMediaType | Code::PayloadTooLarge => ("PGRST102", None),
-        Code::NotAcceptable => ("PGRST107", None),
-        Code::RangeNotSatisfiable => ("PGRST103", None),
-        Code::Timeout => ("57014", None),
-        Code::Unavailable => ("PGRST001", None),
-        Code::Internal => ("XX000", None),
-        other => (other.as_str(), None),
-    };
-    let body = error.for_postgrest(code).to_string();
-    let mut response = error.into_response();
-    if let Some(status) = status {
-        *response.status_mut() = status;
-    }
-    *response.body_mut() = Body::from(body);
-    let headers = response.headers_mut();
-    headers.remove(header::CONTENT_LENGTH);
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"));
-    response
 }

@@ -60,7 +60,7 @@ async fn of_type(
     Path((app, plural)): Path<(String, String)>,
     Query(parameters): Parameters,
 ) -> Result<axum::Json<Explanation>, ApiError> {
-    let documents = routes::documents(&state, &scope, &app, &plural)?;
+    let documents = known(&state, &scope, &app, &plural)?;
     let subject = subject(&scope.caller, &parameters)?;
     Ok(axum::Json(answer::explain(&Rights::of(documents.doc, &subject), None)))
 }
@@ -71,11 +71,24 @@ async fn of_document(
     Path((app, plural, id)): Path<(String, String, String)>,
     Query(parameters): Parameters,
 ) -> Result<axum::Json<Explanation>, ApiError> {
-    let documents = routes::documents(&state, &scope, &app, &plural)?;
+    let documents = known(&state, &scope, &app, &plural)?;
     let subject = subject(&scope.caller, &parameters)?;
     let rights = Rights::of(documents.doc, &subject);
     let found = look(documents, &rights, &id).await?;
     Ok(axum::Json(answer::explain(&rights, Some(&found))))
+}
+
+/// The documents of a type that the caller may do something with: whoever may do nothing does not learn that it is there.
+fn known<'a>(
+    state: &'a AppState,
+    scope: &'a Scope,
+    app: &str,
+    plural: &str,
+) -> Result<Documents<'a>, ApiError> {
+    let documents = routes::documents(state, scope, app, plural)?;
+    let rights = documents.rights();
+    let actions = [Action::Read, Action::Create, Action::Update, Action::Delete];
+    if actions.into_iter().any(|action| rights.may(action)) { Ok(documents) } else { Err(routes::no_type()) }
 }
 
 /// Of the document with this id: which permissions hold for it, and at last whether it stands.

@@ -1,14 +1,15 @@
 //! `Idempotency-Key`: a write that is sent again happens once, and gets the same answer.
 //!
 //! The answer is kept in the transaction of the write itself, so there is never one without the other. A key is bound to the
-//! tenant (by row security), to the caller, to the route and to what is asked.
+//! tenant (by row security), to the caller, to the route and to what is asked. The answer is kept as it was read: it is for whoever has the
+//! same roles, under the same versions of the apps, and nobody else could read it rightly.
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use sha2::{Digest, Sha256};
 
 use super::sql::Kept;
 use crate::{
-    auth::Scope,
+    auth::{Caller, Scope},
     error::{ApiError, Code, FieldError},
 };
 
@@ -47,8 +48,12 @@ impl Key {
             }]));
         };
         let of = |name: &str| headers.get(name).map(HeaderValue::as_bytes).unwrap_or_default();
+        let sight = sight(scope);
         // All that decides what is written and how the answer looks.
-        let asked = digest(&[of("if-match"), of("prefer"), of("accept"), of("content-type"), content]);
+        let mut asked = vec![of("if-match"), of("prefer"), of("accept"), of("content-type"), content];
+        asked.extend(sight.iter().map(String::as_bytes));
+        // A body can hold a secret of few digits, which a plain digest would give away.
+        let asked = scope.tenant.home.vault()?.digest(&asked);
         let id = digest(&[scope.caller.user.as_bytes(), route.as_bytes(), key.as_bytes()]);
         Ok(Some(Self { id, asked }))
     }
@@ -71,9 +76,25 @@ impl Key {
         if asked == Some(self.asked.as_str()) {
             return Ok(());
         }
-        Err(ApiError::new(Code::IdempotencyMismatch, "this Idempotency-Key was used for another request")
-            .hint("use a new key for a new request"))
+        Err(ApiError::new(
+            Code::IdempotencyMismatch,
+            "this Idempotency-Key was used for another request, with other roles, or under another version of an app",
+        )
+        .hint("use a new key for a new request; to see what became of the first one, read what it wrote"))
     }
+}
+
+/// What decides what a caller sees of an answer: the roles, and the versions of the apps.
+fn sight(scope: &Scope) -> Vec<String> {
+    let caller = &scope.caller;
+    let mut roles: Vec<String> =
+        caller.roles.iter().map(|role| format!("{}:{}", role.app, role.role)).collect();
+    roles.extend(caller.admin.then(|| Caller::ADMIN.to_owned()));
+    roles.sort_unstable();
+    let mut versions: Vec<String> =
+        scope.tenant.apps.all().map(|app| format!("{} {}", app.name, app.version)).collect();
+    versions.sort_unstable();
+    [roles, versions].concat()
 }
 
 /// A request with the same key is still on its way.

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use tenantry_crds::definition::Field;
+use tenantry_crds::definition::{Field, FieldKind};
 use tenantry_migrations::layout::{Column, SqlType};
 
 use super::doc::EXTRA;
@@ -21,6 +21,8 @@ pub struct ColumnModel {
     pub role: Role,
     /// How a value becomes JSON.
     pub encoding: Encoding,
+    /// Whether values are sealed before they are stored.
+    pub sealed: bool,
     /// `"name":`, as it stands in every document.
     pub(in crate::data) json_key: String,
 }
@@ -79,6 +81,7 @@ impl ColumnModel {
                 Some(field) => Role::Field(Box::new(field.clone()), Shape::of(field, column.sql_type)),
             },
             encoding: Encoding::of(column.sql_type),
+            sealed: field.is_some_and(|field| matches!(field.kind, FieldKind::Secret { .. })),
             json_key: format!("\"{}\":", column.name),
         }
     }
@@ -105,6 +108,12 @@ impl ColumnModel {
             Role::Field(_, shape) => shape.formed(text),
             Role::Platform | Role::Extra(_) => Cow::Borrowed(text),
         }
+    }
+
+    /// The same column, whose values are no secrets but digests of some: there is nothing to seal.
+    pub(super) fn of_digests(mut self) -> Self {
+        self.sealed = false;
+        self
     }
 
     /// The field, unless the platform keeps the column.

@@ -61,6 +61,8 @@ pub enum Relation {
 
 /// The type and the field of `core` that hold what signing in computes: other hashes than those that it takes are refused.
 const PASSWORD_HASH: (&str, &str) = ("user", "password_hash");
+/// The same of API keys.
+const KEY_HASH: (&str, &str) = ("api_key", "key_hash");
 
 /// The field of the same type that says who somebody is: in one form, with what was written beside it.
 const ADDRESS: (&str, &str) = ("user", "email");
@@ -91,7 +93,8 @@ impl DocModel {
                     return model;
                 }
                 match (doc_type.name.as_str(), column.name.as_str()) {
-                    PASSWORD_HASH => model.in_format(storable),
+                    PASSWORD_HASH => model.of_digests().in_format(storable),
+                    KEY_HASH => model.of_digests(),
                     ADDRESS => model.in_form(address::canonical),
                     _ => model,
                 }
@@ -154,6 +157,11 @@ impl DocModel {
         self.column(name).filter(|(_, column)| column.is_readable())
     }
 
+    /// The columns whose values are sealed.
+    pub fn sealed(&self) -> impl Iterator<Item = &ColumnModel> {
+        self.columns.iter().filter(|column| column.sealed)
+    }
+
     /// What the constraint or index with this name is for.
     pub fn relation(&self, name: &str) -> Option<(Relation, &ColumnModel)> {
         let (relation, n) = self.relations.get(name)?;
@@ -170,6 +178,12 @@ impl DocModel {
     pub fn with_written(&self, columns: &[usize]) -> Vec<usize> {
         let written = self.written.filter(|written| columns.contains(&written.form));
         columns.iter().copied().chain(written.map(|written| written.text)).collect()
+    }
+
+    /// The name of the constraint that holds the reference in this column.
+    pub fn reference(&self, column: usize) -> Option<&str> {
+        let known = |(_, known): &(&String, &(Relation, usize))| **known == (Relation::Reference, column);
+        self.relations.iter().find(known).map(|(name, _)| name.as_str())
     }
 
     /// The type of ids.

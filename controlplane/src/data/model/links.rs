@@ -86,6 +86,12 @@ impl Links {
         links
     }
 
+    /// The type that the reference field `name` of `doc` leads to.
+    pub fn target(&self, doc: &DocModel, name: &str) -> Option<&Arc<DocModel>> {
+        let out = self.out.get(&key(doc))?;
+        out.iter().find(|reference| reference.field == name).map(|reference| &reference.other)
+    }
+
     /// The way from `doc` that `name` stands for: the name of a reference field of its own, or the plural of a type that is
     /// linked with it. `hint` is the name of the field that links them, where more than one does.
     pub fn find<'a>(&'a self, doc: &DocModel, name: &str, hint: Option<&str>) -> Result<Link<'a>, Unlinked> {

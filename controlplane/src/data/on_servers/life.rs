@@ -3,7 +3,7 @@
 use axum::http::HeaderMap;
 
 use super::*;
-use crate::data::idempotency::Key;
+use crate::{data::idempotency::Key, instances::Home, registry::InstalledApps, vault::Vault};
 
 const LIFE: &str = r##"
 version: 1.0.0
@@ -31,7 +31,9 @@ docTypes:
       - {name: account, type: Reference, to: account, required: true, onDelete: Cascade}
       - {name: backup, type: Reference, to: account, onDelete: SetNull}
       - {name: title, type: String}
-    permissions: [{role: sales, allow: [Read, Create, Update, Delete]}]
+    permissions:
+      - {role: sales, allow: [Read, Create, Update, Delete]}
+      - {role: agent, allow: [Read, Create, Update]}
   - name: bill
     fields: [{name: deal, type: Reference, to: deal}]
     permissions: [{role: sales, allow: [Read, Create, Update, Delete]}]
@@ -96,6 +98,37 @@ async fn a_deletion_takes_along_what_refers_to_it_and_everybody_hears_of_it() {
         .await
         .unwrap();
     assert_eq!(audited, 3);
+}
+
+#[tokio::test]
+async fn a_reference_to_what_may_not_be_read_is_one_to_nothing() {
+    let test = life().await;
+    let (ann, agent) = (test.user("ann", &["crm:sales"]), test.user("joe", &["crm:agent"]));
+    let hidden = id(&ann.create("accounts", json!({"name": "rich", "worth": 500})).await.unwrap());
+    let open = id(&ann.create("accounts", json!({"name": "poor", "worth": 5})).await.unwrap());
+    let nothing = "00000000-0000-7000-8000-000000000000";
+    assert_eq!(code(agent.get("accounts", &hidden).await), Code::NotFound);
+    // The very answer, whatever way it is written.
+    let refused = |result: Result<Value, ApiError>| format!("{:?}", result.unwrap_err());
+    let made = agent.create("deals", json!({"account": open})).await.unwrap();
+    for field in ["account", "backup"] {
+        let body = |to: &str| match field {
+            "account" => json!({"account": to}),
+            _ => json!({"account": open, "backup": to}),
+        };
+        assert_eq!(
+            refused(agent.create("deals", body(&hidden)).await),
+            refused(agent.create("deals", body(nothing)).await)
+        );
+        assert_eq!(
+            refused(agent.patch("deals", &id(&made), json!({field: hidden})).await),
+            refused(agent.patch("deals", &id(&made), json!({field: nothing})).await)
+        );
+    }
+    // Whoever may read it may refer to it, and what refers already goes on.
+    let theirs = id(&ann.create("deals", json!({"account": hidden})).await.unwrap());
+    let changed = agent.patch("deals", &theirs, json!({"account": hidden, "title": "x"})).await.unwrap();
+    assert_eq!((&changed["account"], &changed["title"]), (&json!(hidden), &json!("x")));
 }
 
 #[tokio::test]
@@ -275,10 +308,36 @@ async fn a_write_that_is_sent_again_happens_once() {
         "another caller, another key"
     );
     assert_eq!(ann.list("accounts", "").await.unwrap()["items"].as_array().unwrap().len(), 1);
+    // With other roles the same user would see another document, and of another version other columns.
+    let mut promoted = test.user("ann", &["crm:sales", "crm:clerk"]);
+    assert_eq!(code(store(body.clone(), key(&promoted, &body)).await), Code::IdempotencyMismatch);
+    promoted = test.user("ann", &["crm:sales"]);
+    let mut upgraded = TenantEntry::clone(&test.tenant);
+    upgraded.apps = Arc::new(InstalledApps::new([fixture::app(
+        "crm",
+        &LIFE.replace("version: 1.0.0", "version: 1.1.0"),
+    )]));
+    promoted.scope.tenant = Arc::new(upgraded);
+    assert_eq!(code(store(body.clone(), key(&promoted, &body)).await), Code::IdempotencyMismatch);
     // What was refused is not kept.
     let wrong = json!({"name": "once"});
     let fresh = HeaderMap::from_iter([("idempotency-key".parse().unwrap(), "k-2".parse().unwrap())]);
     let key = Key::of(&fresh, &ann.scope, "POST accounts", b"x").unwrap().unwrap();
     assert_eq!(code(store(wrong, key.clone()).await), Code::Duplicate);
     assert!(store(json!({"name": "free"}), key).await.is_ok());
+}
+
+#[tokio::test]
+async fn what_an_answer_is_bound_to_cannot_be_guessed_without_the_platforms_key() {
+    let test = life().await;
+    let headers = HeaderMap::from_iter([("idempotency-key".parse().unwrap(), "k".parse().unwrap())]);
+    let body = r#"{"pin":"4711"}"#.as_bytes();
+    let asked = |keys: &str| {
+        let home = Arc::new(Home::with_vault(Vault::of_keys(keys, None), None));
+        let tenant = Arc::new(TenantEntry { home, ..TenantEntry::clone(&test.tenant) });
+        let scope = Scope { tenant, ..test.user("ann", &["crm:sales"]).scope };
+        Key::of(&headers, &scope, "POST accounts", body).unwrap().unwrap().part(0).asked.to_owned()
+    };
+    assert_eq!(asked("one key"), asked("one key"));
+    assert_ne!(asked("one key"), asked("another key"));
 }

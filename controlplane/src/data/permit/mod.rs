@@ -6,13 +6,16 @@
 //! - [`condition`]: which documents, as a condition over their columns
 //! - [`grants`]: the permissions of a type, compiled for a set of roles
 //! - [`rights`]: those of one caller at this moment
+//! - [`referred`]: what a document may refer to
 
 mod condition;
 mod grants;
+mod referred;
 mod rights;
 #[cfg(test)]
 mod tests;
 
 pub use condition::{Condition, Test, Tested};
 pub use grants::Grants;
+pub use referred::Referred;
 pub use rights::{Allowed, Rights, Visible};

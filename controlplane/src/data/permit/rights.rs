@@ -77,9 +77,14 @@ impl<'a> Rights<'a> {
         Condition::all([row, standing]).resolve(&self.who).into()
     }
 
+    /// The same of documents that were deleted or whose time has come, too, as long as they are there.
+    pub fn permitted(&self, action: Action) -> Allowed {
+        self.of.rows.get(&action).cloned().unwrap_or(Condition::Never).resolve(&self.who).into()
+    }
+
     /// The deleted documents that the caller may bring back: those that the caller may delete.
     pub fn restorable(&self) -> Allowed {
-        self.of.rows.get(&Action::Delete).cloned().unwrap_or(Condition::Never).resolve(&self.who).into()
+        self.permitted(Action::Delete)
     }
 
     /// Whether the caller may read every document.

@@ -9,6 +9,7 @@
 //! - [`which`]: the documents that a write is for; [`answer`]: what it yields
 //! - [`cascade`]: what a deletion leads to; [`mod@versions`]: what documents were before
 //! - [`keys`]: answers that are kept
+//! - [`mod@sealed`]: moves secrets to another key
 //! - [`predicate`]: filters, row rules and cursors as conditions
 
 mod answer;
@@ -17,6 +18,7 @@ mod keys;
 mod level;
 mod predicate;
 mod read;
+pub mod sealed;
 mod statement;
 mod versions;
 mod which;

@@ -20,7 +20,7 @@ use crate::{
     data::{
         id::DocumentId,
         model::{ColumnModel, Consequences, DocModel},
-        permit::{Allowed, Condition, Rights, Tested},
+        permit::{Allowed, Condition, Referred, Rights, Tested},
         validate::Values,
     },
     postgres::Bound,
@@ -129,7 +129,7 @@ pub fn insert(
         count_up(&mut sql, doc, counter.as_str());
     }
     let user = sql.keep(Some(write.author.user), "text");
-    let settings = settings(&mut sql, doc, values);
+    let settings = settings(&mut sql, doc, values, false);
     sql.push("stored AS (INSERT INTO ").table(doc).push(" AS kept (\"id\"");
     for (column, _) in &settings {
         sql.push(", ").ident(&column.name);
@@ -170,7 +170,7 @@ pub fn insert(
         // Only a document that was there before has another version.
         Some(_) => "CASE WHEN version = 1 THEN 'Create' ELSE 'Update' END",
     };
-    journal(&mut sql, doc, action, &user, None, write);
+    journal(&mut sql, doc, (action, Told::Document), &user, write);
     if conflict.is_some() {
         accounts(&mut sql, doc, control::CHANGED, &user, write.author);
     }
@@ -236,7 +236,7 @@ pub fn update(
 ) -> Bound {
     let mut sql = Statement::new("WITH ");
     let user = sql.keep(Some(write.author.user), "text");
-    let settings = settings(&mut sql, doc, values);
+    let settings = settings(&mut sql, doc, values, true);
     sql.push("stored AS (UPDATE ").table(doc);
     sql.push(" SET \"version\" = \"version\" + 1, \"updated_at\" = now(), \"updated_by\" = ").push(&user);
     for (column, value) in &settings {
@@ -251,8 +251,8 @@ pub fn update(
     }
     and_version(&mut sql, version);
     returning(&mut sql, doc);
-    let shown = serde_json::Value::Object(values.shown.clone()).to_string();
-    journal(&mut sql, doc, "'Update'", &user, Some(&shown), write);
+    let set: Vec<&ColumnModel> = settings.iter().map(|(column, _)| *column).collect();
+    journal(&mut sql, doc, ("'Update'", Told::Columns(&set)), &user, write);
     accounts(&mut sql, doc, control::CHANGED, &user, write.author);
     write.answer.write(&mut sql, Some(which), &write);
     sql.finish()
@@ -269,7 +269,7 @@ pub fn restore(doc: &DocModel, which: Which<'_>, allowed: &Allowed, write: Write
     sql.push(" AND \"deleted_at\" IS NOT NULL");
     predicate::and_rules(&mut sql, allowed);
     returning(&mut sql, doc);
-    journal(&mut sql, doc, "'Update'", &user, Some("{\"deleted_at\":null}"), write);
+    journal(&mut sql, doc, ("'Update'", Told::Restored), &user, write);
     write.answer.write(&mut sql, Some(which), &write);
     sql.finish()
 }
@@ -346,11 +346,22 @@ pub fn delete(
     sql.finish()
 }
 
-/// The values that are set, each with its column, as they stand in SQL.
-fn settings<'a>(sql: &mut Statement, doc: &'a DocModel, values: &Values) -> Vec<(&'a ColumnModel, String)> {
+/// The values that are set, each with its column, as they stand in SQL. Where there is a document already (`stays`), a reference
+/// may stay as it is.
+fn settings<'a>(
+    sql: &mut Statement,
+    doc: &'a DocModel,
+    values: &Values,
+    stays: bool,
+) -> Vec<(&'a ColumnModel, String)> {
     let given = values.columns.iter().filter_map(|(n, value)| {
         let column = doc.columns.get(*n)?;
-        Some((column, sql.keep(value.as_deref(), column.cast())))
+        let set = sql.keep(value.as_deref(), column.cast());
+        let referred = values.referred.iter().find(|referred| referred.column == *n && value.is_some());
+        Some(match referred {
+            Some(referred) => (column, known(sql, column, &set, referred, stays)),
+            None => (column, set),
+        })
     });
     let mut settings: Vec<_> = given.collect();
     settings.extend(values.results.iter().filter_map(|(n, result)| {
@@ -358,6 +369,28 @@ fn settings<'a>(sql: &mut Statement, doc: &'a DocModel, values: &Values) -> Vec<
         Some((column, result_of(*result, column.cast())))
     }));
     settings
+}
+
+/// The reference `set`, if the writer may read what it leads to. Else the statement fails as if there were no such document.
+fn known(sql: &mut Statement, column: &ColumnModel, set: &str, referred: &Referred, stays: bool) -> String {
+    let (name, cast) = (format!("known_{}", referred.column), column.cast());
+    sql.push(&name)
+        .push(" AS (SELECT FROM ")
+        .table(&referred.target)
+        .push(" AS referred WHERE referred.\"id\" = ");
+    sql.push(set).push(" AND (");
+    predicate::rules_of(sql, &referred.visible, &|sql, column| {
+        sql.push("referred.").ident(&column.name);
+    });
+    sql.push(")), ");
+    let same = match stays {
+        true => format!("{} IS NOT DISTINCT FROM {set} OR ", Ident(&column.name)),
+        false => String::new(),
+    };
+    let unknown = Literal(&referred.constraint);
+    format!(
+        "CASE WHEN {same}EXISTS (SELECT FROM {name}) THEN {set} ELSE tenantry.no_document({unknown})::{cast} END"
+    )
 }
 
 fn and_version(sql: &mut Statement, version: &Version) {
@@ -425,27 +458,43 @@ fn returning(sql: &mut Statement, doc: &DocModel) {
     sql.push(" RETURNING ").columns(&doc.columns).push(")");
 }
 
-/// The event, the audit row and the version of `stored`. `changes` are those of the audit row; the whole
-/// document unless given.
+/// What the audit row of a write has of the document: as it is stored, like the event and the answer.
+#[derive(Debug, Clone, Copy)]
+enum Told<'a> {
+    /// All of it.
+    Document,
+    /// These columns.
+    Columns(&'a [&'a ColumnModel]),
+    /// That it is not deleted any more.
+    Restored,
+}
+
+/// The event, the audit row and the version of `stored`.
 fn journal(
     sql: &mut Statement,
     doc: &DocModel,
-    action: &str,
+    (action, told): (&str, Told<'_>),
     user: &str,
-    changes: Option<&str>,
     write: Write<'_>,
 ) {
-    sql.push(", made AS (SELECT stored.\"id\"::text AS id, stored.\"version\" AS version, row_to_json(shown) AS body \
-              FROM stored CROSS JOIN LATERAL (SELECT ");
+    let changes = match told {
+        Told::Document => "row_to_json(shown)",
+        Told::Columns(_) => "row_to_json(changed)",
+        Told::Restored => "'{\"deleted_at\":null}'::json",
+    };
+    sql.push(", made AS (SELECT stored.\"id\"::text AS id, stored.\"version\" AS version, row_to_json(shown) AS body, ");
+    sql.push(changes).push(" AS changes FROM stored CROSS JOIN LATERAL (SELECT ");
     json_forms(sql, doc, "stored");
-    sql.push(") AS shown), event AS (");
+    sql.push(") AS shown");
+    if let Told::Columns(columns) = told {
+        sql.push(" CROSS JOIN LATERAL (SELECT ");
+        told_forms(sql, columns, "stored");
+        sql.push(") AS changed");
+    }
+    sql.push("), event AS (");
     event(sql, doc, write.author, "'Put', body FROM made");
     audit(sql, doc, "audit", action, write.author, user);
-    match changes {
-        Some(changes) => drop(sql.bind(Some(changes), "json")),
-        None => drop(sql.push("body")),
-    }
-    sql.push(" FROM made)");
+    sql.push("changes FROM made)");
     history(sql, doc, "version", action, user, "made");
 }
 
@@ -454,6 +503,19 @@ pub(super) fn json_forms(sql: &mut Statement, doc: &DocModel, of: &str) {
     for (n, column) in doc.columns.iter().filter(|column| column.is_readable()).enumerate() {
         sql.push(if n > 0 { ", " } else { "" });
         json_form(sql, column, of);
+        sql.push(" AS ").ident(&column.name);
+    }
+}
+
+/// The same of `columns` alone. Of one that no answer shows it is told that it was set.
+fn told_forms(sql: &mut Statement, columns: &[&ColumnModel], of: &str) {
+    for (n, column) in columns.iter().enumerate() {
+        sql.push(if n > 0 { ", " } else { "" });
+        if column.is_readable() {
+            json_form(sql, column, of);
+        } else {
+            sql.push("CASE WHEN ").push(of).push(".").ident(&column.name).push(" IS NOT NULL THEN '***' END");
+        }
         sql.push(" AS ").ident(&column.name);
     }
 }

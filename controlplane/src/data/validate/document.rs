@@ -1,14 +1,18 @@
 //! A body as values for columns.
 
+use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
-use tenantry_crds::definition::{Field, Naming};
+use tenantry_crds::definition::Naming;
 
 use super::{
     Shape,
     shape::{pointer, report},
 };
 use crate::{
-    data::model::{DocModel, Role, Written},
+    data::{
+        model::{ColumnModel, DocModel, Role, Written},
+        permit::Referred,
+    },
     error::FieldError,
 };
 
@@ -33,8 +37,10 @@ pub struct Values {
     pub results: Vec<(usize, usize)>,
     /// Those of them that the body has; the others are set to their defaults.
     pub given: Vec<usize>,
-    /// The same as JSON, for the audit, with nothing in it that no answer shows.
-    pub shown: Map<String, Value>,
+    /// References that are to be held against what the writer may read.
+    pub referred: Vec<Referred>,
+    /// Secrets by their columns. They are no values of columns before they are sealed, so whatever forgets that stores none.
+    clear: Vec<(usize, SecretString)>,
 }
 
 impl Values {
@@ -44,19 +50,33 @@ impl Values {
     }
 
     /// Sets the column that keeps how `asked` was written, which is stored as `formed`.
-    fn keep_written(&mut self, doc: &DocModel, written: Written, asked: &Value, formed: &Value) {
+    fn keep_written(&mut self, written: Written, asked: &Value, formed: &Value) {
         let asked = asked.as_str().map(str::trim).filter(|asked| Some(*asked) != formed.as_str());
         self.columns.push((written.text, asked.map(str::to_owned)));
-        if let Some(column) = doc.columns.get(written.text) {
-            self.shown.insert(column.name.clone(), asked.into());
-        }
     }
 
-    fn set(&mut self, column: usize, field: &Field, shape: &Shape, value: Value) {
-        let text = (!value.is_null()).then(|| shape.parameter(value.clone()));
-        self.columns.push((column, text));
-        let shown = if field.write_only && !value.is_null() { Value::from("***") } else { value };
-        self.shown.insert(field.name.as_str().to_owned(), shown);
+    /// Makes values of the secrets.
+    ///
+    /// # Errors
+    /// Those of `seal`, which gets a column and a secret.
+    pub fn seal<E>(&mut self, seal: impl Fn(usize, &str) -> Result<String, E>) -> Result<(), E> {
+        for (column, clear) in std::mem::take(&mut self.clear) {
+            self.columns.push((column, Some(seal(column, clear.expose_secret())?)));
+        }
+        Ok(())
+    }
+
+    /// The columns that `given` names, of values that are not looked at.
+    pub fn naming(given: Vec<usize>) -> Self {
+        Self { given, ..Self::default() }
+    }
+
+    fn set(&mut self, n: usize, column: &ColumnModel, shape: &Shape, value: Value) {
+        let text = (!value.is_null()).then(|| shape.parameter(value));
+        match text {
+            Some(clear) if column.sealed => self.clear.push((n, SecretString::from(clear))),
+            text => self.columns.push((n, text)),
+        }
     }
 }
 
@@ -114,7 +134,7 @@ pub fn document(
             if column.not_null {
                 report(errors, &at(), "is required".into());
             } else {
-                values.set(n, field, shape, value);
+                values.set(n, column, shape, value);
             }
             continue;
         }
@@ -128,9 +148,9 @@ pub fn document(
             continue;
         }
         if let Some(written) = doc.written.filter(|written| written.form == n) {
-            values.keep_written(doc, written, &asked, &value);
+            values.keep_written(written, &asked, &value);
         }
-        values.set(n, field, shape, value);
+        values.set(n, column, shape, value);
     }
     values
 }
@@ -154,8 +174,7 @@ fn extra(
         values.given.push(column);
     }
     if let Some(value) = shape.check(value, &pointer(at, "extra"), errors) {
-        values.columns.push((column, Some(shape.parameter(value.clone()))));
-        values.shown.insert("extra".to_owned(), value);
+        values.columns.push((column, Some(shape.parameter(value))));
     }
 }
 

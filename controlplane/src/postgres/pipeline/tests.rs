@@ -157,7 +157,7 @@ fn groups_behind_a_failed_one_run_and_those_that_relied_on_its_parse_come_again(
     assert_eq!(test.sent(), "xPxSxPxSxxSxxS");
     // Which fails with its group's role, before it comes to that.
     test.receive(&[Error("22023"), Ready(b'I')]).unwrap();
-    assert!(matches!(done(&mut failing), Err(DatabaseError::Refused(_))));
+    assert!(matches!(done(&mut failing), Err(DatabaseError::NoRole(_))));
     test.receive(&all(&[&OPENED, &[Parsed, Done("SELECT 0")], &CLOSED])).unwrap();
     assert!(done(&mut second).is_ok());
     test.receive(&all(&[&OPENED, &[Error("26000")], &CLOSED])).unwrap();

@@ -24,6 +24,7 @@ fn tenant(availability: Availability, live: bool) -> Snapshot {
     let binding = SearchBinding { index_uid: "acme_crm_customer".into(), settings, live };
     Snapshot::new([TenantEntry {
         uid: Uuid::from_u128(1),
+        origin: Uuid::from_u128(1),
         schema: SchemaName::of(&name),
         role: TenantRole::of(&name),
         login_shard: LoginShard::new(0),

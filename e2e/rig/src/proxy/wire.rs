@@ -25,6 +25,8 @@ pub enum Mode {
     Refuse,
     /// Connections open and stay, and nothing comes through. What was sent arrives when it ends.
     Hang,
+    /// Connections that are open stay, and nothing comes through; new ones are carried. What was sent arrives when it ends.
+    Abandon,
     /// Each connection is reset after it has carried so many bytes of answers.
     Reset {
         /// That many bytes arrive.
@@ -127,6 +129,7 @@ async fn serve(
 
 /// One connection. An error resets both ends; a close in good order is passed on as one.
 async fn carry(mut client: TcpStream, upstream: SocketAddr, mode: watch::Receiver<Mode>) {
+    let came_later = *mode.borrow() == Mode::Abandon;
     let Ok(mut server) = TcpStream::connect(upstream).await else {
         let _ = client.set_zero_linger();
         return;
@@ -135,8 +138,8 @@ async fn carry(mut client: TcpStream, upstream: SocketAddr, mode: watch::Receive
         let (from_client, to_client) = client.split();
         let (from_server, to_server) = server.split();
         tokio::try_join!(
-            pump(from_client, to_server, mode.clone(), Bytes::OfRequests),
-            pump(from_server, to_client, mode, Bytes::OfAnswers),
+            pump(from_client, to_server, mode.clone(), (Bytes::OfRequests, came_later)),
+            pump(from_server, to_client, mode, (Bytes::OfAnswers, came_later)),
         )
     };
     if carried.is_err() {
@@ -155,7 +158,7 @@ async fn pump(
     mut from: ReadHalf<'_>,
     mut to: WriteHalf<'_>,
     mut mode: watch::Receiver<Mode>,
-    what: Bytes,
+    (what, came_later): (Bytes, bool),
 ) -> io::Result<()> {
     let mut cut = mode.clone();
     let mut buffer = vec![0; 16 * 1024];
@@ -168,7 +171,8 @@ async fn pump(
                 let now = *mode.borrow_and_update();
                 let piece = match now {
                     Mode::Refuse => return Err(reset()),
-                    Mode::Hang => {
+                    Mode::Abandon if came_later => rest.len(),
+                    Mode::Hang | Mode::Abandon => {
                         mode.changed().await.map_err(|_ended| reset())?;
                         continue;
                     }
@@ -273,6 +277,17 @@ mod tests {
         let mut answer = [0; 5];
         connection.read_exact(&mut answer).await.unwrap();
         assert_eq!(&answer, b"hello");
+    }
+
+    #[tokio::test]
+    async fn abandons_what_is_open_and_carries_what_comes() {
+        let wire = Wire::to(echo().await).unwrap();
+        let mut open = TcpStream::connect(wire.address()).await.unwrap();
+        assert_eq!(ask(&mut open, "hello").await.unwrap(), "hello");
+        wire.set(Mode::Abandon);
+        assert_eq!(ask(&mut open, "hello").await.unwrap_err().kind(), io::ErrorKind::TimedOut);
+        let mut new = TcpStream::connect(wire.address()).await.unwrap();
+        assert_eq!(ask(&mut new, "hello").await.unwrap(), "hello");
     }
 
     #[tokio::test]

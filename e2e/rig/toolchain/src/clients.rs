@@ -15,7 +15,7 @@ pub struct Clients {
     pub node_modules: PathBuf,
     /// python3.
     pub python: PathBuf,
-    /// The folder with the Python package `postgrest` and what it needs.
+    /// The folder with the Python packages `postgrest` and `supabase_auth`, and what they need.
     pub site_packages: PathBuf,
 }
 
@@ -27,7 +27,7 @@ impl Clients {
     pub fn ensure() -> Result<Self, ToolError> {
         let cache = &Cache::open()?;
         let (node, node_modules) = supabase_js(cache)?;
-        let site_packages = python(cache, "postgrest", pins::PYTHON_POSTGREST)?;
+        let site_packages = python(cache, "supabase", pins::PYTHON_SUPABASE)?;
         Ok(Self { node, node_modules, python: system::python()?, site_packages })
     }
 }

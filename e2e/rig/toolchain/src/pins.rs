@@ -87,8 +87,8 @@ pub const KUBERNETES_CLIENTS_SHA256: [(&str, &str); 2] = [
 /// The last version that runs on Node.js 20 as it is; with it comes `@supabase/postgrest-js` of the same version.
 pub const SUPABASE_JS: NpmPackage =
     NpmPackage { name: "@supabase/supabase-js", version: "2.90.0", holds: Holds::Library };
-/// Python's `postgrest`; `tools/python/postgrest.txt` pins it with all that it needs.
-pub const PYTHON_POSTGREST: &str = "2.34.1";
+/// Python's `postgrest` and `supabase_auth`; `tools/python/supabase.txt` pins them with all that they need.
+pub const PYTHON_SUPABASE: &str = "2.34.1";
 
 /// A peer of the benchmarks.
 pub const POSTGRAPHILE: NpmPackage =

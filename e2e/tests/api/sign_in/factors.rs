@@ -17,12 +17,23 @@ pub fn code(secret: &str, ahead: i64) -> String {
     format!("{:06}", number % 1_000_000)
 }
 
-async fn sign_in_with(place: &Place, email: &str, totp: Option<&str>) -> tenantry_e2e::world::Answer {
+pub async fn sign_in_with(place: &Place, email: &str, totp: Option<&str>) -> tenantry_e2e::world::Answer {
     let mut body = json!({"grant_type": "password", "email": email, "password": PASSWORD});
     if let Some(totp) = totp {
         body["totp"] = json!(totp);
     }
     place.call("/api/v1/auth/token", body).await
+}
+
+/// Enrols an authenticator: its secret, recovery codes, and tokens with a second factor.
+pub async fn enrolled(place: &Place, access: &str) -> (String, Vec<String>, Tokens) {
+    let enrolled = place.world.post("/api/v1/auth/totp", access, json!({"current_password": PASSWORD})).await;
+    let secret = enrolled.body["secret"].as_str().unwrap().to_owned();
+    let first = json!({"totp": code(&secret, -1)});
+    let confirmed = place.world.post("/api/v1/auth/totp/confirm", access, first).await;
+    let codes = confirmed.body["recovery_codes"].as_array().unwrap();
+    let codes = codes.iter().map(|code| code.as_str().unwrap().to_owned()).collect();
+    (secret, codes, Tokens::of(&confirmed))
 }
 
 #[tokio::test]

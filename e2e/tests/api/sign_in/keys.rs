@@ -140,3 +140,23 @@ async fn anon_is_nobody_in_particular() {
     let mixed = json!({"name": "web", "roles": ["anon", "admin"]});
     place.world.post(KEYS, &place.admin, mixed).await.refused(422, "validation_failed");
 }
+
+#[tokio::test]
+async fn a_key_is_not_exchanged_used_or_unused_limited_or_deleted() {
+    let place = Place::new(json!({"audiences": ["chat"]})).await;
+    let exchange = |key: &str| {
+        let body = json!({
+            "grant_type": "urn:ietf:params:oauth:grant-type:token-exchange", "subject_token": key, "audience": "chat"
+        });
+        place.call("/api/v1/auth/token", body)
+    };
+    let roles = json!([place.role("reader")]);
+    let (key, id) =
+        make(&place, &place.admin, json!({"name": "robot", "roles": roles, "read_only": true})).await;
+    exchange(&key).await.refused(401, "unauthenticated");
+    assert_eq!(place.cards_status(&key).await, 200);
+    exchange(&key).await.refused(401, "unauthenticated");
+    let path = format!("{KEYS}/{id}");
+    assert_eq!(place.world.send(Method::DELETE, &path, &place.admin, None).await.status, 204);
+    exchange(&key).await.refused(401, "unauthenticated");
+}

@@ -14,6 +14,7 @@ use axum::{
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
+use standardwebhooks::Webhook;
 use tenantry_e2e::world::unique;
 use tenantry_rig::eventually;
 
@@ -131,9 +132,22 @@ async fn an_account_is_verified_by_what_the_webhook_got() {
             .unwrap()
     };
     let digest: String = Sha256::digest(&raw).iter().map(|byte| format!("{byte:02x}")).collect();
-    assert_eq!((&part(0)["typ"], &part(0)["alg"]), (&json!("webhook+jwt"), &json!("EdDSA")));
+    assert_eq!((&part(0)["typ"], &part(0)["alg"]), (&json!("webhook+jwt"), &json!("ES256")));
     assert_eq!(part(1)["sha256"], json!(digest));
     assert_eq!(part(1)["aud"], json!(format!("webhook:{}", place.world.tenant)));
+    // The same by Standard Webhooks, with the secret that administrators are told.
+    let hook = place.world.get("/api/v1/auth/webhook", &place.admin).await;
+    assert_eq!((hook.status, &hook.body["url"]), (200, &json!(url)), "{hook:?}");
+    let verifier = Webhook::new(hook.body["secret"].as_str().unwrap()).unwrap();
+    verifier.verify(&raw, &headers).unwrap();
+    assert_eq!(headers["webhook-id"], message["id"].as_str().unwrap());
+    assert!(verifier.verify(&[&raw[..], b" "].concat(), &headers).is_err(), "another body");
+    let person = place.person(&["reader"]).await;
+    let other = Place::new(json!({"webhook": {"url": url}})).await;
+    let theirs = other.world.get("/api/v1/auth/webhook", &other.admin).await;
+    assert_ne!(theirs.body["secret"], hook.body["secret"], "each tenant has its own");
+    let user = place.world.user(&person.id, &["reader"]).await;
+    place.world.get("/api/v1/auth/webhook", &user).await.refused(403, "forbidden");
     // What signs the request is no access token.
     place.world.get(&place.cards(), &signature).await.refused(401, "unauthenticated");
 

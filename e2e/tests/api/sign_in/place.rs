@@ -28,7 +28,11 @@ pub struct Person {
 impl Place {
     /// A tenant whose `spec.auth` is this.
     pub async fn new(auth: Value) -> Self {
-        let world = World::new().await;
+        Self::of(World::new().await, auth).await
+    }
+
+    /// The same of a tenant that is there.
+    pub async fn of(world: World, auth: Value) -> Self {
         world.apply::<Tenant>("Tenant", &world.tenant, spec(&world, auth)).await;
         world.until_ready(&world.tenant).await;
         let admin = world.user("root", &["admin"]).await;
@@ -92,6 +96,19 @@ impl Place {
 
     pub async fn try_refresh(&self, token: &str) -> Answer {
         self.call("/api/v1/auth/token", json!({"grant_type": "refresh_token", "refresh_token": token})).await
+    }
+
+    /// The tenant's manifest with these members.
+    pub async fn apply(&self, members: Value) {
+        let mut manifest = spec(&self.world, json!({}));
+        manifest.as_object_mut().unwrap().extend(members.as_object().unwrap().clone());
+        self.world.apply::<Tenant>("Tenant", &self.world.tenant, manifest).await;
+    }
+
+    /// The uid of its Tenant.
+    pub async fn uid(&self) -> String {
+        let tenant = self.world.api::<Tenant>().await.get(&self.world.tenant).await.unwrap();
+        tenant.metadata.uid.unwrap()
     }
 
     pub async fn set_auth(&self, auth: Value) {

@@ -76,6 +76,35 @@ async fn a_user_who_is_disabled_or_deleted_is_out() {
 }
 
 #[tokio::test]
+async fn a_user_made_again_with_its_id_signs_in_and_what_was_out_before_stays_out() {
+    let place = Place::new(json!({})).await;
+    let person = place.person(&["reader"]).await;
+    // Several versions, so that the new user begins below the old one.
+    for name in ["one", "two", "three"] {
+        change(&place, &person.id, json!({"display_name": name})).await;
+    }
+    let before = place.sign_in(&person).await;
+    assert_eq!(place.cards_status(&before.access).await, 200);
+    let path = format!("/api/v1/data/core/users/{}", person.id);
+    assert_eq!(place.world.send(Method::DELETE, &path, &place.admin, None).await.status, 204);
+    until(&place, &before.access, 401).await;
+    let again = json!({
+        "id": person.id, "email": person.email, "roles": [place.role("reader")], "password_hash": super::place::BCRYPT
+    });
+    let made = http_client().unwrap().post(place.world.url("/api/v1/data/core/users?on_conflict=id"));
+    let made = made.bearer_auth(&place.admin).header("prefer", "resolution=merge-duplicates");
+    let made = answer(made.json(&again)).await;
+    assert_eq!((made.status, &made.body["version"]), (201, &json!(1)), "{made:?}");
+    let after = place.sign_in(&person).await;
+    until(&place, &after.access, 200).await;
+    place.world.get(&place.cards(), &before.access).await.refused(401, "unauthenticated");
+    place.try_refresh(&before.refresh).await.refused(401, "session_revoked");
+    // What becomes of the new one is heard of, too.
+    change(&place, &person.id, json!({"enabled": false})).await;
+    until(&place, &after.access, 401).await;
+}
+
+#[tokio::test]
 async fn administrators_end_the_sessions_of_others() {
     let place = Place::new(json!({})).await;
     let person = place.person(&["reader"]).await;

@@ -1,6 +1,9 @@
 //! Signing keys come and go; several replicas are as one.
 
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use base64::{
+    Engine,
+    engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
+};
 use p256::SecretKey;
 use p256::pkcs8::{EncodePrivateKey, LineEnding};
 use reqwest::Method;
@@ -36,6 +39,17 @@ impl Keys {
         self.put(&format!("{name}.pem"), &key.to_pkcs8_pem(LineEnding::LF).unwrap());
     }
 
+    /// A key of the kind that was made before.
+    fn add_ed25519(&self, name: &str, seed: u8) {
+        const HEAD: [u8; 16] =
+            [0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20];
+        let der = STANDARD.encode([HEAD.as_slice(), &[seed; 32]].concat());
+        self.put(
+            &format!("{name}.pem"),
+            &format!("-----BEGIN PRIVATE KEY-----\n{der}\n-----END PRIVATE KEY-----\n"),
+        );
+    }
+
     fn sign_with(&self, name: &str) {
         self.put("active", name);
     }
@@ -45,10 +59,14 @@ impl Keys {
     }
 }
 
+fn header(tokens: &Tokens) -> Value {
+    let header = URL_SAFE_NO_PAD.decode(tokens.access.split('.').next().unwrap()).unwrap();
+    serde_json::from_slice(&header).unwrap()
+}
+
 /// The key that signed.
 fn kid(tokens: &Tokens) -> String {
-    let header = URL_SAFE_NO_PAD.decode(tokens.access.split('.').next().unwrap()).unwrap();
-    let header: Value = serde_json::from_slice(&header).unwrap();
+    let header = header(tokens);
     assert_eq!(header["alg"], "ES256");
     header["kid"].as_str().unwrap().to_owned()
 }
@@ -116,6 +134,34 @@ async fn a_new_key_is_published_first_and_the_old_one_s_tokens_are_good_until_it
     let refreshed = Tokens::of(&answer(refresh.json(&body)).await);
     assert_eq!(kid(&refreshed), kid(&of_new));
     assert_eq!(first.cards_status(&place, &refreshed.access).await, 200);
+}
+
+#[tokio::test]
+async fn tokens_of_an_ed25519_key_stay_good_when_a_p256_key_signs_the_new_ones() {
+    let place = Place::new(json!({})).await;
+    let person = place.person(&["reader"]).await;
+    let keys = Keys::new();
+    keys.add_ed25519("old", 5);
+    keys.sign_with("old");
+    let replicas = [Replica::start(&place, &[("AUTH__KEYS_FOLDER", keys.folder())]).await];
+    let [replica] = &replicas;
+    let of_old = replica.sign_in(&place, &person).await;
+    assert_eq!(header(&of_old)["alg"], "EdDSA");
+    keys.add("new", 6);
+    until_published(&replicas, 2).await;
+    keys.sign_with("new");
+    let of_new = eventually("the new key signs", LIMIT, || async {
+        let tokens = replica.sign_in(&place, &person).await;
+        if header(&tokens)["alg"] == "ES256" { Ok(tokens) } else { Err("the old one does".to_owned()) }
+    })
+    .await
+    .unwrap();
+    let keys = answer(replica.request(Method::GET, "/.well-known/jwks.json")).await;
+    let algorithms: Vec<_> = keys.body["keys"].as_array().unwrap().iter().map(|key| &key["alg"]).collect();
+    assert!(algorithms.contains(&&json!("EdDSA")) && algorithms.contains(&&json!("ES256")), "{keys:?}");
+    for tokens in [&of_old, &of_new] {
+        assert_eq!(replica.cards_status(&place, &tokens.access).await, 200, "{}", header(tokens));
+    }
 }
 
 #[tokio::test]

@@ -19,10 +19,18 @@ async function main() {
   assert.equal(signedIn.error, null);
   assert.equal(signedIn.data.user.email, email);
   assert.ok(signedIn.data.session.expires_at > Date.now() / 1000 + 60);
+  const { identities, email_confirmed_at: confirmed, last_sign_in_at: last } = signedIn.data.user;
+  assert.deepEqual(identities.map((one) => [one.provider, one.identity_data.email]), [["email", email]]);
+  assert.ok(confirmed && Math.abs(Date.parse(last) - Date.now()) < 60000, last);
 
   const user = await client.auth.getUser();
   assert.equal(user.error, null);
   assert.equal(user.data.user.id, signedIn.data.user.id);
+
+  // What Supabase's guides for servers call: the token is checked with the published keys.
+  const claims = await client.auth.getClaims();
+  assert.equal(claims.error, null);
+  assert.deepEqual([claims.data.claims.sub, claims.data.header.alg], [user.data.user.id, "ES256"]);
 
   const inserted = await client.from("cards").insert({ title: "from supabase-js" }).select();
   assert.equal(inserted.error, null, JSON.stringify(inserted.error));
@@ -56,7 +64,21 @@ async function main() {
   const gone = await createClient(url, key, options).auth.refreshSession({
     refresh_token: tabs[0].data.session.refresh_token,
   });
-  assert.equal(gone.error.code, "session_revoked");
+  assert.deepEqual([gone.error.code, gone.error.status], ["refresh_token_not_found", 400]);
+
+  // Somebody signs out everywhere: whoever asks next is signed out here, too.
+  const here = createClient(url, key, options);
+  const left = [];
+  here.auth.onAuthStateChange((event) => left.push(event));
+  const elsewhere = createClient(url, key, options);
+  for (const each of [here, elsewhere]) assert.equal((await each.auth.signInWithPassword({ email, password })).error, null);
+  assert.equal((await elsewhere.auth.signOut({ scope: "global" })).error, null);
+  const ended = await here.auth.getUser();
+  assert.equal(ended.error.name, "AuthSessionMissingError", JSON.stringify(ended.error));
+  assert.equal((await here.auth.getSession()).data.session, null);
+  assert.ok(left.includes("SIGNED_OUT"), left.join());
+  const expired = await here.auth.verifyOtp({ token_hash: "tno_nothing", type: "recovery" });
+  assert.deepEqual([expired.error.code, expired.error.status], ["otp_expired", 403]);
 
   const anonymous = await client.from("cards").select("id");
   assert.notEqual(anonymous.error, null);
@@ -69,6 +91,7 @@ async function main() {
   });
   assert.equal(signedUp.error, null, JSON.stringify(signedUp.error));
   assert.equal(signedUp.data.session.user.user_metadata.team, "red");
+  assert.equal(signedUp.data.user.identities.length, 1);
   const again = await createClient(url, key, options).auth.signUp({ email: `new.${email}`, password });
   assert.equal(again.error.code, "user_already_exists");
   console.log("ok");

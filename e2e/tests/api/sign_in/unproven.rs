@@ -100,6 +100,9 @@ async fn nothing_that_an_unproven_person_set_stays_after_a_recovery() {
     place.try_refresh(&attacker.refresh).await.refused(401, "session_revoked");
     let factor = place.world.get("/api/v1/auth/totp", &mine.access).await;
     assert_eq!(factor.body["enabled"], false, "{factor:?}");
+    let path = format!("/api/v1/audit?doc_type=factor&doc_id={}", done.body["user"]["id"].as_str().unwrap());
+    let audit = place.world.get(&path, &place.admin).await;
+    assert_eq!(audit.body["items"][0]["action"], "Delete", "{audit:?}");
     Tokens::of(&place.try_sign_in(&email, MINE).await);
 }
 

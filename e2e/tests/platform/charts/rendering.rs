@@ -14,6 +14,8 @@ const EVERYTHING: &[&str] = &[
     "secrets.snapshotSecretAccessKey.name=bucket",
     "bootstrap.adminSecret.name=admin",
     "secrets.ed25519PublicKey.name=keys",
+    "secrets.keyring.name=ring",
+    "secrets.keyring.primary=2026-11",
     "networkPolicy.enabled=true",
     "serviceMonitor.enabled=true",
 ];
@@ -84,6 +86,32 @@ async fn pods_are_restricted_and_probed() {
             );
         }
     }
+}
+
+/// Both roles of the control plane seal and open; the operator has no keys.
+#[tokio::test]
+async fn the_keyring_is_a_folder_of_the_control_plane_with_a_primary_key() {
+    let objects = render(TENANTRY, EVERYTHING).await;
+    for name in ["tenantry-serve", "tenantry-work", "tenantry-operator"] {
+        let deployment = find(&objects, "Deployment", name);
+        let (pod, container) = (&deployment["spec"]["template"]["spec"], container(deployment));
+        let has = |list: &Value, item: Value| list.as_array().is_some_and(|list| list.contains(&item));
+        let is_there = [
+            has(&pod["volumes"], json!({"name": "keyring", "secret": {"secretName": "ring"}})),
+            has(
+                &container["volumeMounts"],
+                json!({"name": "keyring", "mountPath": "/etc/tenantry/keyring", "readOnly": true}),
+            ),
+            has(
+                &container["env"],
+                json!({"name": "TENANTRY__KEYRING__FOLDER", "value": "/etc/tenantry/keyring"}),
+            ),
+            has(&container["env"], json!({"name": "TENANTRY__KEYRING__PRIMARY", "value": "2026-11"})),
+        ];
+        assert_eq!(is_there, [name != "tenantry-operator"; 4], "{name}");
+    }
+    let refused = helm(&["template", TENANTRY, "--set", "secrets.keyring.name=ring"]).await.unwrap_err();
+    assert!(refused.to_string().contains("secrets.keyring.primary"), "{refused}");
 }
 
 #[tokio::test]

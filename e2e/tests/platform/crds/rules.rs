@@ -53,6 +53,49 @@ fn tenants() -> Vec<Case> {
             vec![("/spec/access/0/rotation", json!({"everySeconds": 60, "overlapSeconds": 60}))],
             "spec.access[].rotation: overlapSeconds must be less than everySeconds",
         ),
+        accepted(
+            "a Secret with a dotted name",
+            vec![("/spec/access/0/secretRef", json!({"name": "acme.reporting-1", "namespace": "default"}))],
+        ),
+        refused(
+            "a Secret's name that is a path",
+            vec![("/spec/access/0/secretRef", json!({"name": "a/../b", "namespace": "default"}))],
+            "spec.access[0].secretRef.name",
+        ),
+        refused(
+            "a Secret's name with a query",
+            vec![("/spec/access/0/secretRef", json!({"name": "x?pretty=1", "namespace": "default"}))],
+            "spec.access[0].secretRef.name",
+        ),
+        refused(
+            "a Secret's namespace that is a path",
+            vec![("/spec/access/0/secretRef", json!({"name": "x", "namespace": "default/secrets/y"}))],
+            "spec.access[0].secretRef.namespace",
+        ),
+        accepted(
+            "a page of an app on a phone",
+            vec![("/spec/auth/redirectUrls", json!(["com.example.app://callback"]))],
+        ),
+        refused(
+            "a page that is a script",
+            vec![("/spec/auth/redirectUrls", json!(["javascript://app.example.com/"]))],
+            "spec.auth.redirectUrls: no scheme that runs or reads what it names",
+        ),
+        refused(
+            "a page with somebody's name before the host",
+            vec![("/spec/auth/redirectUrls", json!(["https://app.example.com@evil.example/"]))],
+            "spec.auth.redirectUrls",
+        ),
+        refused(
+            "a page with a wildcard",
+            vec![("/spec/auth/redirectUrls", json!(["https://*.example.com/"]))],
+            "spec.auth.redirectUrls",
+        ),
+        refused(
+            "a site without a host",
+            vec![("/spec/auth/siteUrl", json!("https:///welcome"))],
+            "spec.auth.siteUrl",
+        ),
         accepted("every origin", vec![("/spec/cors/allowedOrigins", json!(["*"]))]),
         refused(
             "every origin and one more",
@@ -75,12 +118,77 @@ fn tenants() -> Vec<Case> {
             vec![("/spec/auth", json!({"signUp": "Open", "defaultRoles": ["admin"]}))],
             "spec.auth.defaultRoles: who signs up without an invitation cannot become admin",
         ),
+        accepted(
+            "tokens for other services",
+            vec![("/spec/auth", json!({"audiences": ["chat", "tenantry.chat"]}))],
+        ),
+        refused(
+            "tokens for the platform itself",
+            vec![("/spec/auth", json!({"audiences": ["chat", "tenantry"]}))],
+            "spec.auth.audiences: tokens are not exchanged for the platform's own",
+        ),
+        refused(
+            "tokens that look like requests to a webhook",
+            vec![("/spec/auth", json!({"audiences": ["webhook:acme"]}))],
+            "spec.auth.audiences: tokens are not exchanged for the platform's own",
+        ),
+        refused(
+            "an issuer whose users would be taken for API keys",
+            vec![(
+                "/spec/auth",
+                json!({"oidcIssuers": [{"name": "key", "issuer": "https://id.example.com", "audience": "crm"}]}),
+            )],
+            "spec.auth.oidcIssuers: key: begins the ids of API keys",
+        ),
         accepted("half a placement", vec![("/spec/placement", json!({"redis": "default"}))]),
         accepted("an empty spec", vec![("/spec", json!({}))]),
         refused("a host with a port", vec![("/spec/hosts", json!(["a.example.com:80"]))], "spec.hosts[0]"),
         refused("a host in capitals", vec![("/spec/hosts", json!(["A.example.com"]))], "spec.hosts[0]"),
         refused("a host with '*'", vec![("/spec/hosts", json!(["*.example.com"]))], "spec.hosts[0]"),
         refused("a host that ends in a dot", vec![("/spec/hosts", json!(["example.com."]))], "spec.hosts[0]"),
+        accepted(
+            "a Secret with a dotted name",
+            vec![("/spec/access/0/secretRef", json!({"name": "acme.reporting-1", "namespace": "default"}))],
+        ),
+        refused(
+            "a Secret's name that is a path",
+            vec![("/spec/access/0/secretRef", json!({"name": "a/../b", "namespace": "default"}))],
+            "spec.access[0].secretRef.name",
+        ),
+        refused(
+            "a Secret's name with a query",
+            vec![("/spec/access/0/secretRef", json!({"name": "x?pretty=1", "namespace": "default"}))],
+            "spec.access[0].secretRef.name",
+        ),
+        refused(
+            "a Secret's namespace that is a path",
+            vec![("/spec/access/0/secretRef", json!({"name": "x", "namespace": "default/secrets/y"}))],
+            "spec.access[0].secretRef.namespace",
+        ),
+        accepted(
+            "a page of an app on a phone",
+            vec![("/spec/auth/redirectUrls", json!(["com.example.app://callback"]))],
+        ),
+        refused(
+            "a page that is a script",
+            vec![("/spec/auth/redirectUrls", json!(["javascript://app.example.com/"]))],
+            "spec.auth.redirectUrls: no scheme that runs or reads what it names",
+        ),
+        refused(
+            "a page with somebody's name before the host",
+            vec![("/spec/auth/redirectUrls", json!(["https://app.example.com@evil.example/"]))],
+            "spec.auth.redirectUrls",
+        ),
+        refused(
+            "a page with a wildcard",
+            vec![("/spec/auth/redirectUrls", json!(["https://*.example.com/"]))],
+            "spec.auth.redirectUrls",
+        ),
+        refused(
+            "a site without a host",
+            vec![("/spec/auth/siteUrl", json!("https:///welcome"))],
+            "spec.auth.siteUrl",
+        ),
         accepted("every origin", vec![("/spec/cors/allowedOrigins", json!(["*"]))]),
         refused(
             "every origin and one",

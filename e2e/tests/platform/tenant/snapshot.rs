@@ -103,7 +103,7 @@ async fn a_snapshot_holds_everything_and_comes_back_under_another_name() {
 
     let snapshot = format!("vault-one/{uid}");
     let manifest = archive.manifest(&snapshot);
-    assert_eq!(manifest["formatVersion"], 1);
+    assert_eq!(manifest["formatVersion"], 2);
     let counted: u64 =
         manifest["tables"].as_array().unwrap().iter().map(|t| t["rows"].as_u64().unwrap()).sum();
     assert_eq!(counted, u64::try_from(before.len()).unwrap());

@@ -12,6 +12,8 @@ use tenantry_migrations::{
 };
 use uuid::Uuid;
 
+use crate::snapshot::format::Factor;
+
 /// Which tenant: its name, the uid of its object and what derives from the name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
@@ -202,6 +204,10 @@ pub enum RowChange {
         /// The transaction, as Postgres counts them.
         transaction: String,
     },
+    /// Second factors of users, as far as they have none.
+    PutFactors(Vec<Factor>),
+    /// The data were first those of the Tenant with this uid.
+    TakeOrigin(Uuid),
     /// That transaction is committed, and the registry knows what the tables are at.
     EndRestore,
     /// An app is not served any more; its tables stay.

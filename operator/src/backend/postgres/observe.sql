@@ -32,8 +32,8 @@ CROSS JOIN LATERAL (
     SELECT json_build_object(
         'record', (
             SELECT row_to_json(r) FROM (
-                SELECT name, uid, state, suspended_message, schema_name, tenant_role, login_shard, placement, quotas, auth, cors,
-                       generation, ready, connections, revision,
+                SELECT name, uid, coalesce(origin, uid) AS origin, state, suspended_message, schema_name, tenant_role, login_shard,
+                       placement, quotas, auth, cors, generation, ready, connections, revision,
                        ARRAY(SELECT host FROM tenantry.tenant_host h WHERE h.tenant = t.name ORDER BY host) AS hosts
                 FROM tenantry.tenant t WHERE name = asked.tenant
             ) r),

@@ -2,11 +2,13 @@
 
 use tenantry_crds::names::TenantName;
 use tenantry_migrations::sql::Literal;
+use uuid::Uuid;
 
 use super::{
     change::{Identity, OrphanRow, RowChange, SearchKey, SearchRow, SnapshotRow, StreamRow, TenantRow},
     ddl::push,
 };
+use crate::snapshot::format::Factor;
 
 /// Adds the changes of rows. The last statement makes a new revision of the tenant: a trigger tells the control plane.
 pub(super) fn append(sql: &mut String, tenant: &Identity, changes: &[RowChange]) {
@@ -112,6 +114,14 @@ fn row_change(sql: &mut String, tenant: &Identity, change: &RowChange) {
         RowChange::EndRestore => {
             push(sql, format_args!("UPDATE tenantry.restored SET transaction = NULL WHERE tenant = {name}"));
         }
+        RowChange::PutFactors(factors) => put_factors(sql, tenant, factors),
+        RowChange::TakeOrigin(origin) => push(
+            sql,
+            format_args!(
+                "UPDATE tenantry.tenant SET origin = '{origin}' WHERE name = {name} AND uid = '{}'",
+                tenant.uid
+            ),
+        ),
         RowChange::RemoveApp(app) => push(
             sql,
             format_args!(
@@ -138,14 +148,7 @@ fn row_change(sql: &mut String, tenant: &Identity, change: &RowChange) {
             // The names are free for another tenant: only data is kept.
             push(sql, format_args!("DELETE FROM tenantry.tenant_host WHERE tenant = {name}"));
         }
-        RowChange::Adopt(kept) => push(
-            sql,
-            format_args!(
-                "UPDATE tenantry.tenant SET uid = '{}', state = 'Active', suspended_message = NULL, ready = false, \
-                 deleted_at = NULL WHERE name = {name} AND uid = '{kept}' AND state = 'Retained'",
-                tenant.uid
-            ),
-        ),
+        RowChange::Adopt(kept) => adopt(sql, tenant, kept),
         RowChange::SnapshotTaken(row) => snapshot_taken(sql, tenant, row),
         RowChange::ForgetSnapshot => {
             push(sql, format_args!("DELETE FROM tenantry.snapshot WHERE uid = '{}'", tenant.uid));
@@ -156,6 +159,53 @@ fn row_change(sql: &mut String, tenant: &Identity, change: &RowChange) {
             format_args!("DELETE FROM tenantry.tenant WHERE name = {name} AND uid = '{}'", tenant.uid),
         ),
     }
+}
+
+/// The data keep their origin. Sessions and one-time tokens name the uid of the Tenant that is gone: what opens nothing any more is not
+/// told to be there.
+fn adopt(sql: &mut String, tenant: &Identity, kept: &Uuid) {
+    let (name, role) = (name(&tenant.name), Literal(tenant.role.as_str()));
+    push(
+        sql,
+        format_args!(
+            "UPDATE tenantry.tenant SET origin = coalesce(origin, uid), uid = '{}', state = 'Active', \
+             suspended_message = NULL, ready = false, deleted_at = NULL \
+             WHERE name = {name} AND uid = '{kept}' AND state = 'Retained'",
+            tenant.uid
+        ),
+    );
+    for journal in ["auth_session", "auth_token"] {
+        push(sql, format_args!("DELETE FROM tenantry.{journal} WHERE role = {role}"));
+    }
+}
+
+fn put_factors(sql: &mut String, tenant: &Identity, factors: &[Factor]) {
+    let role = Literal(tenant.role.as_str());
+    let rows: Vec<String> = factors
+        .iter()
+        .map(|factor| {
+            let recovery: Vec<String> =
+                factor.recovery.iter().map(|digest| Literal(digest).to_string()).collect();
+            format!(
+                "({role}::name, '{}'::uuid, '{}'::uuid, {}, {}::timestamptz, {}, ARRAY[{}]::text[], {}::timestamptz)",
+                factor.id,
+                factor.nonce,
+                nullable(factor.sealed.as_deref()),
+                Literal(&factor.confirmed_at),
+                factor.last_step,
+                recovery.join(", "),
+                Literal(&factor.created_at)
+            )
+        })
+        .collect();
+    push(
+        sql,
+        format_args!(
+            "INSERT INTO tenantry.auth_factor (role, id, nonce, sealed, confirmed_at, last_step, recovery, created_at) \
+             VALUES {} ON CONFLICT (role, id) DO NOTHING",
+            rows.join(", ")
+        ),
+    );
 }
 
 fn put_tenant(sql: &mut String, tenant: &Identity, row: &TenantRow) {

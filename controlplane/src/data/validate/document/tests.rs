@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 use serde_json::json;
 
 use super::*;
@@ -38,10 +40,13 @@ fn check(mode: Mode<'_>, body: Value) -> (Values, Vec<String>) {
     (values, errors.into_iter().map(|error| format!("{}: {}", error.pointer, error.message)).collect())
 }
 
-fn right(mode: Mode<'_>, body: Value) -> Map<String, Value> {
+/// The text forms of what is set, by the names of the columns.
+fn right(mode: Mode<'_>, body: Value) -> BTreeMap<String, Option<String>> {
     let (values, errors) = check(mode, body);
     assert!(errors.is_empty(), "{errors:?}");
-    values.shown
+    let catalog = Catalog::compile(&[fixture::app("shop", SPEC)]);
+    let columns = &catalog.doc_type("shop", "parts").unwrap().columns;
+    values.columns.into_iter().map(|(n, text)| (columns[n].name.clone(), text)).collect()
 }
 
 fn wrong(body: Value) -> String {
@@ -50,12 +55,12 @@ fn wrong(body: Value) -> String {
 
 #[test]
 fn a_new_document_gets_its_defaults() {
-    let shown = right(Mode::Create, json!({"code": "A-1", "price": 12.5, "lines": [{"sku": "x"}]}));
-    assert_eq!(shown["state"], "new");
-    assert_eq!(shown["seen"], 7, "a read-only field has its default, too");
-    assert_eq!(shown["price"], "12.5");
-    assert_eq!(shown["lines"], json!([{"sku": "x"}]));
-    assert_eq!(shown["stock"], Value::Null);
+    let set = right(Mode::Create, json!({"code": "A-1", "price": 12.5, "lines": [{"sku": "x"}]}));
+    assert_eq!(set["state"].as_deref(), Some("new"));
+    assert_eq!(set["seen"].as_deref(), Some("7"), "a read-only field has its default, too");
+    assert_eq!(set["price"].as_deref(), Some("12.5"));
+    assert_eq!(set["lines"].as_deref(), Some(r#"[{"sku":"x"}]"#));
+    assert_eq!(set["stock"], None);
 }
 
 #[test]
@@ -132,9 +137,8 @@ fn json_keeps_its_form_and_text_is_not_quoted() {
 fn a_replacement_keeps_what_nobody_can_read_and_a_patch_only_sets_what_it_has() {
     let replaced = right(Mode::Replace("A-1"), json!({"code": "A-1"}));
     assert!(!replaced.contains_key("token") && !replaced.contains_key("seen"));
-    assert_eq!((&replaced["state"], &replaced["price"]), (&json!("new"), &Value::Null));
+    assert_eq!((replaced["state"].as_deref(), &replaced["price"]), (Some("new"), &None));
     assert_eq!(right(Mode::Patch("A-1"), json!({"price": null})).len(), 1);
-    assert_eq!(right(Mode::Patch("A-1"), json!({"token": "s3cret"}))["token"], "***");
 }
 
 #[test]

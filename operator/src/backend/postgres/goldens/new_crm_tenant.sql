@@ -26,7 +26,6 @@ CREATE TABLE "tenant_acme"."core_user" (
     "password_hash" text,
     "roles" jsonb DEFAULT '[]',
     "enabled" boolean DEFAULT true NOT NULL,
-    "token_version" integer DEFAULT 0 NOT NULL,
     "claims" jsonb DEFAULT '{}',
     "metadata" jsonb DEFAULT '{}',
     "email_verified_at" timestamp with time zone,
