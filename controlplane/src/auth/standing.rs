@@ -28,19 +28,19 @@ pub(super) fn of_token(tenant: &TenantEntry, verified: &Verified) -> Result<Stan
         return Err(ApiError::unavailable("the registry").retry_after(1));
     }
     let of = |subject| changes.of(tenant.role.as_str(), subject);
+    let change = proof.user.and_then(|user| of(Subject::User(user)));
+    // An old version that was disabled says nothing of a newer one that is not.
+    let newer = |change: &Arc<Change>| proof.version.is_none_or(|version| change.version > version);
+    let is_gone = |change: &Arc<Change>| !change.state.as_ref().is_some_and(|state| state.enabled);
+    // Before the session, which ends with its user: that the user is gone says more.
+    if change.as_ref().is_some_and(|change| is_gone(change) && newer(change)) {
+        return Err(Refused::UserGone.into());
+    }
     if proof.session.is_some_and(|session| of(Subject::Session(session)).is_some()) {
         return Err(Refused::SessionEnded.into());
     }
-    let newer = |change: &Arc<Change>, than: Option<i64>| than.is_none_or(|version| change.version > version);
-    let Some(change) = proof.user.and_then(|user| of(Subject::User(user))) else { return Ok(Standing::Same) };
-    let Some(state) = change.state.as_ref().filter(|state| state.enabled) else {
-        // An old version that was disabled says nothing of a newer one that is not.
-        return if newer(&change, proof.version) {
-            Err(Refused::UserGone.into())
-        } else {
-            Ok(Standing::Same)
-        };
-    };
+    let Some(change) = change else { return Ok(Standing::Same) };
+    let Some(state) = change.state.as_ref().filter(|state| state.enabled) else { return Ok(Standing::Same) };
     match proof.version {
         Some(version) if change.version > version => {
             let roles = tenant.auth.effective_roles(state.roles.clone(), proof.second_factor);
