@@ -295,7 +295,7 @@ async fn a_new_address_or_authenticator_asks_for_the_password_or_a_code_however_
     change(&tokens.access, wrong).await.refused(401, "invalid_credentials");
     let supabase =
         place.world.send(Method::PUT, "/auth/v1/user", &tokens.access, Some(json!({"email": new}))).await;
-    supabase.refused(403, "forbidden");
+    assert_eq!((supabase.status, &supabase.body["code"]), (403, &json!("forbidden")), "{supabase:?}");
     place.world.post("/api/v1/auth/totp", &tokens.access, json!({})).await.refused(403, "forbidden");
     let recovery = enrol(&place, &tokens).await;
     let tokens = sign_in_with(&place, &person, &recovery[0]).await;

@@ -156,6 +156,7 @@ fn shape(value: &Value) -> Value {
         Value::Object(members) => {
             members.iter().map(|(name, member)| (name.clone(), shape(member))).collect()
         }
+        Value::Array(items) => items.iter().map(shape).collect(),
         Value::String(text) if uuid::Uuid::try_parse(text).is_ok() => {
             json!(format!("uuid {:?}", uuid::Uuid::try_parse(text).unwrap().get_version_num()))
         }
