@@ -34,12 +34,13 @@ BEGIN
         NEW.role, subject, NEW.doc_version,
         CASE WHEN NEW.operation = 'Put' THEN json_build_object(
             'roles', NEW.body -> 'roles', 'enabled', NEW.body -> 'enabled', 'claims', NEW.body -> 'claims') END);
-    -- Whoever gets the id next is somebody else.
+    -- Whoever gets the id next is somebody else. What ends with a user is what opens something: the notice that tells the address of
+    -- the deletion goes on its way.
     IF NEW.operation = 'Delete' AND NEW.doc_type = 'user' THEN
         UPDATE tenantry.auth_session SET revoked_at = now()
             WHERE role = NEW.role AND user_id = NEW.doc_id::uuid AND revoked_at IS NULL;
         UPDATE tenantry.auth_token SET expires_at = least(expires_at, now()), due_at = NULL
-            WHERE role = NEW.role AND user_id = NEW.doc_id::uuid AND expires_at > now();
+            WHERE role = NEW.role AND user_id = NEW.doc_id::uuid AND kind <> 'Notice' AND expires_at > now();
     END IF;
     RETURN NULL;
 END
