@@ -55,12 +55,6 @@ fn setting(text: &str) -> Result<(String, String), String> {
 }
 
 impl Settings {
-    /// With one more, which those of the command line win over. The page does not say it of itself.
-    fn beside(&self, name: &str, value: &str) -> Self {
-        let one = (name.to_owned(), value.to_owned());
-        Self { set: std::iter::once(one).chain(self.set.iter().cloned()).collect() }
-    }
-
     /// What the page says of them.
     fn said(&self) -> String {
         self.set.iter().map(|(name, value)| format!(" With `{name}={value}`.")).collect()

@@ -53,11 +53,9 @@ pub struct Noise {
 /// Runs the benchmark.
 ///
 /// # Errors
-/// When the platform does not start, a tenant is not made, or the tenants are not on one lane.
+/// When the platform does not start, a tenant is not made, or the tenants are not on one shard of logins.
 pub async fn noise(size: &Noise) -> Outcome<Report> {
-    // One lane for all of them: what one tenant does to it, every other one meets.
-    let settings = size.settings.beside("TENANTRY__DATABASE__CONNECTIONS_PER_SHARD", "1");
-    let platform = platform_with(&settings).await?;
+    let platform = platform_with(&size.settings).await?;
     let users = crowd(&platform, size.tenants).await?;
     let noisy = Noisy::made(&platform).await?;
     one_shard(&platform).await?;
@@ -102,7 +100,7 @@ fn method(size: &Noise, rate: f64) -> String {
         "`make bench-noise`. {} tenants send {rate:.0} requests a second, a fifth of what {} clients come to without a pause: seven \
          in ten read by id, two list 20, one inserts. And {} people a second sign in. Each request has a moment when it is due, \
          whatever became of those before; its time counts from there. All tenants and the noisy one are on one shard of logins \
-         with a single lane. *Noise*: {} *Burnt*: the same without the noise, and threads of the benchmark, not of Postgres, that \
+         with the lanes that are usual. *Noise*: {} *Burnt*: the same without the noise, and threads of the benchmark, not of Postgres, that \
          spin for as much CPU time as the noise cost in Postgres, the control plane and its clients (those of this run less those \
          of a run with the others alone); there are as many threads as cores. Each part is measured for {} s.{}",
         size.tenants,
