@@ -1,6 +1,7 @@
 //! One tenant does its worst, and its neighbours on the same lane do not notice.
 
 use std::{
+    collections::BTreeSet,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -225,4 +226,20 @@ async fn a_lane_whose_task_ended_is_opened_anew() {
     assert_eq!(metrics.reopened.get(), 1);
     assert_eq!(text(&database, &tenant, super::COUNT).await, "1");
     assert_eq!(metrics.reopened.get(), 1);
+}
+
+#[tokio::test]
+async fn as_many_slow_connections_are_kept_as_there_are_places() {
+    // So long that all of them are in their places together.
+    const SLOW: &str = "SELECT pg_backend_pid()::text FROM pg_sleep(1)";
+    let fixture = Fixture::new().await;
+    let database = fixture.database(Tuning { slow: 6, slow_per_tenant: 3, ..one_connection() });
+    let tenants = [fixture.tenant("a", &[]).await, fixture.tenant("b", &[]).await];
+    let processes = async || {
+        let slow = (0..6).map(|n| text(&database, &tenants[n % 2], SLOW));
+        BTreeSet::from_iter(join_all(slow).await)
+    };
+    let first = processes().await;
+    assert_eq!(first.len(), 6, "one for each place");
+    assert_eq!(processes().await, first, "none is opened for what another one could do");
 }

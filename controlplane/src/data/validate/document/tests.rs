@@ -142,6 +142,15 @@ fn a_replacement_keeps_what_nobody_can_read_and_a_patch_only_sets_what_it_has() 
 }
 
 #[test]
+fn a_secret_is_no_value_of_a_column_before_it_is_sealed() {
+    let (mut values, _) = check(Mode::Patch("A-1"), json!({"token": "s3cret"}));
+    assert!(values.columns.is_empty() && !values.given.is_empty());
+    let sealed = values.seal(|_, clear| Ok::<_, ()>(format!("sealed {}", clear.len())));
+    assert_eq!((sealed, values.columns.len()), (Ok(()), 1));
+    assert_eq!(values.columns[0].1.as_deref(), Some("sealed 6"));
+}
+
+#[test]
 fn the_field_that_names_a_document_cannot_change() {
     assert_eq!(right(Mode::Patch("A-1"), json!({"code": "A-1"})).len(), 1);
     assert!(wrong(json!({"code": "A-2"})).contains("cannot change"));
